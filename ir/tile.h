@@ -113,6 +113,8 @@ typedef struct TileOp {
     int dim;
     Monoid monoid;
     bool async;     /* copy, placed: cp.async */
+    Layout *layout; /* map, copy, prefetch, placed on a GPU: which thread does which points (regs in order); mma, reduce:
+                       NULL, the register tiles say it */
     const Expr *slot; /* copy into / mma, map from a ring: which slot (placed); NULL = 0 */
     int64_t count;  /* wait */
 } TileOp;
