@@ -39,6 +39,13 @@
  *   convert T <- S via shared      register to register, other layout
  *   barrier | commit | wait n      block barrier; close a group of cp.async; wait until at most n groups are open
  *
+ * Thread maps (placed GPU programs): a point of a map or copy is executed by the threads that hold, by their layouts, every
+ * register element the point reads or writes and, when given, the point itself in `by` (printed after the bounds:
+ * `map (i 8, j 64) bound i M by lanes(1:32:2, 0:4:1) regs(1:2:1, 0:2:4) { }`). Every holder of a written element must be
+ * among them. Of several threads that execute a point the first one stores to memory. With neither register tiles nor
+ * `by`, point p (row-major) belongs to thread p mod threads. Neighbouring registers are one vector access where they
+ * are neighbours in memory; a cp.async needs at least 4 bytes of them.
+ *
  * Outside its bounds a map does nothing: it neither reads nor writes, register tiles keep their elements.
  * Loads in a copy outside the bounds write `fill`. */
 #ifndef QUERN_IR_TILE_H
@@ -112,6 +119,7 @@ typedef struct TileOp {
     Tile *dst, *src;
     int dim;
     Monoid monoid;
+    Layout *by;     /* map, copy, placed: the thread map, a layout of the box; see "Thread maps"; NULL = none */
     bool async;     /* copy, placed: cp.async */
     Layout *layout; /* map, copy, prefetch, placed on a GPU: which thread does which points (regs in order); mma, reduce:
                        NULL, the register tiles say it */
@@ -127,6 +135,8 @@ typedef struct Grid {
     int rank;
     const Expr *ids[MAX_GRID], *extents[MAX_GRID];
     int threads;        /* per block; 1 on CPUs */
+    const Expr *thread; /* placed: symbol of the thread number, for guards of `if` only (roles of warps); NULL = unused.
+                           Printed `grid (..) threads 128 as t` */
     TileBlock body;
     uint32_t tile_count, tile_cap;
     Tile **tiles;
