@@ -17,11 +17,12 @@
  *     %3 = reduce sum f32 (kh, kw, c) %2
  *     %4 = const f32 0
  *     %5 = max f32 %3, %4
- *     store y[n, h, w, o] %5
+ *     store y[n, h, w, o] %5             # guards follow: if 0 <= h < 28
  *   }
  *
  * More values: `%i = index i64 2*h + 1`, `%c = cast f16 %3`, `%b = bind idx %4 in 0..N-1 wrap` (then `idx` is
  * a name usable in index expressions), `%s = select f32 %a, %b, %c`. Buffers may carry `strides [..]` and `offset e`.
+ * After the operation stands the type of the result. Names of symbols and of buffers are two name spaces.
  * Roles: in, const (weights: constant between runs, may be packed), out, scratch.
  *
  * Meaning: for every point of a store's axes (those its index uses) the value is computed and stored; points are
@@ -59,9 +60,13 @@ typedef struct Nest {
     uint32_t store_count, store_cap;
     Store *stores;
     uint64_t scalar_ops;   /* filled by nest_finish: operations per whole nest when static, else 0 */
+    uint32_t cons_size;    /* hash-consing table of value ids + 1; a power of two */
+    uint32_t *cons;
 } Nest;
 
-/* Builder. Values are hash-consed within a nest; simple constant folding happens on construction. */
+/* Builder. Values are hash-consed within a nest; simple constant folding happens on construction. A name that is taken gets
+ * a suffix; existing dims must come before axes and bound values. Operands that do not fit (types, ranks) go to
+ * cx_fail(ST_internal) and give a harmless constant; NULL operands of a failed job do too. */
 Nest *nest_new(Cx *cx, const char *name);
 const Expr *nest_dim(Nest *nest, const char *name, int64_t lo, int64_t hi, int64_t div);
 void nest_use_dim(Nest *nest, const Expr *dim); /* an existing symbol; idempotent */
@@ -77,12 +82,29 @@ Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const E
 Value *nest_reduce(Nest *nest, Monoid monoid, uint64_t axes, Value *a);
 void nest_store(Nest *nest, const Buffer *buffer, const Expr *const *index, const Guard *guards, int guard_count, Value *value);
 
+/* Counts scalar_ops: 1 for each scalar operation and combination (fma 2), at every point of its axes. */
+void nest_finish(Nest *nest);
+
+/* What a symbol is to a nest. */
+typedef enum SymKind { SYM_unknown, SYM_dim, SYM_axis, SYM_bind } SymKind;
+typedef struct SymUse {
+    SymKind kind;
+    int axis;    /* SYM_axis: its number */
+    Value *bind; /* SYM_bind */
+} SymUse;
+SymUse nest_sym(const Nest *nest, const Expr *sym);
+/* The axes an expression uses, also through bound values. */
+uint64_t nest_expr_axes(const Nest *nest, const Expr *e);
+/* The axes an access uses: its indices and guards. */
+uint64_t nest_access_axes(const Nest *nest, const Access *access);
+
 /* Checks every rule of this header; the first violation goes to cx_fail (ST_internal) with the value's text. */
 bool nest_verify(Nest *nest);
 void nest_print(Text *text, const Nest *nest);
 Nest *nest_parse(Cx *cx, const char *file, const char *text);
 
-/* The interpreter: evaluates on host memory. `buffers[i]` is the memory of buffer i, `dims[i]` the value of dim i. Exact
+/* The interpreter: evaluates on host memory. An index outside its buffer and an element stored twice are lowering bugs: they
+ * go to cx_fail(ST_internal) with the access's text. `buffers[i]` is the memory of buffer i, `dims[i]` the value of dim i. Exact
  * semantics of dtype.h and scalar_eval, reductions in ascending order of axis values. Slow: it is the oracle, not a backend. */
 typedef struct NestRun {
     void *const *buffers;

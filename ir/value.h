@@ -29,6 +29,13 @@ ScalarDomain scalar_domain(ScalarOp op);
 /* Reference evaluation in compute type `dtype` (of the operands; select: of b and c, with a bool). f32 results are rounded
  * to float. Comparisons, isnan, isinf give a bool (i = 0 or 1). */
 Scalar scalar_eval(ScalarOp op, Dtype dtype, const Scalar args[3]);
+/* Whether `op` is defined on compute type `dtype` (of the operands; select: of b and c). */
+bool scalar_accepts(ScalarOp op, Dtype dtype);
+/* Comparisons, isnan, isinf. */
+bool scalar_gives_bool(ScalarOp op);
+/* Type of the result for operands of compute types types[0..arity); DT_none when they do not agree or the operation is
+ * not defined on them. */
+Dtype scalar_result(ScalarOp op, const Dtype types[3]);
 
 /* How a reduction combines. argmin and argmax reduce a value to the position (i64, the linear index over the reduced axes
  * in their order) of the first extreme element; NaN counts as the extreme. */
@@ -39,6 +46,8 @@ int monoid_find(const char *name, size_t length);
 Scalar monoid_identity(Monoid monoid, Dtype dtype);
 /* The scalar operation that combines two partial results; not for argmin and argmax. */
 ScalarOp monoid_combine(Monoid monoid);
+/* Whether the monoid reduces values of compute type `dtype`. */
+bool monoid_accepts(Monoid monoid, Dtype dtype);
 
 typedef enum BufferRole { BUF_in, BUF_out, BUF_const, BUF_scratch } BufferRole;
 
