@@ -22,7 +22,7 @@ typedef struct Caps {
 
 /* NULL when unknown. "cpu" is resolved by the host. */
 const Caps *target_find(const char *name);
-const Caps *target_host_cpu(void);
+const Caps *target_host_cpu(void); /* the highest level this CPU has; NULL below x86-64-v3 */
 const Caps *target_at(int index); /* NULL past the end */
 
 #endif
