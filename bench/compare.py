@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Compares quern's outputs with onnxruntime's (float32) on one model and the same inputs.
+"""Compares quern's outputs with a reference's on one model and the same inputs.
 
+References: onnxruntime (ort, float32), the onnx package's own evaluator (onnx, float32; slow, but
+always there), and that evaluator on the model with every float32 made float64 (float64).
 The error of an output is max |quern - reference| over the root mean square of the reference (a
 plain maximum where the reference is zero); integer and boolean outputs must be equal. With
 --intermediates every floating-point inner value is compared too (which takes fusion apart: run it
@@ -21,6 +23,8 @@ sys.path.insert(0, os.path.join(HERE, "models"))
 
 import onnx  # noqa: E402
 
+from onnx import TensorProto, numpy_helper  # noqa: E402
+
 from builder import add_intermediates  # noqa: E402
 from feeds import make_feeds  # noqa: E402
 
@@ -35,12 +39,50 @@ def parse_dims(pairs):
     return dims
 
 
-def reference(path, names, feeds):
-    import onnxruntime as ort
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return dict(zip(names, session.run(names, feeds)))
+def widened(model):
+    """A copy of the model with float64 wherever it said float32."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+
+    def widen_graph(graph):
+        for tensor in graph.initializer:
+            widen_tensor(tensor)
+        for value in [*graph.input, *graph.output, *graph.value_info]:
+            if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+                value.type.tensor_type.elem_type = TensorProto.DOUBLE
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    widen_tensor(attribute.t)
+                if attribute.HasField("g"):
+                    widen_graph(attribute.g)
+                if node.op_type == "Cast" and attribute.name == "to" \
+                        and attribute.i == TensorProto.FLOAT:
+                    attribute.i = TensorProto.DOUBLE
+
+    def widen_tensor(tensor):
+        if tensor.data_type == TensorProto.FLOAT:
+            array = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+    widen_graph(wide.graph)
+    return wide
+
+
+def reference(kind, model, path, names, feeds):
+    """{output name: array} by the chosen reference; a float64 one is not rounded."""
+    if kind == "ort":
+        import onnxruntime as ort
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return dict(zip(names, session.run(names, feeds)))
+    from onnx.reference import ReferenceEvaluator
+    if kind == "float64":
+        model = widened(model)
+        feeds = {name: array.astype(np.float64) if array.dtype == np.float32 else array
+                 for name, array in feeds.items()}
+    return dict(zip(names, ReferenceEvaluator(model).run(names, feeds)))
 
 
 def quern(options, path, feeds, directory):
@@ -63,14 +105,16 @@ def error(expected, actual):
     """The error of one output, or a message when the two cannot be equal."""
     if expected.shape != actual.shape:
         return f"shape {list(actual.shape)}, expected {list(expected.shape)}"
-    if expected.dtype != actual.dtype:
+    both = (expected.dtype, actual.dtype)
+    if both[0] != both[1] and both != (np.float64, np.float32):  # the latter: a widened reference
         return f"type {actual.dtype}, expected {expected.dtype}"
     if not np.issubdtype(expected.dtype, np.floating):
         wrong = int((expected != actual).sum())
         return f"{wrong} of {expected.size} elements differ" if wrong else 0.0
     want, have = expected.astype(np.float64), actual.astype(np.float64)
     odd = ~np.isfinite(want)
-    if not np.array_equal(want[odd], have[odd], equal_nan=True) or not np.isfinite(have[~odd]).all():
+    same = np.array_equal(want[odd], have[odd], equal_nan=True)
+    if not same or not np.isfinite(have[~odd]).all():
         return "infinities or NaNs in other places"
     want, have = want[~odd], have[~odd]
     if want.size == 0:
@@ -95,12 +139,13 @@ def compare(options):
             path = os.path.join(temporary, "intermediates.onnx")
             onnx.save(model, path)
         names = [v.name for v in model.graph.output]
+        expected = reference(options.reference, model, path, names, feeds)
         del model
-        expected = reference(path, names, feeds)
         directory = os.path.join(temporary, "outputs")
         os.mkdir(directory)
         quern(options, path, feeds, directory)
-        print(f"{options.model}: {len(names)} outputs, threshold {options.threshold:g}")
+        print(f"{options.model}: {len(names)} outputs against {options.reference}, "
+              f"threshold {options.threshold:g}")
         worst = 0.0
         for name in names:
             file = os.path.join(directory, name + ".npy")
@@ -111,7 +156,8 @@ def compare(options):
                 worst = max(worst, result)
             if wrong or options.verbose or len(names) <= 32:
                 text = result if isinstance(result, str) else f"{result:.3e}"
-                print(f"  {'BAD ' if wrong else 'ok  '} {name} {list(expected[name].shape)}: {text}")
+                word = "BAD " if wrong else "ok  "
+                print(f"  {word} {name} {list(expected[name].shape)}: {text}")
     print(f"{'FAILED' if bad else 'passed'}: {len(names) - bad} of {len(names)} outputs within "
           f"the threshold, worst error {worst:.3e}")
     return 1 if bad else 0
@@ -123,6 +169,8 @@ def main():
     parser.add_argument("--quern", default=os.path.join(ROOT, "build/tools/quern"),
                         help="the tool (build/tools/quern)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--reference", choices=("ort", "onnx", "float64"), default="ort",
+                        help="what to compare with (ort)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--threshold", type=float, default=1e-4,
                         help="largest error over the norm (1e-4)")

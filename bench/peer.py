@@ -7,6 +7,8 @@ one process of the peer, one of quern, and so on, at least 3 of each. Each proce
 peer runs on its CPU provider, sequentially, at the better of its optimisation levels 1 and 99
 (a short trial of each picks it). A ratio under 1 means quern is faster; below about 1.10 on one
 thread and 1.15 on two a difference is noise, 1.3 where memory or a 30 us call decides.
+The peer is driven from Python with its inputs and outputs bound beforehand; the binding's call
+costs a fraction of a microsecond, which shows in models of a few microseconds only.
 """
 
 import argparse

@@ -73,7 +73,8 @@ class Builder:
             values = [name]
         else:
             values = [f"{name}.{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, values, name=f"{name}_{kind}", **attributes))
+        self.nodes.append(helper.make_node(kind, inputs, values, name=f"{name}_{kind}",
+                                           **attributes))
         return values[0] if outputs == 1 else values
 
     def model(self):

@@ -27,7 +27,7 @@ def read_tiers(path):
             if not fields:
                 continue
             if len(fields) != 4 or fields[0] not in TIERS or not fields[3].isdigit():
-                raise SystemExit(f"{path}:{number}: expected: {'|'.join(TIERS)} DEVICE FOLDER FLOOR")
+                raise SystemExit(f"{path}:{number}: expected: quick|full DEVICE FOLDER FLOOR")
             rows.append((fields[0], fields[1], fields[2], int(fields[3])))
     return rows
 
