@@ -267,12 +267,12 @@ def lstm(name, small):
     ids = b.input("tokens", [1, steps], INT64)
     x = b.op("Gather", [b.random("embedding", (vocabulary, width)), ids], "embedded", axis=0)
     x = b.op("Transpose", [x], "time_major", perm=[1, 0, 2])
-    _, last, _ = b.op("LSTM", [x, b.random("lstm.w", (1, 4 * hidden, width),
-                                           float(1 / np.sqrt(width))),
-                               b.random("lstm.r", (1, 4 * hidden, hidden),
-                                        float(1 / np.sqrt(hidden))),
-                               b.random("lstm.b", (1, 8 * hidden), 0.1)],
-                      "lstm", ["lstm.y", "lstm.h", "lstm.c"], hidden_size=hidden)
+    _, last = b.op("LSTM", [x, b.random("lstm.w", (1, 4 * hidden, width),
+                                        float(1 / np.sqrt(width))),
+                            b.random("lstm.r", (1, 4 * hidden, hidden),
+                                     float(1 / np.sqrt(hidden))),
+                            b.random("lstm.b", (1, 8 * hidden), 0.1)],
+                   "lstm", ["lstm.y", "lstm.h"], hidden_size=hidden)
     last = b.op("Squeeze", [last, ints(b, 0)], "last")
     b.op("Gemm", [last, b.random("fc.weight", (classes, hidden), float(1 / np.sqrt(hidden))),
                   b.random("fc.bias", (classes,), 0.1)], "logits", transB=1)
