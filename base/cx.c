@@ -1,5 +1,5 @@
 /* Job contexts: entering a job, the first error, clean-ups. */
-#include "base/cx.h"
+#include "base/expr_impl.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ void cx_finish(Cx *cx)
     for (CxCleanup *c = cx->cleanups; c; c = c->next)
         c->run(c->resource);
     cx->cleanups = NULL;
-    cx->exprs = NULL;
+    expr_pool_release(cx);
     arena_finish(&cx->own);
 }
 

@@ -12,6 +12,10 @@
  * (a*c + b) floordiv c = a when 0 <= b < c;  (a*c + b) mod c = b likewise;  min and max fold when bounds decide;
  * x floordiv 1 = x; nested floordivs by constants merge; (x floordiv c)*c + x mod c = x.
  *
+ * Expressions deeper than EXPR_MAX_DEPTH, or larger than EXPR_MAX_SIZE when written out as a tree, are poison too, so
+ * that walking, printing and running them is bounded on hostile input. A subexpression whose bounds leave one value
+ * is that constant; a fixed symbol stays a symbol only while it stands alone.
+ *
  * A symbol is an object: two symbols of the same name are different unless they are the same pointer. The owner of a
  * text form gives its symbols distinct names. */
 #ifndef QUERN_BASE_EXPR_H
@@ -35,6 +39,8 @@ typedef enum ExprKind {
     EX_poison
 } ExprKind;
 
+enum { EXPR_MAX_DEPTH = 120, EXPR_MAX_SIZE = 1 << 16 };
+
 struct Expr {
     ExprKind kind;
     uint32_t id;        /* order of creation in the pool; stable for one input, so output is deterministic */
@@ -42,6 +48,8 @@ struct Expr {
     int64_t lo, hi;     /* bounds, inclusive; INT64_MIN / INT64_MAX = unknown on that side */
     int64_t div;        /* known divisor, >= 1; 0 for the constant 0 */
     uint32_t count;     /* of args */
+    uint32_t depth;     /* 1 for leaves */
+    uint32_t size;      /* nodes of the tree, shared ones counted each time */
     const Expr **args;
     const int64_t *coefs; /* EX_sum only */
     const char *name;     /* EX_sym only: for printing */
@@ -62,6 +70,9 @@ const Expr *expr_ceildiv(Cx *cx, const Expr *a, const Expr *b);
 const Expr *expr_mod(Cx *cx, const Expr *a, const Expr *b);
 const Expr *expr_min(Cx *cx, const Expr *a, const Expr *b);
 const Expr *expr_max(Cx *cx, const Expr *a, const Expr *b);
+/* constant + sum of coefs[i] * args[i]: one pass, and only the bounds of the whole sum have to fit. */
+const Expr *expr_sum(Cx *cx, int64_t constant, const int64_t *coefs, const Expr *const *args,
+                     uint32_t count);
 /* Shorthands with a constant on the right. */
 const Expr *expr_addi(Cx *cx, const Expr *a, int64_t b);
 const Expr *expr_muli(Cx *cx, const Expr *a, int64_t b);
@@ -101,10 +112,11 @@ const Expr *expr_parse(Scan *scan, ExprFind *find, void *user);
 
 /* A flat postfix program for the runtime: evaluated without a pool, serialised into plans. Symbols are slots. */
 typedef struct ExprCode {
-    uint32_t count;
+    uint32_t count;       /* of words: even */
     const int64_t *words; /* opcode, operand pairs; see expr_code.c */
 } ExprCode;
-/* slot(user, sym) gives the slot of a symbol, or -1 for an unknown one (fails with ST_internal). */
+/* slot(user, sym) gives the slot of a symbol, or -1 for an unknown one (fails with ST_internal). Poison fails
+ * with ST_limit ("size overflows"), as does an expression that needs a stack deeper than 64. */
 ExprCode expr_compile(Cx *cx, const Expr *e, int (*slot)(void *user, const Expr *sym), void *user);
 /* Checks hostile code: opcodes, stack depth (<= 64), slots < slot_count. */
 bool expr_code_valid(ExprCode code, uint32_t slot_count);
