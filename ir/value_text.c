@@ -30,10 +30,8 @@ bool name_is_legal(const char *name)
     if (!name || !(isalpha((unsigned char)*name) || *name == '_'))
         return false;
     for (const char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && *p != '_' && *p != '.')
+        if (!isalnum((unsigned char)*p) && *p != '_')
             return false;
-    if (name[strlen(name) - 1] == '.' || strstr(name, ".."))
-        return false;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(name, words[i]) == 0)
             return false;

@@ -1,0 +1,528 @@
+/* The nest's builder: names, buffers, axes, and values that are hash-consed and folded on
+ * construction.
+ *
+ * Every value goes through intern(): equal values of one nest are one object, so that print ->
+ * parse -> print is the identity and later passes compare pointers. Folding is exact only (rules
+ * that hold for NaN, infinities and -0, and for every integer): constants, x*1, x/1, x-0, integer
+ * x+0, double negation, equal branches, guards that bounds decide. A value's `axes` are those it
+ * varies with; an axis whose extent depends on others does not drag these in, but a reduction over
+ * it does.
+ *
+ * Misuse (types, ranks) is a bug of a lowering: it goes to cx_fail and gives a constant, so that
+ * callers need no checks. */
+#include "ir/nest.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ir/value_text.h"
+
+enum { FIRST_CONS = 64 };
+
+/* ---- names */
+
+static bool sym_taken(const Nest *nest, const char *name)
+{
+    for (uint32_t i = 0; i < nest->dim_count; i++)
+        if (strcmp(nest->dims[i]->name, name) == 0)
+            return true;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (strcmp(nest->axes[i].sym->name, name) == 0)
+            return true;
+    for (uint32_t i = 0; i < nest->value_count; i++)
+        if (nest->values[i]->sym && strcmp(nest->values[i]->sym->name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool buffer_taken(const Nest *nest, const char *name)
+{
+    for (uint32_t i = 0; i < nest->buffer_count; i++)
+        if (strcmp(nest->buffers[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+static const char *legal_name(Nest *nest, const char *name)
+{
+    Arena *arena = nest->cx->arena;
+    char *legal = arena_strdup(arena, name && *name ? name : "_");
+    for (char *p = legal; *p; p++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p))
+            *p = '_';
+    return name_is_legal(legal) ? legal : arena_printf(arena, "_%s", legal);
+}
+
+/* The name itself, or the name made legal and different from those that are taken. */
+static const char *unique_name(Nest *nest, const char *name,
+                               bool (*taken)(const Nest *nest, const char *name))
+{
+    const char *legal = legal_name(nest, name), *result = legal;
+    for (int i = 1; taken(nest, result); i++)
+        result = arena_printf(nest->cx->arena, "%s_%d", legal, i);
+    return result;
+}
+
+/* ---- symbols, buffers, axes */
+
+Nest *nest_new(Cx *cx, const char *name)
+{
+    Nest *nest = NEW(cx->arena, Nest);
+    nest->cx = cx;
+    nest->name = legal_name(nest, name);
+    nest->cons_size = FIRST_CONS;
+    nest->cons = NEW_ARRAY(cx->arena, uint32_t, FIRST_CONS);
+    return nest;
+}
+
+const Expr *nest_dim(Nest *nest, const char *name, int64_t lo, int64_t hi, int64_t div)
+{
+    const Expr *dim = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo, hi, div);
+    nest_use_dim(nest, dim);
+    return dim;
+}
+
+void nest_use_dim(Nest *nest, const Expr *dim)
+{
+    if (nest_sym(nest, dim).kind != SYM_dim)
+        VEC_PUSH(nest->cx->arena, nest->dims, nest->dim_count, nest->dim_cap, dim);
+}
+
+Buffer *nest_buffer(Nest *nest, const char *name, Dtype dtype, BufferRole role, int rank,
+                    const Expr *const *shape)
+{
+    Cx *cx = nest->cx;
+    CHECK(rank >= 0 && rank <= MAX_RANK);
+    Buffer *buffer = NEW(cx->arena, Buffer);
+    *buffer = (Buffer){.name = unique_name(nest, name, buffer_taken),
+                       .dtype = dtype,
+                       .role = role,
+                       .rank = rank,
+                       .shape = NEW_ARRAY(cx->arena, const Expr *, rank + 1),
+                       .strides = buffer_row_major(cx, rank, shape),
+                       .offset = expr_const(cx, 0),
+                       .index = (int)nest->buffer_count,
+                       .align = buffer_min_align(dtype)};
+    if (rank)
+        memcpy(buffer->shape, shape, (size_t)rank * sizeof *shape);
+    VEC_PUSH(cx->arena, nest->buffers, nest->buffer_count, nest->buffer_cap, buffer);
+    return buffer;
+}
+
+const Axis *nest_axis(Nest *nest, const char *name, const Expr *extent)
+{
+    if (nest->axis_count == MAX_AXES) {
+        cx_fail(nest->cx, ST_limit, "nest '%s' has more than %d axes", nest->name, MAX_AXES);
+        return &nest->axes[MAX_AXES - 1];
+    }
+    int64_t last = extent->hi == INT64_MAX ? INT64_MAX : extent->hi > 0 ? extent->hi - 1 : 0;
+    Axis *axis = &nest->axes[nest->axis_count];
+    axis->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), 0, last, 1);
+    axis->extent = extent;
+    axis->number = nest->axis_count++;
+    return axis;
+}
+
+SymUse nest_sym(const Nest *nest, const Expr *sym)
+{
+    for (int i = 0; i < nest->axis_count; i++)
+        if (nest->axes[i].sym == sym)
+            return (SymUse){SYM_axis, i, NULL};
+    for (uint32_t i = 0; i < nest->dim_count; i++)
+        if (nest->dims[i] == sym)
+            return (SymUse){SYM_dim, -1, NULL};
+    for (uint32_t i = 0; i < nest->value_count; i++)
+        if (nest->values[i]->op == V_bind && nest->values[i]->sym == sym)
+            return (SymUse){SYM_bind, -1, nest->values[i]};
+    return (SymUse){SYM_unknown, -1, NULL};
+}
+
+typedef struct AxesOf {
+    const Nest *nest;
+    uint64_t axes;
+} AxesOf;
+
+static void visit_axes(void *user, const Expr *sym)
+{
+    AxesOf *of = user;
+    SymUse use = nest_sym(of->nest, sym);
+    if (use.kind == SYM_axis)
+        of->axes |= (uint64_t)1 << use.axis;
+    else if (use.kind == SYM_bind)
+        of->axes |= use.bind->axes;
+}
+
+uint64_t nest_expr_axes(const Nest *nest, const Expr *e)
+{
+    AxesOf of = {nest, 0};
+    expr_symbols(nest->cx, e, visit_axes, &of);
+    return of.axes;
+}
+
+uint64_t nest_access_axes(const Nest *nest, const Access *access)
+{
+    uint64_t axes = 0;
+    for (int i = 0; i < access->rank; i++)
+        axes |= nest_expr_axes(nest, access->index[i]);
+    for (int i = 0; i < access->guard_count; i++) {
+        const Guard *g = &access->guards[i];
+        axes |=
+            nest_expr_axes(nest, g->e) | nest_expr_axes(nest, g->lo) | nest_expr_axes(nest, g->hi);
+    }
+    return axes;
+}
+
+/* ---- interning */
+
+static uint64_t mix(uint64_t hash, uint64_t with)
+{
+    hash = (hash ^ with) * 0x9E3779B97F4A7C15u;
+    return hash ^ hash >> 29;
+}
+
+static uint64_t hash_expr(uint64_t hash, const Expr *e)
+{
+    return e ? mix(hash, e->id + 1) : hash;
+}
+
+static uint64_t hash_value(const Value *v)
+{
+    uint64_t hash = mix((uint64_t)v->op * 64 + (uint64_t)v->dtype,
+                        (uint64_t)v->scalar * 16 + (uint64_t)v->monoid * 2 + v->wraps);
+    hash = mix(mix(hash, (uint64_t)v->constant.i), v->reduced);
+    hash = hash_expr(hash_expr(hash_expr(hash, v->index), v->lo), v->hi);
+    for (int i = 0; i < 3 && v->args[i]; i++)
+        hash = mix(hash, v->args[i]->id);
+    if (v->access) {
+        hash = mix(hash, (uint64_t)v->access->buffer->index);
+        for (int i = 0; i < v->access->rank; i++)
+            hash = hash_expr(hash, v->access->index[i]);
+    }
+    return hash;
+}
+
+static bool same_access(const Access *a, const Access *b)
+{
+    if (!a || !b)
+        return a == b;
+    if (a->buffer != b->buffer || a->guard_count != b->guard_count || a->fill.i != b->fill.i)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->index[i] != b->index[i])
+            return false;
+    for (int i = 0; i < a->guard_count; i++) {
+        const Guard *g = &a->guards[i], *h = &b->guards[i];
+        if (g->e != h->e || g->lo != h->lo || g->hi != h->hi)
+            return false;
+    }
+    return true;
+}
+
+static bool same_value(const Value *a, const Value *b)
+{
+    return a->op == b->op && a->dtype == b->dtype && a->scalar == b->scalar &&
+           a->monoid == b->monoid && a->wraps == b->wraps && a->constant.i == b->constant.i &&
+           a->index == b->index && a->lo == b->lo && a->hi == b->hi && a->reduced == b->reduced &&
+           a->args[0] == b->args[0] && a->args[1] == b->args[1] && a->args[2] == b->args[2] &&
+           same_access(a->access, b->access);
+}
+
+static uint32_t *slot_of(Nest *nest, const Value *v)
+{
+    uint32_t mask = nest->cons_size - 1;
+    for (uint32_t i = (uint32_t)hash_value(v) & mask;; i = (i + 1) & mask)
+        if (!nest->cons[i] || same_value(nest->values[nest->cons[i] - 1], v))
+            return &nest->cons[i];
+}
+
+/* The value equal to `key`, made if there is none; `key` need not have id and sym. */
+static Value *intern(Nest *nest, const Value *key)
+{
+    Arena *arena = nest->cx->arena;
+    uint32_t *slot = slot_of(nest, key);
+    if (*slot)
+        return nest->values[*slot - 1];
+    Value *v = arena_copy(arena, key, sizeof *key);
+    v->id = nest->value_count;
+    VEC_PUSH(arena, nest->values, nest->value_count, nest->value_cap, v);
+    *slot = nest->value_count;
+    if (nest->value_count * 2 > nest->cons_size) {
+        nest->cons_size *= 2;
+        nest->cons = NEW_ARRAY(arena, uint32_t, nest->cons_size);
+        for (uint32_t i = 0; i < nest->value_count; i++)
+            *slot_of(nest, nest->values[i]) = i + 1;
+    }
+    return v;
+}
+
+__attribute__((format(printf, 2, 3))) static Value *misuse(Nest *nest, const char *fmt, ...)
+{
+    char text[200];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    cx_fail(nest->cx, ST_internal, "nest '%s': %s", nest->name, text);
+    return nest_const(nest, DT_f32, (Scalar){0});
+}
+
+/* ---- leaves */
+
+Value *nest_const(Nest *nest, Dtype dtype, Scalar value)
+{
+    if (dtype_compute(dtype) != dtype || dtype == DT_none)
+        return misuse(nest, "a constant of type %s", dtype_name(dtype));
+    if (dtype_is_float(dtype) && isnan(value.f))
+        value.f = (double)NAN; /* one NaN, so that text keeps it */
+    Value key = {.op = V_const, .dtype = dtype, .constant = value};
+    return intern(nest, &key);
+}
+
+Value *nest_constf(Nest *nest, Dtype dtype, double value)
+{
+    return nest_const(nest, dtype, dtype_convert(dtype, DT_f64, (Scalar){.f = value}));
+}
+
+Value *nest_index(Nest *nest, Dtype dtype, const Expr *index)
+{
+    if (dtype != DT_i64 && dtype != DT_i32 && dtype != DT_f32 && dtype != DT_f64)
+        return misuse(nest, "an index of type %s", dtype_name(dtype));
+    if (index->kind == EX_const)
+        return nest_const(nest, dtype, dtype_convert(dtype, DT_i64, (Scalar){.i = index->value}));
+    Value key = {
+        .op = V_index, .dtype = dtype, .index = index, .axes = nest_expr_axes(nest, index)};
+    return intern(nest, &key);
+}
+
+static bool same_guard(const Guard *a, const Guard *b)
+{
+    return a->e == b->e && a->lo == b->lo && a->hi == b->hi;
+}
+
+/* Copies the guards that bounds leave open; false when one never holds. */
+static bool keep_guards(Nest *nest, Access *access, const Guard *guards, int count)
+{
+    Cx *cx = nest->cx;
+    Guard *kept = NEW_ARRAY(cx->arena, Guard, count + 1);
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        const Guard *g = &guards[i];
+        if (expr_always_lt(cx, g->e, g->lo) || expr_always_le(cx, g->hi, g->e))
+            return false;
+        bool open = !expr_always_le(cx, g->lo, g->e) || !expr_always_lt(cx, g->e, g->hi);
+        for (int j = 0; j < used; j++)
+            open = open && !same_guard(&kept[j], g);
+        if (open)
+            kept[used++] = *g;
+    }
+    access->guards = kept;
+    access->guard_count = used;
+    return true;
+}
+
+static Access *new_access(Nest *nest, const Buffer *buffer, const Expr *const *index)
+{
+    Access *access = NEW(nest->cx->arena, Access);
+    access->buffer = buffer;
+    access->rank = buffer->rank;
+    access->index = NEW_ARRAY(nest->cx->arena, const Expr *, buffer->rank + 1);
+    if (buffer->rank)
+        memcpy(access->index, index, (size_t)buffer->rank * sizeof *index);
+    return access;
+}
+
+Value *nest_load(Nest *nest, const Buffer *buffer, const Expr *const *index, const Guard *guards,
+                 int guard_count, Scalar fill)
+{
+    Dtype dtype = dtype_compute(buffer->dtype);
+    if (dtype == DT_none)
+        return misuse(nest, "a load of type %s", dtype_name(buffer->dtype));
+    Access *access = new_access(nest, buffer, index);
+    if (!keep_guards(nest, access, guards, guard_count))
+        return nest_const(nest, dtype, fill);
+    if (access->guard_count)
+        access->fill = fill;
+    Value key = {
+        .op = V_load, .dtype = dtype, .access = access, .axes = nest_access_axes(nest, access)};
+    return intern(nest, &key);
+}
+
+/* ---- operations */
+
+static bool is_const(const Value *v, double f, int64_t i)
+{
+    if (v->op != V_const)
+        return false;
+    return dtype_is_float(v->dtype) ? v->constant.f == f && !signbit(v->constant.f)
+                                    : v->constant.i == i;
+}
+
+/* Exact rules only. NULL when none fits. */
+static Value *simplify(Nest *nest, ScalarOp op, Value *const args[3], Dtype operand, Dtype result)
+{
+    Value *a = args[0], *b = args[1], *c = args[2];
+    bool constant = true;
+    Scalar values[3] = {0};
+    for (int i = 0; i < scalar_arity(op); i++) {
+        constant = constant && args[i]->op == V_const;
+        values[i] = args[i]->constant;
+    }
+    if (constant)
+        return nest_const(nest, result, scalar_eval(op, operand, values));
+    if (op == S_mul && (is_const(a, 1, 1) || is_const(b, 1, 1)))
+        return is_const(a, 1, 1) ? b : a;
+    if ((op == S_div && is_const(b, 1, 1)) || (op == S_sub && is_const(b, 0, 0)))
+        return a;
+    if (op == S_add && dtype_is_int(operand) && (is_const(a, 0, 0) || is_const(b, 0, 0)))
+        return is_const(a, 0, 0) ? b : a;
+    if (op == S_neg && a->op == V_scalar && a->scalar == S_neg)
+        return a->args[0];
+    if ((op == S_min || op == S_max || op == S_and || op == S_or) && a == b)
+        return a;
+    if (op == S_select && b == c)
+        return b;
+    if (op == S_select && a->op == V_const)
+        return a->constant.i ? b : c;
+    return NULL;
+}
+
+Value *nest_scalar(Nest *nest, ScalarOp op, Value *a, Value *b, Value *c)
+{
+    int arity = scalar_arity(op);
+    Value *args[3] = {a, arity > 1 ? b : NULL, arity > 2 ? c : NULL};
+    Dtype types[3] = {DT_none, DT_none, DT_none};
+    for (int i = 0; i < arity; i++) {
+        if (!args[i])
+            return misuse(nest, "%s: operand %d is missing", scalar_name(op), i);
+        types[i] = dtype_compute(args[i]->dtype);
+    }
+    Dtype result = scalar_result(op, types);
+    if (result == DT_none)
+        return misuse(nest, "%s of %s, %s, %s: operands do not fit", scalar_name(op),
+                      dtype_name(types[0]), dtype_name(types[1]), dtype_name(types[2]));
+    Value *simple = simplify(nest, op, args, types[op == S_select ? 1 : 0], result);
+    if (simple)
+        return simple;
+    Value key = {.op = V_scalar, .dtype = result, .scalar = op};
+    for (int i = 0; i < arity; i++) {
+        key.args[i] = args[i];
+        key.axes |= args[i]->axes;
+    }
+    return intern(nest, &key);
+}
+
+Value *nest_cast(Nest *nest, Dtype to, Value *a)
+{
+    Dtype compute = dtype_compute(to);
+    if (!a || compute == DT_none)
+        return misuse(nest, "cast to %s: operand or type does not fit", dtype_name(to));
+    if (a->dtype == to)
+        return a;
+    if (a->op == V_const)
+        return nest_const(nest, compute, dtype_convert(to, a->dtype, a->constant));
+    Value key = {.op = V_cast, .dtype = to, .args = {a}, .axes = a->axes};
+    return intern(nest, &key);
+}
+
+Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const Expr *hi, bool wraps)
+{
+    if (!a || !dtype_is_int(dtype_compute(a->dtype)))
+        return misuse(nest, "bind '%s': an integer is required", name);
+    Value key = {.op = V_bind,
+                 .dtype = dtype_compute(a->dtype),
+                 .lo = lo,
+                 .hi = hi,
+                 .wraps = wraps,
+                 .args = {a},
+                 .axes = a->axes};
+    Value *v = intern(nest, &key);
+    if (!v->sym) {
+        int64_t high = hi->hi > lo->lo ? hi->hi : lo->lo;
+        v->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1);
+    }
+    return v;
+}
+
+/* The axes that the extents of `axes` use. */
+static uint64_t extent_axes(const Nest *nest, uint64_t axes)
+{
+    uint64_t used = 0;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (axes >> i & 1)
+            used |= nest_expr_axes(nest, nest->axes[i].extent);
+    return used;
+}
+
+Value *nest_reduce(Nest *nest, Monoid monoid, uint64_t axes, Value *a)
+{
+    bool arg = monoid == M_argmin || monoid == M_argmax;
+    if (!a || !monoid_accepts(monoid, dtype_compute(a->dtype)))
+        return misuse(nest, "reduce %s: operand or type does not fit", monoid_name(monoid));
+    if (axes >> nest->axis_count)
+        return misuse(nest, "reduce %s over axes that do not exist", monoid_name(monoid));
+    if (!axes && arg)
+        return nest_const(nest, DT_i64, (Scalar){.i = 0});
+    if (!axes)
+        return a;
+    Value key = {.op = V_reduce,
+                 .dtype = arg ? DT_i64 : dtype_compute(a->dtype),
+                 .monoid = monoid,
+                 .args = {a},
+                 .reduced = axes,
+                 .axes = (a->axes | extent_axes(nest, axes)) & ~axes};
+    return intern(nest, &key);
+}
+
+void nest_store(Nest *nest, const Buffer *buffer, const Expr *const *index, const Guard *guards,
+                int guard_count, Value *value)
+{
+    if (!value || dtype_compute(value->dtype) != dtype_compute(buffer->dtype)) {
+        misuse(nest, "store to '%s' (%s) of type %s", buffer->name, dtype_name(buffer->dtype),
+               value ? dtype_name(value->dtype) : "none");
+        return;
+    }
+    Access *access = new_access(nest, buffer, index);
+    if (!keep_guards(nest, access, guards, guard_count))
+        return;
+    VEC_PUSH(nest->cx->arena, nest->stores, nest->store_count, nest->store_cap,
+             ((Store){access, value}));
+}
+
+/* ---- totals */
+
+/* Points of a set of axes; -1 when an extent is not constant or the product is too large. */
+static int64_t points(const Nest *nest, uint64_t axes)
+{
+    int64_t count = 1;
+    for (int i = 0; i < nest->axis_count; i++) {
+        const Expr *extent = nest->axes[i].extent;
+        if (!(axes >> i & 1))
+            continue;
+        if (extent->kind != EX_const)
+            return -1;
+        int64_t n = extent->value > 0 ? extent->value : 0;
+        if (n && count > INT64_MAX / 4 / n)
+            return -1;
+        count *= n;
+    }
+    return count;
+}
+
+void nest_finish(Nest *nest)
+{
+    uint64_t total = 0;
+    nest->scalar_ops = 0;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op != V_scalar && v->op != V_reduce)
+            continue;
+        int64_t count = points(nest, v->axes | v->reduced);
+        uint64_t each = v->op == V_scalar && v->scalar == S_fma ? 2 : 1;
+        if (count < 0 || total > UINT64_MAX / 2)
+            return;
+        total += (uint64_t)count * each;
+    }
+    nest->scalar_ops = total;
+}
