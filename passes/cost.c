@@ -1,0 +1,110 @@
+/* The cost model's choice of a schedule: a pure function of nest and target.
+ *
+ * Contractions: cycles per step of k of a register tile of mr rows and nv vectors are the largest of
+ *   mr * nv / 2     two fused multiply-adds a cycle,
+ *   (mr + nv) / 2   two loads a cycle (a broadcast per row, nv vectors of b),
+ *   4               latency of a multiply-add (an accumulator is reused every step),
+ *   2 * nv          b streams from L2 at 32 bytes a cycle,
+ * summed over full and remainder tiles. The cheapest tile whose accumulators, one step of b and one broadcast fit the registers
+ * wins; ties go to the larger tile (fewer loads). */
+#include "passes/schedule.h"
+
+static int64_t tile_cycles(int64_t mr, int64_t nv) /* quarter cycles */
+{
+    int64_t cycles = 2 * mr * nv, loads = 2 * (mr + nv), stream = 8 * nv;
+    if (cycles < loads)
+        cycles = loads;
+    if (cycles < stream)
+        cycles = stream;
+    return cycles < 16 ? 16 : cycles;
+}
+
+static int64_t contraction_cost(int64_t rows, int64_t vectors, int64_t mr, int64_t nv)
+{
+    int64_t full_m = rows / mr, rest_m = rows % mr, full_n = vectors / nv, rest_n = vectors % nv, cost = 0;
+    cost += full_m * full_n * tile_cycles(mr, nv);
+    if (rest_m)
+        cost += full_n * tile_cycles(rest_m, nv);
+    if (rest_n)
+        cost += full_m * tile_cycles(mr, rest_n);
+    if (rest_m && rest_n)
+        cost += tile_cycles(rest_m, rest_n);
+    return cost;
+}
+
+static int64_t likely(const Expr *extent)
+{
+    if (extent->kind == EX_const)
+        return extent->value;
+    return extent->hi < 256 ? extent->hi : 256;
+}
+
+static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, const Contraction *c)
+{
+    Schedule best = schedule_default(SK_contraction);
+    int width = caps->vector_bits / dtype_bits(c->sum->dtype);
+    int64_t rows = 1, columns = 1, inner = 1, best_cost = INT64_MAX;
+    int unit = access_unit_axis(cx, nest, nest->stores[0].access, c->n);
+    int loops = 0;
+    for (int i = 0; i < nest->axis_count; i++) {
+        if (c->m >> i & 1)
+            rows *= likely(nest->axes[i].extent);
+        if (i == unit)
+            columns = likely(nest->axes[i].extent);
+        loops += (int)(c->k >> i & 1);
+        if (c->k >> i & 1)
+            inner = likely(nest->axes[i].extent);
+    }
+    int64_t vectors = (columns + width - 1) / width;
+    for (int mr = 14; mr >= 1; mr--)
+        for (int nv = 1; nv <= 4; nv++) {
+            if (mr * nv + nv + 1 > caps->registers - 1 || nv > vectors || (mr > rows && mr > 1))
+                continue;
+            int64_t cost = contraction_cost(rows, vectors, mr, nv);
+            /* tiles of 14 and more rows alias in L1 at large strides (docs/performance.md) */
+            cost += mr > 8 ? cost / 32 : 0;
+            if (cost < best_cost ||
+                (cost == best_cost && mr * nv > best.field[SF_mr] * best.field[SF_nv])) {
+                best_cost = cost;
+                best.field[SF_mr] = mr;
+                best.field[SF_nv] = nv;
+            }
+        }
+    best.field[SF_ku] = loops > 1 ? 2 : 4;
+    if (inner < best.field[SF_ku])
+        best.field[SF_ku] = (int32_t)(inner < 1 ? 1 : inner);
+    int64_t tiles = rows / best.field[SF_mr];
+    best.field[SF_mt] = tiles > 8 ? 8 : (int32_t)(tiles < 1 ? 1 : tiles);
+    /* Packing a run-time operand costs a pass over it: worth it from a few row tiles on. */
+    const Value *b = c->b;
+    while (b->op == V_cast)
+        b = b->args[0];
+    bool constant = b->op == V_load && b->access->buffer->role == BUF_const;
+    bool contiguous = b->op == V_load && access_unit_axis(cx, nest, b->access, c->n) == unit;
+    best.field[SF_pack] = constant || !contiguous || rows >= 4 * best.field[SF_mr];
+    return best;
+}
+
+Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
+{
+    Contraction c = nest_contraction(cx, nest);
+    if (c.has && caps->vector_bits)
+        return choose_contraction(cx, nest, caps, &c);
+    Schedule general = schedule_default(SK_general);
+    /* A load that is contiguous along another axis than the store: square boxes, transposed in registers. */
+    int width = caps->vector_bits ? caps->vector_bits / 32 : 4;
+    const Store *store = &nest->stores[0];
+    uint64_t axes = store->value->axes;
+    int unit = access_unit_axis(cx, nest, store->access, axes);
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op != V_load || !v->access->buffer || unit < 0)
+            continue;
+        int load = access_unit_axis(cx, nest, v->access, axes);
+        if (load >= 0 && load != unit && !(v->axes & ~axes) && (v->axes >> unit & 1)) {
+            general.field[SF_rows] = width;
+            general.field[SF_vec] = 1;
+        }
+    }
+    return general;
+}

@@ -1,0 +1,225 @@
+/* Substituting axes in values and accesses, and the box loops that every schedule is made of. */
+#include "passes/lower_value.h"
+
+#include <string.h>
+
+void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog)
+{
+    *lower = (Lower){.cx = cx, .nest = nest, .caps = caps, .prog = prog};
+    lower->held = NEW_ARRAY(cx->arena, Held, nest->value_count);
+    lower->memo = NEW_ARRAY(cx->arena, Value *, nest->value_count);
+    lower->replaced = NEW_ARRAY(cx->arena, Buffer *, nest->buffer_count);
+}
+
+const char *lower_name(Lower *lower, const char *stem)
+{
+    return arena_printf(lower->cx->arena, "%s%d", stem, lower->names++);
+}
+
+uint64_t expr_axes(const Nest *nest, const Expr *e)
+{
+    uint64_t axes = 0;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (expr_uses(e, nest->axes[i].sym))
+            axes |= 1ull << i;
+    return axes;
+}
+
+uint64_t access_axes(const Nest *nest, const Access *access)
+{
+    uint64_t axes = 0;
+    for (int d = 0; d < access->rank; d++)
+        axes |= expr_axes(nest, access->index[d]);
+    for (int g = 0; g < access->guard_count; g++)
+        axes |= expr_axes(nest, access->guards[g].e);
+    return axes;
+}
+
+const Expr *access_offset(Cx *cx, const Access *access)
+{
+    const Buffer *buffer = access->buffer;
+    const Expr *offset = buffer->offset ? buffer->offset : expr_const(cx, 0);
+    for (int d = 0; d < access->rank; d++)
+        offset = expr_add(cx, offset, expr_mul(cx, access->index[d], buffer->strides[d]));
+    return offset;
+}
+
+int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t among)
+{
+    const Expr *offset = access_offset(cx, access);
+    for (int i = nest->axis_count - 1; i >= 0; i--) {
+        int64_t coef;
+        const Expr *rest;
+        if ((among >> i & 1) && expr_linear(cx, offset, nest->axes[i].sym, &coef, &rest) && coef == 1)
+            return i;
+    }
+    return -1;
+}
+
+const Expr *lower_expr(Lower *lower, const Expr *e)
+{
+    const Expr *syms[MAX_AXES], *with[MAX_AXES];
+    size_t count = 0;
+    for (int i = 0; i < lower->nest->axis_count; i++)
+        if (lower->at[i]) {
+            syms[count] = lower->nest->axes[i].sym;
+            with[count++] = lower->at[i];
+        }
+    return expr_subst(lower->cx, e, syms, with, count);
+}
+
+Access *lower_access(Lower *lower, const Access *access)
+{
+    Arena *arena = lower->cx->arena;
+    Access *out = NEW(arena, Access);
+    *out = *access;
+    const Expr **index = NEW_ARRAY(arena, const Expr *, access->rank);
+    for (int d = 0; d < access->rank; d++)
+        index[d] = lower_expr(lower, access->index[d]);
+    Guard *guards = NEW_ARRAY(arena, Guard, access->guard_count);
+    for (int g = 0; g < access->guard_count; g++)
+        guards[g] = (Guard){lower_expr(lower, access->guards[g].e), lower_expr(lower, access->guards[g].lo),
+                            lower_expr(lower, access->guards[g].hi)};
+    out->index = index;
+    out->guards = guards;
+    return out;
+}
+
+/* Index of a held tile at the current point. */
+static void held_index(const Lower *lower, const Held *held, const Expr *index[MAX_BOX])
+{
+    const Tile *tile = held->tile;
+    for (int d = 0; d < tile->rank; d++) {
+        int axis = held->axis[d];
+        index[d] = expr_const(lower->cx, 0);
+        if (axis >= 0)
+            index[d] = tile->scope == TS_shared ? lower->at[axis] : lower->coord[axis];
+        CHECK(index[d]);
+    }
+}
+
+Value *lower_read(Lower *lower, TileOp *op, const Held *held)
+{
+    const Expr *index[MAX_BOX];
+    held_index(lower, held, index);
+    if (held->tile->scope == TS_register)
+        return tile_read(lower->prog, op, held->tile, index);
+    Access access = {.tile = held->tile, .rank = held->tile->rank,
+                     .index = arena_copy(lower->cx->arena, index, sizeof index)};
+    return tile_load(lower->prog, op, &access);
+}
+
+void lower_write(Lower *lower, TileOp *op, const Held *held, Value *value)
+{
+    const Expr *index[MAX_BOX];
+    held_index(lower, held, index);
+    if (held->tile->scope == TS_register) {
+        tile_write(lower->prog, op, held->tile, index, value);
+        return;
+    }
+    Access access = {.tile = held->tile, .rank = held->tile->rank,
+                     .index = arena_copy(lower->cx->arena, index, sizeof index)};
+    tile_store(lower->prog, op, &access, value);
+}
+
+/* Bound values that the index of a load uses must come before it. */
+static void lower_binds(Lower *lower, TileOp *op, const Access *access)
+{
+    for (uint32_t i = 0; i < lower->nest->value_count; i++) {
+        Value *bind = lower->nest->values[i];
+        if (bind->op != V_bind || lower->memo[i])
+            continue;
+        bool used = false;
+        for (int d = 0; d < access->rank; d++)
+            used |= expr_uses(access->index[d], bind->sym);
+        for (int g = 0; g < access->guard_count; g++)
+            used |= expr_uses(access->guards[g].e, bind->sym);
+        if (used)
+            lower_value(lower, op, bind);
+    }
+}
+
+static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
+{
+    TileProg *prog = lower->prog;
+    Value *args[3] = {NULL, NULL, NULL};
+    for (int i = 0; i < 3 && v->op != V_reduce; i++)
+        if (v->args[i])
+            args[i] = lower_value(lower, op, v->args[i]);
+    switch (v->op) {
+    case V_const: return tile_const(prog, op, v->dtype, v->constant);
+    case V_index: return tile_index(prog, op, v->dtype, lower_expr(lower, v->index));
+    case V_load: {
+        lower_binds(lower, op, v->access);
+        Access *access = lower_access(lower, v->access);
+        CHECK(!lower->replaced[access->buffer->index]);
+        return tile_load(prog, op, access);
+    }
+    case V_scalar: return tile_scalar(prog, op, v->scalar, args[0], args[1], args[2]);
+    case V_cast: return tile_cast(prog, op, v->dtype, args[0]);
+    case V_bind:
+        return tile_bind(prog, op, args[0], v->sym, lower_expr(lower, v->lo), lower_expr(lower, v->hi), v->wraps);
+    case V_reduce: BUG("nest '%s': reduction %%%u is not computed yet", lower->nest->name, v->id);
+    case V_tile: break;
+    }
+    BUG("nest '%s': value %%%u cannot be lowered", lower->nest->name, v->id);
+}
+
+Value *lower_value(Lower *lower, TileOp *op, Value *value)
+{
+    if (lower->memo_op != op) {
+        memset(lower->memo, 0, lower->nest->value_count * sizeof *lower->memo);
+        lower->memo_op = op;
+    }
+    Value **memo = &lower->memo[value->id];
+    if (!*memo) {
+        Held *held = &lower->held[value->id];
+        *memo = held->tile ? lower_read(lower, op, held) : lower_fresh(lower, op, value);
+    }
+    return *memo;
+}
+
+void lower_stores(Lower *lower, TileOp *op, uint64_t axes)
+{
+    for (uint32_t i = 0; i < lower->nest->store_count; i++) {
+        Store *store = &lower->nest->stores[i];
+        if (access_axes(lower->nest, store->access) == axes)
+            tile_store(lower->prog, op, lower_access(lower, store->access),
+                       lower_value(lower, op, store->value));
+    }
+}
+
+void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi, int size,
+                 BoxBody *body, void *user)
+{
+    Cx *cx = lower->cx;
+    const Expr *count = expr_sub(cx, hi, lo);
+    const Expr *var;
+    if (size == 1) {
+        if (expr_is_const(count, 1)) {
+            body(user, block, lo, 1, NULL);
+            return;
+        }
+        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, name), lo, hi, 1, &var);
+        body(user, inner, var, 1, NULL);
+        return;
+    }
+    const Expr *full = expr_muli(cx, expr_divi(cx, count, size), size);
+    const Expr *rest = expr_sub(cx, count, full);
+    if (expr_is_const(full, size)) {
+        body(user, block, lo, size, NULL);
+    } else if (!expr_is_const(full, 0)) {
+        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, name), lo, expr_add(cx, lo, full), size, &var);
+        body(user, inner, var, size, NULL);
+    }
+    if (expr_is_const(rest, 0))
+        return;
+    const Expr *tail = expr_add(cx, lo, full);
+    if (rest->kind == EX_const) {
+        body(user, block, tail, size, rest);
+        return;
+    }
+    Guard some = {rest, expr_const(cx, 1), expr_const(cx, size)};
+    TileOp *guard = tile_if(lower->prog, block, &some, 1);
+    body(user, guard->body, tail, size, rest);
+}

@@ -1,0 +1,490 @@
+/* The contraction skeleton: out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]).
+ *
+ * Matrix products and convolutions are one thing here. The M axes are flattened into one row number, so that a register tile of mr
+ * rows runs over output pixels; b is packed into column blocks of one register tile, at load when it is constant, else in
+ * a phase of its own; a is read where it lies, row by row (notes: docs/performance.md). Grid: batch axes, outer N
+ * axes, column blocks, chunks of mt row tiles; a chunk's row tiles share one column block, which stays in the cache.
+ *
+ * Requirements for editors:
+ * 1. The tile is complete: the whole K runs inside it, so partial sums are never stored.
+ * 2. Remainders known at compile time get register tiles of their own shape; others get bounds.
+ * 3. Additions are in ascending order of the K axes for every schedule and thread count. */
+#include "passes/lower_value.h"
+
+#include <string.h>
+
+/* Slots beyond the nest's axes in Lower.coord: the box coordinates of rows and columns of the accumulator. */
+enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
+
+typedef struct Shape {
+    Lower *lower;
+    Cx *cx;
+    Nest *nest;
+    const Schedule *schedule;
+    Contraction c;
+    int n_axis;          /* contiguous axis of the output; the other N axes are grid dims */
+    int k_axis;          /* innermost K axis */
+    int m_axes[MAX_AXES], m_count;
+    const Expr *rows;    /* product of the M extents */
+    int width, nr;       /* lanes of a vector, columns of a full tile */
+    Buffer *packed;      /* or NULL: [outer b axes.., column block, k axes.., nr] */
+    int packed_axes[MAX_AXES], packed_count; /* b's axes before the column block, then the K axes */
+    int packed_outer;    /* how many of them come before the column block */
+    const Expr *column_block;
+    const Expr *column_base; /* first column of the tile */
+} Shape;
+
+static Value *through_casts(Value *value)
+{
+    while (value->op == V_cast)
+        value = value->args[0];
+    return value;
+}
+
+static bool depends_on_reduction(const Value *value)
+{
+    if (value->op == V_reduce)
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && depends_on_reduction(value->args[i]))
+            return true;
+    return false;
+}
+
+Contraction nest_contraction(Cx *cx, const Nest *nest)
+{
+    Contraction c = {.has = false};
+    for (uint32_t i = 0; i < nest->value_count; i++)
+        if (nest->values[i]->op == V_reduce) {
+            if (c.sum)
+                return c;
+            c.sum = nest->values[i];
+        }
+    if (!c.sum || c.sum->monoid != M_sum || nest->store_count != 1)
+        return c;
+    Value *product = c.sum->args[0];
+    if (product->op != V_scalar || product->scalar != S_mul || depends_on_reduction(product) ||
+        !(c.sum->dtype == DT_f32 || c.sum->dtype == DT_f64 || c.sum->dtype == DT_i32))
+        return c;
+    c.a = product->args[0];
+    c.b = product->args[1];
+    c.k = c.sum->reduced;
+    const Access *out = nest->stores[0].access;
+    uint64_t axes = access_axes(nest, out);
+    int unit = access_unit_axis(cx, nest, out, axes);
+    if (unit < 0 || axes != c.sum->axes)
+        return c;
+    if (c.a->axes >> unit & 1) {
+        Value *swap = c.a;
+        c.a = c.b;
+        c.b = swap;
+    }
+    c.batch = c.a->axes & c.b->axes & ~c.k;
+    c.m = c.a->axes & ~c.b->axes & ~c.k;
+    c.n = c.b->axes & ~c.a->axes & ~c.k;
+    c.has = (c.n >> unit & 1) && (c.a->axes & c.b->axes & c.k) == c.k;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (((c.sum->axes | c.k) >> i & 1) && expr_axes(nest, nest->axes[i].extent))
+            c.has = false;
+    return c;
+}
+
+static bool analyse(Shape *s)
+{
+    Nest *nest = s->nest;
+    s->c = nest_contraction(s->cx, nest);
+    if (!s->c.has)
+        return false;
+    s->n_axis = access_unit_axis(s->cx, nest, nest->stores[0].access, s->c.n);
+    s->rows = expr_const(s->cx, 1);
+    for (int i = 0; i < nest->axis_count; i++)
+        if (s->c.m >> i & 1) {
+            s->m_axes[s->m_count++] = i;
+            s->rows = expr_mul(s->cx, s->rows, nest->axes[i].extent);
+        }
+    s->k_axis = -1;
+    const Value *a = through_casts(s->c.a);
+    if (a->op == V_load)
+        s->k_axis = access_unit_axis(s->cx, nest, a->access, s->c.k);
+    for (int i = nest->axis_count - 1; i >= 0 && s->k_axis < 0; i--)
+        if (s->c.k >> i & 1)
+            s->k_axis = i;
+    s->width = s->lower->caps->vector_bits ? s->lower->caps->vector_bits / dtype_bits(s->c.sum->dtype) : 4;
+    s->nr = s->width * s->schedule->field[SF_nv];
+    return true;
+}
+
+/* Axes of b in packed order: those before the column block, then K with the innermost last. */
+static void packed_order(Shape *s)
+{
+    for (int i = 0; i < s->nest->axis_count; i++)
+        if ((s->c.b->axes >> i & 1) && !(s->c.k >> i & 1) && i != s->n_axis)
+            s->packed_axes[s->packed_count++] = i;
+    s->packed_outer = s->packed_count;
+    for (int i = 0; i < s->nest->axis_count; i++)
+        if ((s->c.k >> i & 1) && i != s->k_axis)
+            s->packed_axes[s->packed_count++] = i;
+    s->packed_axes[s->packed_count++] = s->k_axis;
+}
+
+static Buffer *packed_buffer(Shape *s, const Value *load, Dtype dtype, BufferRole role)
+{
+    Cx *cx = s->cx;
+    Buffer *buffer = NEW(cx->arena, Buffer);
+    int rank = s->packed_count + 2, at = 0;
+    const Expr **shape = NEW_ARRAY(cx->arena, const Expr *, rank);
+    for (int i = 0; i < s->packed_count; i++) {
+        if (i == s->packed_outer)
+            shape[at++] = expr_ceildiv(cx, s->nest->axes[s->n_axis].extent, expr_const(cx, s->nr));
+        shape[at++] = s->nest->axes[s->packed_axes[i]].extent;
+    }
+    shape[at] = expr_const(cx, s->nr);
+    const Expr **strides = NEW_ARRAY(cx->arena, const Expr *, rank);
+    strides[rank - 1] = expr_const(cx, 1);
+    for (int d = rank - 2; d >= 0; d--)
+        strides[d] = expr_mul(cx, strides[d + 1], shape[d + 1]);
+    const char *stem = load->op == V_load ? load->access->buffer->name : "b";
+    *buffer = (Buffer){.name = arena_printf(cx->arena, "%s_packed", stem), .dtype = dtype, .role = role,
+                       .rank = rank, .shape = shape, .strides = strides, .offset = expr_const(cx, 0), .align = 64};
+    return buffer;
+}
+
+/* Index of the packed buffer: axes by `axis(i)`, the column block and the column within it. */
+static const Expr **packed_index(Shape *s, const Expr *const *axis, const Expr *block, const Expr *column)
+{
+    const Expr **index = NEW_ARRAY(s->cx->arena, const Expr *, s->packed_count + 2);
+    int at = 0;
+    for (int i = 0; i < s->packed_count; i++) {
+        if (i == s->packed_outer)
+            index[at++] = block;
+        index[at++] = axis[s->packed_axes[i]];
+    }
+    index[at] = column;
+    return index;
+}
+
+/* The nest that packs a constant, run once at load. */
+static Nest *pack_nest(Shape *s, const Access *from)
+{
+    Cx *cx = s->cx;
+    Nest *nest = nest_new(cx, arena_printf(cx->arena, "%s_pack", s->nest->name));
+    const Buffer *b = from->buffer;
+    Buffer *original = nest_buffer(nest, b->name, b->dtype, BUF_in, b->rank, b->shape);
+    original->strides = b->strides;
+    original->offset = b->offset;
+    original->align = b->align;
+    Buffer *packed = nest_buffer(nest, s->packed->name, b->dtype, BUF_out, s->packed->rank, s->packed->shape);
+    const Expr *axis[MAX_AXES] = {NULL}, *syms[MAX_AXES], *with[MAX_AXES];
+    int count = 0;
+    const Expr *block = NULL;
+    for (int i = 0; i < s->packed_count; i++) {
+        if (i == s->packed_outer)
+            block = nest_axis(nest, "block", s->packed->shape[i])->sym;
+        const Axis *old = &s->nest->axes[s->packed_axes[i]];
+        axis[old->number] = nest_axis(nest, old->sym->name, old->extent)->sym;
+        syms[count] = old->sym;
+        with[count++] = axis[old->number];
+    }
+    const Expr *column = nest_axis(nest, "column", expr_const(cx, s->nr))->sym;
+    const Expr *n = expr_add(cx, expr_muli(cx, block, s->nr), column);
+    syms[count] = s->nest->axes[s->n_axis].sym;
+    with[count++] = n;
+    const Expr **index = NEW_ARRAY(cx->arena, const Expr *, from->rank);
+    for (int d = 0; d < from->rank; d++)
+        index[d] = expr_subst(cx, from->index[d], syms, with, (size_t)count);
+    Guard inside = {n, expr_const(cx, 0), s->nest->axes[s->n_axis].extent};
+    Value *value = nest_load(nest, original, index, &inside, 1, (Scalar){0});
+    nest_store(nest, packed, packed_index(s, axis, block, column), NULL, 0, value);
+    return nest;
+}
+
+typedef struct PackBox {
+    Shape *s;
+    const Expr *block;
+} PackBox;
+
+static void pack_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    static const char *const names[] = {"r", "j"};
+    PackBox *p = user;
+    Shape *s = p->s;
+    Lower *lower = s->lower;
+    const Expr *extent = s->nest->axes[s->n_axis].extent;
+    TileOp *op = tile_op(lower->prog, block, TO_map, 2, names, (int[]){size, s->nr});
+    op->box.bound[0] = bound;
+    const Expr *first = expr_muli(s->cx, p->block, s->nr);
+    op->box.bound[1] = expr_is_const(expr_modi(s->cx, extent, s->nr), 0) ? NULL : expr_sub(s->cx, extent, first);
+    lower->at[s->k_axis] = expr_add(s->cx, base, op->box.coord[0]);
+    lower->at[s->n_axis] = expr_add(s->cx, first, op->box.coord[1]);
+    Access to = {.buffer = s->packed, .rank = s->packed->rank,
+                 .index = packed_index(s, lower->at, p->block, op->box.coord[1])};
+    tile_store(lower->prog, op, &to, lower_value(lower, op, s->c.b));
+}
+
+/* The phase that packs a run-time operand into scratch memory. Columns beyond N are left as they are: the lanes that would see them
+ * are never stored. */
+static void pack_phase(Shape *s)
+{
+    Lower *lower = s->lower;
+    const char *names[MAX_GRID];
+    const Expr *extents[MAX_GRID];
+    int rank = 0;
+    for (int i = 0; i <= s->packed_count; i++) {
+        if (i == s->packed_outer) {
+            names[rank] = "block";
+            extents[rank++] = s->packed->shape[i];
+        }
+        if (i < s->packed_count - 1) {
+            names[rank] = s->nest->axes[s->packed_axes[i]].sym->name;
+            extents[rank++] = s->nest->axes[s->packed_axes[i]].extent;
+        }
+    }
+    Grid *grid = lower->grid = tile_grid(lower->prog, rank, names, extents);
+    PackBox p = {s, NULL};
+    for (int i = 0, at = 0; i < s->packed_count; i++) {
+        if (i == s->packed_outer)
+            p.block = grid->ids[at++];
+        if (i < s->packed_count - 1)
+            lower->at[s->packed_axes[i]] = grid->ids[at++];
+    }
+    lower_boxes(lower, &grid->body, "k", expr_const(s->cx, 0), s->nest->axes[s->k_axis].extent, 16, pack_box, &p);
+    memset(lower->at, 0, sizeof lower->at);
+}
+
+static bool choose_packing(Shape *s, Lowered *out)
+{
+    Value *load = through_casts(s->c.b);
+    if (!s->schedule->field[SF_pack])
+        return true;
+    packed_order(s);
+    if (s->packed_count + 2 > MAX_RANK || s->packed_count + 1 > MAX_GRID)
+        return s->packed_count = 0, true;
+    bool constant = load->op == V_load && load->access->buffer && load->access->buffer->role == BUF_const &&
+                    !load->access->guard_count;
+    if (constant) {
+        const Buffer *from = load->access->buffer;
+        s->packed = packed_buffer(s, load, from->dtype, BUF_const);
+        s->packed->index = from->index;
+        Nest *nest = pack_nest(s, load->access);
+        out->packs[out->pack_count++] = (PackedConst){from->index, nest};
+        s->lower->prog->buffers[from->index] = s->packed;
+        return true;
+    }
+    TileProg *prog = s->lower->prog;
+    s->packed = packed_buffer(s, load, s->c.b->dtype, BUF_scratch);
+    s->packed->index = (int)prog->buffer_count;
+    VEC_PUSH(s->cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, s->packed);
+    pack_phase(s);
+    return true;
+}
+
+/* Row number -> M axes. */
+static void bind_rows(Shape *s, const Expr *row)
+{
+    for (int i = s->m_count - 1; i >= 0; i--) {
+        const Axis *axis = &s->nest->axes[s->m_axes[i]];
+        s->lower->at[axis->number] = i ? expr_mod(s->cx, row, axis->extent) : row;
+        row = expr_floordiv(s->cx, row, axis->extent);
+    }
+}
+
+typedef struct RowTile {
+    Shape *s;
+    int nr;                     /* columns of this tile */
+    const Expr *column_bound;
+    const Expr *base, *bound;   /* of rows */
+    int mr;
+    Tile *acc;
+    int k_loops[MAX_AXES], k_count;
+} RowTile;
+
+static void bind_tile(RowTile *t, TileOp *op)
+{
+    Shape *s = t->s;
+    op->box.bound[0] = t->bound;
+    op->box.bound[1] = t->column_bound;
+    bind_rows(s, expr_add(s->cx, t->base, op->box.coord[0]));
+    s->lower->at[s->n_axis] = expr_add(s->cx, s->column_base, op->box.coord[1]);
+    s->lower->coord[ROW] = op->box.coord[0];
+    s->lower->coord[COLUMN] = op->box.coord[1];
+}
+
+/* b's value with its load taken from the packed buffer: only casts stand between. */
+static Value *packed_value(Shape *s, TileOp *op, Value *value)
+{
+    if (value->op == V_cast && s->packed->role == BUF_const)
+        return tile_cast(s->lower->prog, op, value->dtype, packed_value(s, op, value->args[0]));
+    Access from = {.buffer = s->packed, .rank = s->packed->rank,
+                   .index = packed_index(s, s->lower->at, s->column_block, op->box.coord[1])};
+    return tile_load(s->lower->prog, op, &from);
+}
+
+static void mma_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    static const char *const names[] = {"i", "j", "r"};
+    RowTile *t = user;
+    Shape *s = t->s;
+    if (bound && bound->kind == EX_const) {
+        size = (int)bound->value;
+        bound = NULL;
+    }
+    TileOp *op = tile_op(s->lower->prog, block, TO_mma, 3, names, (int[]){t->mr, t->nr, size});
+    bind_tile(t, op);
+    if (s->packed)
+        op->box.bound[1] = NULL; /* padded */
+    op->box.bound[2] = bound;
+    s->lower->at[s->k_axis] = expr_add(s->cx, base, op->box.coord[2]);
+    op->dst = t->acc;
+    op->a = lower_value(s->lower, op, s->c.a);
+    op->b = s->packed ? packed_value(s, op, s->c.b) : lower_value(s->lower, op, s->c.b);
+}
+
+static void k_loops(RowTile *t, TileBlock *block, int next)
+{
+    Shape *s = t->s;
+    const Expr *zero = expr_const(s->cx, 0), *var;
+    if (next < t->k_count) {
+        const Axis *axis = &s->nest->axes[t->k_loops[next]];
+        TileBlock *inner = tile_for(s->lower->prog, block, lower_name(s->lower, axis->sym->name), zero, axis->extent, 1, &var);
+        s->lower->at[axis->number] = var;
+        k_loops(t, inner, next + 1);
+        return;
+    }
+    const Axis *axis = &s->nest->axes[s->k_axis];
+    int ku = s->schedule->field[SF_ku];
+    if (axis->extent->kind == EX_const && axis->extent->value < ku)
+        ku = axis->extent->value < 1 ? 1 : (int)axis->extent->value;
+    lower_boxes(s->lower, block, axis->sym->name, zero, axis->extent, ku, mma_box, t);
+}
+
+static void row_tile(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    static const char *const names[] = {"i", "j"};
+    RowTile *t = user;
+    Shape *s = t->s;
+    Lower *lower = s->lower;
+    if (bound && bound->kind == EX_const) {
+        size = (int)bound->value;
+        bound = NULL;
+    }
+    t->base = base;
+    t->mr = size;
+    t->bound = bound;
+    int shape[2] = {t->mr, t->nr};
+    t->acc = tile_new(lower->prog, lower->grid, lower_name(lower, "acc"), s->c.sum->dtype, TS_register, 2, shape);
+    Held held = {t->acc, {ROW, COLUMN}};
+    TileOp *zero = tile_op(lower->prog, block, TO_map, 2, names, shape);
+    bind_tile(t, zero);
+    zero->box.bound[0] = zero->box.bound[1] = NULL;
+    lower_write(lower, zero, &held, tile_const(lower->prog, zero, s->c.sum->dtype, (Scalar){0}));
+    k_loops(t, block, 0);
+    TileOp *epilogue = tile_op(lower->prog, block, TO_map, 2, names, shape);
+    bind_tile(t, epilogue);
+    lower->held[s->c.sum->id] = held;
+    lower_stores(lower, epilogue, access_axes(s->nest, s->nest->stores[0].access));
+    lower->held[s->c.sum->id].tile = NULL;
+}
+
+/* All row tiles of a chunk under one column tile. */
+static void column_tile(Shape *s, TileBlock *block, const Expr *chunk, int64_t mt, int nr, const Expr *bound)
+{
+    RowTile t = {.s = s, .nr = nr, .column_bound = bound};
+    for (int i = 0; i < s->nest->axis_count; i++)
+        if ((s->c.k >> i & 1) && i != s->k_axis)
+            t.k_loops[t.k_count++] = i;
+    Cx *cx = s->cx;
+    int64_t mr = s->schedule->field[SF_mr];
+    const Expr *lo = expr_muli(cx, chunk, mt * mr);
+    if (s->rows->kind != EX_const) {
+        lower_boxes(s->lower, block, "m", lo, expr_min(cx, s->rows, expr_addi(cx, lo, mt * mr)), (int)mr, row_tile, &t);
+        return;
+    }
+    int64_t full = s->rows->value / mr, rest = s->rows->value % mr;
+    if (full)
+        lower_boxes(s->lower, block, "m", lo, expr_addi(cx, lo, mt * mr), (int)mr, row_tile, &t);
+    if (!rest)
+        return;
+    if (full > mt) {
+        Guard last = {chunk, expr_const(cx, full / mt - 1), expr_const(cx, full / mt)};
+        block = tile_if(s->lower->prog, block, &last, 1)->body;
+    }
+    row_tile(&t, block, expr_const(cx, full * mr), (int)rest, NULL);
+}
+
+/* Row tiles a task takes: divides the number of full tiles when that is known. */
+static int64_t chunk_tiles(const Shape *s)
+{
+    int64_t mt = s->schedule->field[SF_mt], mr = s->schedule->field[SF_mr];
+    if (s->rows->kind != EX_const)
+        return mt;
+    int64_t full = s->rows->value / mr;
+    if (!full)
+        return 1;
+    while (mt > 1 && full % mt)
+        mt--;
+    return mt;
+}
+
+static void columns(Shape *s, TileBlock *block, const Expr *chunk, int64_t mt)
+{
+    Cx *cx = s->cx;
+    const Expr *extent = s->nest->axes[s->n_axis].extent;
+    s->column_base = expr_muli(cx, s->column_block, s->nr);
+    if (extent->kind != EX_const) {
+        column_tile(s, block, chunk, mt, s->nr, expr_sub(cx, extent, s->column_base));
+        return;
+    }
+    int64_t full = extent->value / s->nr, rest = extent->value % s->nr;
+    if (!rest) {
+        column_tile(s, block, chunk, mt, s->nr, NULL);
+        return;
+    }
+    int nr = (int)((rest + s->width - 1) / s->width) * s->width;
+    TileBlock *last = block;
+    if (full) {
+        Guard inner = {s->column_block, expr_const(cx, 0), expr_const(cx, full)};
+        column_tile(s, tile_if(s->lower->prog, block, &inner, 1)->body, chunk, mt, s->nr, NULL);
+        Guard edge = {s->column_block, expr_const(cx, full), expr_const(cx, full + 1)};
+        last = tile_if(s->lower->prog, block, &edge, 1)->body;
+    }
+    s->column_base = expr_const(cx, full * s->nr);
+    column_tile(s, last, chunk, mt, nr, nr == rest ? NULL : expr_const(cx, rest));
+}
+
+bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
+{
+    Shape *s = NEW(lower->cx->arena, Shape);
+    *s = (Shape){.lower = lower, .cx = lower->cx, .nest = lower->nest, .schedule = schedule};
+    if (!analyse(s) || lower->nest->axis_count > COLUMN) {
+        cx_fail(lower->cx, ST_unsupported, "kernel '%s' is no contraction", lower->nest->name);
+        return false;
+    }
+    choose_packing(s, out);
+    const char *names[MAX_GRID];
+    const Expr *extents[MAX_GRID];
+    int axes[MAX_GRID], rank = 0;
+    for (int i = 0; i < s->nest->axis_count; i++)
+        if (((s->c.batch | s->c.n) >> i & 1) && i != s->n_axis) {
+            if (rank == MAX_GRID - 2) {
+                cx_fail(lower->cx, ST_unsupported, "kernel '%s': more than %d batch axes", lower->nest->name, MAX_GRID - 2);
+                return false;
+            }
+            axes[rank] = i;
+            names[rank] = s->nest->axes[i].sym->name;
+            extents[rank++] = s->nest->axes[i].extent;
+        }
+    int outer = rank;
+    int64_t mt = chunk_tiles(s), mr = schedule->field[SF_mr];
+    names[rank] = "jb";
+    extents[rank++] = expr_ceildiv(s->cx, s->nest->axes[s->n_axis].extent, expr_const(s->cx, s->nr));
+    names[rank] = "mb";
+    int64_t full = s->rows->kind == EX_const ? s->rows->value / mr : 0;
+    extents[rank++] = s->rows->kind == EX_const ? expr_const(s->cx, full ? full / mt : 1)
+                                                : expr_ceildiv(s->cx, s->rows, expr_const(s->cx, mt * mr));
+    Grid *grid = lower->grid = tile_grid(lower->prog, rank, names, extents);
+    for (int i = 0; i < outer; i++)
+        lower->at[axes[i]] = grid->ids[i];
+    s->column_block = grid->ids[outer];
+    columns(s, &grid->body, grid->ids[outer + 1], mt);
+    return !cx_failed(lower->cx);
+}

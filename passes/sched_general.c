@@ -1,0 +1,547 @@
+/* The general skeleton: boxes over the contiguous axis of the output, reductions in loops around or before them.
+ *
+ * For the stores of one set of axes P: v is the axis along which they are contiguous, u a second axis (the one along which the
+ * largest load is contiguous, for transposes; else the innermost other one), the rest are outer. A task owns a point of
+ * the outer axes and a chunk of u (or of v, when rows are long). Within it:
+ *
+ *   for boxes of u:                       rows points
+ *     reductions that do not depend on v   (softmax, norms, plain sums): lanes run over a reduced contiguous axis
+ *     for boxes of v:                     vec vectors
+ *       reductions that depend on v        (pooling, depthwise, sums over columns): lanes run over v
+ *       map: values, stores
+ *
+ * Requirements for editors:
+ * 1. A reduction is computed at the outermost block where its axes are bound, so nothing is recomputed in an inner loop.
+ * 2. Whatever was held inside a loop is forgotten when the loop ends; tiles live in the block that made them.
+ * 3. A box's coordinates belong to one operation: base and size are kept in BoxState and bound again for each one. */
+#include "passes/lower_value.h"
+
+#include <string.h>
+
+enum { ROW_BUFFER = 16384 }; /* points of a row buffer: 64 KiB of floats, an L1 and a bit of L2 */
+
+/* The axes that boxes run over now, outer first. */
+typedef struct BoxState {
+    int rank;
+    int axis[2], size[2];
+    const Expr *base[2], *bound[2];
+} BoxState;
+
+typedef struct General {
+    Lower *lower;
+    Cx *cx;
+    Nest *nest;
+    const Schedule *schedule;
+    uint64_t axes;       /* P */
+    int u, v;            /* -1: none */
+    int lanes;           /* points of a box along v */
+    BoxState box;
+    bool *direct;        /* by value id: reachable from the stores without passing a reduction */
+} General;
+
+static void set_box(General *g, int slot, int axis, const Expr *base, int size, const Expr *bound)
+{
+    g->box.axis[slot] = axis;
+    g->box.base[slot] = base;
+    g->box.size[slot] = size;
+    g->box.bound[slot] = bound;
+}
+
+/* An operation over the current box; `bounded` false covers the whole box. Binds the axes of the box. */
+static TileOp *box_op(General *g, TileBlock *block, bool bounded)
+{
+    static const char *const names[] = {"i", "j"};
+    Lower *lower = g->lower;
+    int shape[2] = {1, 1};
+    int rank = g->box.rank ? g->box.rank : 1;
+    for (int d = 0; d < g->box.rank; d++)
+        shape[d] = g->box.size[d];
+    TileOp *op = tile_op(lower->prog, block, TO_map, rank, names + (2 - rank), shape);
+    for (int d = 0; d < g->box.rank; d++) {
+        int axis = g->box.axis[d];
+        lower->coord[axis] = op->box.coord[d];
+        lower->at[axis] = expr_add(g->cx, g->box.base[d], op->box.coord[d]);
+        op->box.bound[d] = bounded ? g->box.bound[d] : NULL;
+    }
+    return op;
+}
+
+static void release_box_axis(General *g, int axis)
+{
+    g->lower->at[axis] = NULL;
+    g->lower->coord[axis] = NULL;
+}
+
+static Held box_tile(General *g, Dtype dtype, const char *stem)
+{
+    Held held = {.axis = {-1, -1}};
+    int shape[2] = {1, 1};
+    for (int d = 0; d < g->box.rank; d++) {
+        shape[d] = g->box.size[d];
+        held.axis[d] = g->box.axis[d];
+    }
+    int rank = g->box.rank ? g->box.rank : 1;
+    held.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, stem), dtype, TS_register, rank, shape);
+    return held;
+}
+
+static void mark_direct(General *g, const Value *value)
+{
+    if (g->direct[value->id])
+        return;
+    g->direct[value->id] = true;
+    if (value->op != V_reduce)
+        for (int i = 0; i < 3; i++)
+            if (value->args[i])
+                mark_direct(g, value->args[i]);
+}
+
+/* Loads reachable from `value` without passing a reduction: the unit axis they agree on among `among`, or -1. */
+static int lane_axis(const General *g, const Value *value, uint64_t among)
+{
+    if (value->op == V_load && value->access->buffer)
+        return access_unit_axis(g->cx, g->nest, value->access, among);
+    for (int i = 0; i < 3 && value->op != V_reduce; i++) {
+        int axis = value->args[i] ? lane_axis(g, value->args[i], among) : -1;
+        if (axis >= 0)
+            return axis;
+    }
+    return -1;
+}
+
+/* The outermost expensive value under `value` that the final pass needs again. */
+static Value *expensive_again(const General *g, Value *value)
+{
+    if (value->op == V_reduce || value->op == V_load)
+        return NULL;
+    if (value->op == V_scalar && (scalar_flags(value->scalar) & TRANS) && g->direct[value->id])
+        return value;
+    for (int i = 0; i < 3; i++) {
+        Value *found = value->args[i] ? expensive_again(g, value->args[i]) : NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound);
+
+typedef struct Reduce {
+    General *g;
+    Value *value;
+    Held acc, position; /* position: arg reductions */
+    Held keep;
+    Value *kept;
+    int lane;           /* reduced axis that lanes run over, or -1 */
+    int loops[MAX_AXES], loop_count;
+} Reduce;
+
+static Value *i64_value(General *g, TileOp *op, const Expr *e)
+{
+    return tile_index(g->lower->prog, op, DT_i64, e);
+}
+
+static void combine_arg(Reduce *r, TileOp *op, Value *x)
+{
+    General *g = r->g;
+    TileProg *prog = g->lower->prog;
+    Value *best = lower_read(g->lower, op, &r->acc), *position = lower_read(g->lower, op, &r->position);
+    bool largest = r->value->monoid == M_argmax;
+    Value *better = largest ? tile_scalar(prog, op, S_lt, best, x, NULL) : tile_scalar(prog, op, S_lt, x, best, NULL);
+    if (dtype_is_float(x->dtype)) {
+        Value *nan = tile_scalar(prog, op, S_isnan, x, NULL, NULL);
+        Value *had = tile_scalar(prog, op, S_isnan, best, NULL, NULL);
+        Value *first = tile_scalar(prog, op, S_and, nan, tile_scalar(prog, op, S_not, had, NULL, NULL), NULL);
+        better = tile_scalar(prog, op, S_or, better, first, NULL);
+    }
+    Value *none = tile_scalar(prog, op, S_lt, position, i64_value(g, op, expr_const(g->cx, 0)), NULL);
+    better = tile_scalar(prog, op, S_or, better, none, NULL);
+    const Expr *linear = expr_const(g->cx, 0);
+    for (int i = 0; i < r->loop_count; i++) {
+        const Axis *axis = &g->nest->axes[r->loops[i]];
+        linear = expr_add(g->cx, expr_mul(g->cx, linear, axis->extent), g->lower->at[axis->number]);
+    }
+    lower_write(g->lower, op, &r->acc, tile_scalar(prog, op, S_select, better, x, best));
+    lower_write(g->lower, op, &r->position,
+                tile_scalar(prog, op, S_select, better, i64_value(g, op, linear), position));
+}
+
+static void reduce_map(Reduce *r, TileBlock *block)
+{
+    General *g = r->g;
+    TileOp *op = box_op(g, block, true);
+    Value *x = lower_value(g->lower, op, r->value->args[0]);
+    if (r->position.tile) {
+        combine_arg(r, op, x);
+        return;
+    }
+    Value *sum = lower_read(g->lower, op, &r->acc);
+    ScalarOp combine = monoid_combine(r->value->monoid);
+    lower_write(g->lower, op, &r->acc, tile_scalar(g->lower->prog, op, combine, sum, x, NULL));
+    if (r->keep.tile)
+        lower_write(g->lower, op, &r->keep, lower_value(g->lower, op, r->kept));
+}
+
+static void reduce_step(Reduce *r, TileBlock *block)
+{
+    General *g = r->g;
+    Held *held = arena_copy(g->cx->arena, g->lower->held, g->nest->value_count * sizeof *held);
+    ensure(g, block, r->value->args[0], 0);
+    reduce_map(r, block);
+    memcpy(g->lower->held, held, g->nest->value_count * sizeof *held);
+}
+
+static void lane_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    Reduce *r = user;
+    set_box(r->g, r->g->box.rank - 1, r->lane, base, size, bound);
+    reduce_step(r, block);
+}
+
+static void reduce_loops(Reduce *r, TileBlock *block, int next)
+{
+    General *g = r->g;
+    Lower *lower = g->lower;
+    if (next < r->loop_count) {
+        const Axis *axis = &g->nest->axes[r->loops[next]];
+        const Expr *var;
+        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, axis->sym->name), expr_const(g->cx, 0),
+                                    lower_expr(lower, axis->extent), 1, &var);
+        lower->at[axis->number] = var;
+        reduce_loops(r, inner, next + 1);
+    } else if (r->lane >= 0) {
+        const Expr *extent = lower_expr(lower, g->nest->axes[r->lane].extent);
+        lower_boxes(lower, block, g->nest->axes[r->lane].sym->name, expr_const(g->cx, 0), extent, g->lanes, lane_box, r);
+    } else {
+        reduce_step(r, block);
+    }
+}
+
+/* Keeps the parts of the box that the reduction depends on and adds the lane axis. */
+static void reduce_box(Reduce *r)
+{
+    General *g = r->g;
+    BoxState outer = g->box;
+    g->box.rank = 0;
+    for (int d = 0; d < outer.rank; d++)
+        if (r->value->axes >> outer.axis[d] & 1)
+            set_box(g, g->box.rank++, outer.axis[d], outer.base[d], outer.size[d], outer.bound[d]);
+    if (r->lane >= 0)
+        set_box(g, g->box.rank++, r->lane, expr_const(g->cx, 0), g->lanes, NULL);
+}
+
+static void start_keep(Reduce *r)
+{
+    General *g = r->g;
+    const Expr *extent = r->lane >= 0 ? g->nest->axes[r->lane].extent : NULL;
+    if (!g->schedule->field[SF_keep] || r->lane != g->v || !extent || extent->kind != EX_const ||
+        extent->value > ROW_BUFFER || g->box.rank != 1 || r->loop_count)
+        return;
+    r->kept = expensive_again(g, r->value->args[0]);
+    if (!r->kept || g->lower->held[r->kept->id].tile)
+        return;
+    int shape[1] = {(int)((extent->value + g->lanes - 1) / g->lanes * g->lanes)};
+    r->keep = (Held){.axis = {r->lane}};
+    r->keep.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, "row"), r->kept->dtype, TS_shared, 1, shape);
+}
+
+static void fill_tile(General *g, TileBlock *block, const Held *held, Dtype dtype, Scalar value)
+{
+    TileOp *op = box_op(g, block, false);
+    lower_write(g->lower, op, held, tile_const(g->lower->prog, op, dtype, value));
+}
+
+static void reduce_start(Reduce *r, TileBlock *block)
+{
+    General *g = r->g;
+    bool arg = r->value->monoid == M_argmin || r->value->monoid == M_argmax;
+    Dtype dtype = arg ? r->value->args[0]->dtype : r->value->dtype;
+    r->acc = box_tile(g, dtype, "acc");
+    fill_tile(g, block, &r->acc, dtype, arg ? (Scalar){.i = 0} : monoid_identity(r->value->monoid, dtype));
+    if (arg) {
+        r->position = box_tile(g, DT_i64, "pos");
+        fill_tile(g, block, &r->position, DT_i64, (Scalar){.i = -1});
+    } else {
+        start_keep(r);
+    }
+}
+
+/* Computes one reduction in `block` and marks it held. */
+static void compute_reduce(General *g, TileBlock *block, Value *value)
+{
+    Lower *lower = g->lower;
+    Reduce r = {.g = g, .value = value, .lane = -1};
+    bool arg = value->monoid == M_argmin || value->monoid == M_argmax;
+    bool over_v = g->box.rank && g->box.axis[g->box.rank - 1] == g->v && (value->axes >> g->v & 1);
+    ensure(g, block, value->args[0], value->reduced); /* what the loops do not change */
+    if (!over_v && !arg)
+        r.lane = lane_axis(g, value->args[0], value->reduced);
+    for (int i = 0; i < g->nest->axis_count; i++)
+        if ((value->reduced >> i & 1) && i != r.lane)
+            r.loops[r.loop_count++] = i;
+    BoxState outer = g->box;
+    const Expr *at[MAX_AXES], *coord[MAX_AXES];
+    memcpy(at, lower->at, sizeof at);
+    memcpy(coord, lower->coord, sizeof coord);
+    Held *held = arena_copy(g->cx->arena, lower->held, g->nest->value_count * sizeof *held);
+    reduce_box(&r);
+    reduce_start(&r, block);
+    reduce_loops(&r, block, 0);
+    memcpy(lower->held, held, g->nest->value_count * sizeof *held);
+    if (r.lane >= 0) {
+        int last = r.acc.tile->rank - 1;
+        int shape[2] = {r.acc.tile->shape[0], 1};
+        if (last == 0)
+            shape[0] = 1;
+        Tile *one = tile_new(lower->prog, lower->grid, lower_name(lower, "red"), r.acc.tile->dtype, TS_register,
+                             r.acc.tile->rank, shape);
+        tile_reduce(lower->prog, block, one, r.acc.tile, last, value->monoid);
+        r.acc.tile = one;
+        r.acc.axis[last] = -1;
+    }
+    lower->held[value->id] = arg ? r.position : r.acc;
+    if (r.keep.tile)
+        lower->held[r.kept->id] = r.keep;
+    g->box = outer;
+    memcpy(lower->at, at, sizeof at);
+    memcpy(lower->coord, coord, sizeof coord);
+}
+
+static bool axes_bound(const General *g, uint64_t axes)
+{
+    for (int d = 0; d < g->box.rank; d++)
+        axes &= ~(1ull << g->box.axis[d]);
+    for (int i = 0; i < g->nest->axis_count; i++)
+        if ((axes >> i & 1) && !g->lower->at[i])
+            return false;
+    return true;
+}
+
+/* Computes the reductions under `value` that can be computed here and do not depend on `unbound` axes. */
+static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound)
+{
+    if (g->lower->held[value->id].tile)
+        return;
+    if (value->op == V_reduce) {
+        if (!(value->axes & unbound) && axes_bound(g, value->axes))
+            compute_reduce(g, block, value);
+        else
+            ensure(g, block, value->args[0], unbound | value->reduced);
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        if (value->args[i])
+            ensure(g, block, value->args[i], unbound);
+    for (uint32_t i = 0; value->op == V_load && i < g->nest->value_count; i++) {
+        Value *bind = g->nest->values[i];
+        for (int d = 0; bind->op == V_bind && d < value->access->rank; d++)
+            if (expr_uses(value->access->index[d], bind->sym))
+                ensure(g, block, bind, unbound);
+    }
+}
+
+static void ensure_stores(General *g, TileBlock *block, uint64_t unbound)
+{
+    for (uint32_t i = 0; i < g->nest->store_count; i++)
+        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
+            ensure(g, block, g->nest->stores[i].value, unbound);
+}
+
+static void v_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    General *g = user;
+    Held *held = arena_copy(g->cx->arena, g->lower->held, g->nest->value_count * sizeof *held);
+    if (g->v >= 0)
+        set_box(g, g->box.rank++, g->v, base, size, bound);
+    ensure_stores(g, block, 0);
+    TileOp *op = box_op(g, block, true);
+    lower_stores(g->lower, op, g->axes);
+    if (g->v >= 0) {
+        g->box.rank--;
+        release_box_axis(g, g->v);
+    }
+    memcpy(g->lower->held, held, g->nest->value_count * sizeof *held);
+}
+
+typedef struct Task {
+    General *g;
+    const Expr *lo, *hi; /* of v */
+} Task;
+
+static void u_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    Task *task = user;
+    General *g = task->g;
+    Held *held = arena_copy(g->cx->arena, g->lower->held, g->nest->value_count * sizeof *held);
+    if (size > 1)
+        set_box(g, g->box.rank++, g->u, base, size, bound);
+    else if (g->u >= 0)
+        g->lower->at[g->u] = base;
+    ensure_stores(g, block, g->v >= 0 ? 1ull << g->v : 0);
+    if (g->v >= 0)
+        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task->lo, task->hi, g->lanes, v_box, g);
+    else
+        v_box(g, block, NULL, 1, NULL);
+    if (size > 1)
+        g->box.rank--;
+    if (g->u >= 0)
+        release_box_axis(g, g->u);
+    memcpy(g->lower->held, held, g->nest->value_count * sizeof *held);
+}
+
+/* Any reduction under the stores that does not depend on v: rows stay in one task. */
+static bool has_row_reduction(const General *g)
+{
+    for (uint32_t i = 0; i < g->nest->value_count; i++)
+        if (g->nest->values[i]->op == V_reduce && g->direct[i] && g->v >= 0 &&
+            !(g->nest->values[i]->axes >> g->v & 1))
+            return true;
+    return false;
+}
+
+static int64_t extent_guess(const Axis *axis)
+{
+    const Expr *e = axis->extent;
+    if (e->kind == EX_const)
+        return e->value;
+    return e->hi < 64 ? e->hi : 64;
+}
+
+static void choose_axes(General *g)
+{
+    const Store *store = NULL;
+    for (uint32_t i = 0; i < g->nest->store_count && !store; i++)
+        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
+            store = &g->nest->stores[i];
+    mark_direct(g, store->value);
+    g->v = access_unit_axis(g->cx, g->nest, store->access, g->axes);
+    g->u = -1;
+    uint64_t others = g->v >= 0 ? g->axes & ~(1ull << g->v) : g->axes;
+    int load = lane_axis(g, store->value, g->axes);
+    if (load >= 0 && (others >> load & 1))
+        g->u = load;
+    for (int i = g->nest->axis_count - 1; i >= 0 && g->u < 0; i--)
+        if (others >> i & 1)
+            g->u = i;
+    for (uint32_t i = 0; i < g->nest->store_count; i++)
+        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
+            mark_direct(g, g->nest->stores[i].value);
+}
+
+/* Opens the grid: outer axes, then chunks. Leading outer axes share one grid id when there are too many. */
+static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const Expr **u_id, const Expr **v_id)
+{
+    Cx *cx = g->cx;
+    const char *names[MAX_GRID];
+    const Expr *extents[MAX_GRID];
+    int outer[MAX_AXES], outer_count = 0, rank = 0, folded = 0;
+    for (int i = 0; i < g->nest->axis_count; i++)
+        if ((g->axes >> i & 1) && i != g->u && i != g->v)
+            outer[outer_count++] = i;
+    if (outer_count > MAX_GRID - 2)
+        folded = outer_count - (MAX_GRID - 2) + 1;
+    if (folded) {
+        names[0] = "outer";
+        extents[0] = expr_const(cx, 1);
+        for (int i = 0; i < folded; i++)
+            extents[0] = expr_mul(cx, extents[0], g->nest->axes[outer[i]].extent);
+        rank = 1;
+    }
+    for (int i = folded; i < outer_count; i++) {
+        names[rank] = g->nest->axes[outer[i]].sym->name;
+        extents[rank++] = g->nest->axes[outer[i]].extent;
+    }
+    if (g->u >= 0) {
+        names[rank] = g->nest->axes[g->u].sym->name;
+        extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->u].extent, expr_const(cx, u_chunk));
+    }
+    if (v_chunk) {
+        names[rank] = g->nest->axes[g->v].sym->name;
+        extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->v].extent, expr_const(cx, v_chunk));
+    }
+    if (!rank) {
+        names[0] = "one";
+        extents[rank++] = expr_const(cx, 1);
+    }
+    Grid *grid = g->lower->grid = tile_grid(g->lower->prog, rank, names, extents);
+    int at = folded ? 1 : 0;
+    const Expr *rest = folded ? grid->ids[0] : NULL;
+    for (int i = folded - 1; i >= 0; i--) {
+        const Expr *extent = g->nest->axes[outer[i]].extent;
+        g->lower->at[outer[i]] = i ? expr_mod(cx, rest, extent) : rest;
+        rest = expr_floordiv(cx, rest, extent);
+    }
+    for (int i = folded; i < outer_count; i++)
+        g->lower->at[outer[i]] = grid->ids[at++];
+    *u_id = g->u >= 0 ? grid->ids[at++] : NULL;
+    *v_id = v_chunk ? grid->ids[at] : NULL;
+    return &grid->body;
+}
+
+static void general_grid(General *g)
+{
+    Cx *cx = g->cx;
+    choose_axes(g);
+    int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
+    int rows = g->schedule->field[SF_rows];
+    int64_t grain = g->schedule->field[SF_grain];
+    int64_t v_extent = g->v >= 0 ? extent_guess(&g->nest->axes[g->v]) : 1;
+    g->lanes = g->v >= 0 || rows == 1 ? width * g->schedule->field[SF_vec] : 1;
+    while (g->lanes > width && g->v >= 0 && g->lanes / 2 >= v_extent)
+        g->lanes /= 2;
+    bool split_v = g->v >= 0 && v_extent > grain && !has_row_reduction(g);
+    int64_t v_chunk = split_v ? (grain + g->lanes - 1) / g->lanes * g->lanes : 0;
+    int64_t u_chunk = split_v ? rows : (grain / v_extent + rows - 1) / rows * rows;
+    if (u_chunk < rows)
+        u_chunk = rows;
+    const Expr *u_id, *v_id;
+    TileBlock *block = open_grid(g, u_chunk, v_chunk, &u_id, &v_id);
+    Task task = {.g = g, .lo = expr_const(cx, 0)};
+    if (g->v >= 0)
+        task.hi = g->nest->axes[g->v].extent;
+    if (v_id) {
+        task.lo = expr_muli(cx, v_id, v_chunk);
+        task.hi = expr_min(cx, task.hi, expr_addi(cx, task.lo, v_chunk));
+    }
+    if (g->u < 0) {
+        u_box(&task, block, NULL, 1, NULL);
+        return;
+    }
+    const Expr *lo = expr_muli(cx, u_id, u_chunk);
+    const Expr *hi = expr_min(cx, g->nest->axes[g->u].extent, expr_addi(cx, lo, u_chunk));
+    lower_boxes(g->lower, block, g->nest->axes[g->u].sym->name, lo, hi, rows, u_box, &task);
+}
+
+static bool axes_are_independent(const Nest *nest, uint64_t axes)
+{
+    for (int i = 0; i < nest->axis_count; i++)
+        if ((axes >> i & 1) && expr_axes(nest, nest->axes[i].extent))
+            return false;
+    return true;
+}
+
+bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
+{
+    (void)out;
+    Nest *nest = lower->nest;
+    for (uint32_t i = 0; i < nest->store_count; i++) {
+        uint64_t axes = access_axes(nest, nest->stores[i].access);
+        bool seen = false;
+        for (uint32_t j = 0; j < i; j++)
+            seen |= access_axes(nest, nest->stores[j].access) == axes;
+        if (seen)
+            continue;
+        if (!axes_are_independent(nest, axes)) {
+            cx_fail(lower->cx, ST_unsupported, "kernel '%s': an output axis whose extent depends on another axis", nest->name);
+            return false;
+        }
+        General *g = NEW(lower->cx->arena, General);
+        *g = (General){.lower = lower, .cx = lower->cx, .nest = nest, .schedule = schedule, .axes = axes};
+        g->direct = NEW_ARRAY(lower->cx->arena, bool, nest->value_count);
+        memset(lower->held, 0, nest->value_count * sizeof *lower->held);
+        memset(lower->at, 0, sizeof lower->at);
+        memset(lower->coord, 0, sizeof lower->coord);
+        general_grid(g);
+    }
+    return !cx_failed(lower->cx);
+}

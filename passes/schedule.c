@@ -1,0 +1,115 @@
+/* The table of schedules: text, defaults, candidates, and the dispatch to the lowering of each skeleton. */
+#include "passes/schedule.h"
+#include "passes/lower_value.h"
+
+#include <string.h>
+
+enum { CONTRACTION = 1 << SK_contraction, GENERAL = 1 << SK_general };
+
+static const struct {
+    const char *name;
+    unsigned skeletons;
+    int32_t lowest, highest, standard;
+} fields[SF_count] = {
+#define SCHEDULE(field, skeletons, lowest, highest, standard) {#field, skeletons, lowest, highest, standard},
+#include "passes/schedule.def"
+#undef SCHEDULE
+};
+
+static const char *const skeleton_names[SK_count] = {"contraction", "general"};
+
+Schedule schedule_default(Skeleton skeleton)
+{
+    Schedule schedule = {.skeleton = skeleton};
+    for (int i = 0; i < SF_count; i++)
+        if (fields[i].skeletons >> skeleton & 1)
+            schedule.field[i] = fields[i].standard;
+    return schedule;
+}
+
+void schedule_print(Text *text, const Schedule *schedule)
+{
+    text_add(text, "%s", skeleton_names[schedule->skeleton]);
+    for (int i = 0; i < SF_count; i++)
+        if (fields[i].skeletons >> schedule->skeleton & 1)
+            text_add(text, " %s=%d", fields[i].name, schedule->field[i]);
+}
+
+static int find_field(const Scan *scan, Skeleton skeleton)
+{
+    for (int i = 0; i < SF_count; i++)
+        if ((fields[i].skeletons >> skeleton & 1) && scan_is(scan, fields[i].name))
+            return i;
+    return -1;
+}
+
+bool schedule_parse(Scan *scan, Schedule *schedule)
+{
+    int skeleton = 0;
+    while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
+        skeleton++;
+    if (skeleton == SK_count) {
+        scan_fail(scan, "expected a skeleton: contraction or general");
+        return false;
+    }
+    scan_next(scan);
+    *schedule = schedule_default((Skeleton)skeleton);
+    for (int i; (i = find_field(scan, schedule->skeleton)) >= 0;) {
+        scan_next(scan);
+        if (!scan_expect(scan, "="))
+            return false;
+        int64_t value = scan_int(scan);
+        if (value < fields[i].lowest || value > fields[i].highest) {
+            scan_fail(scan, "%s must be in %d..%d", fields[i].name, fields[i].lowest, fields[i].highest);
+            return false;
+        }
+        schedule->field[i] = (int32_t)value;
+    }
+    return !cx_failed(scan->cx);
+}
+
+bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule)
+{
+    static const int32_t tiles[][4] = {/* mr nv ku mt */
+                                       {8, 3, 4, 8}, {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
+                                       {14, 2, 4, 4}, {4, 1, 1, 2}, {3, 2, 3, 1}, {1, 4, 4, 1}};
+    static const int32_t boxes[][4] = {/* vec rows grain keep */
+                                       {2, 1, 16384, 1}, {1, 1, 256, 0}, {4, 1, 4096, 1}, {1, 4, 1024, 1}, {2, 2, 64, 0}};
+    int tile_count = nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 2 : 0;
+    if (index < tile_count) {
+        const int32_t *t = tiles[index / 2];
+        *schedule = schedule_default(SK_contraction);
+        schedule->field[SF_mr] = t[0];
+        schedule->field[SF_nv] = t[1];
+        schedule->field[SF_ku] = t[2];
+        schedule->field[SF_mt] = t[3];
+        schedule->field[SF_pack] = index % 2;
+        if (t[0] * t[1] + t[1] + 1 > caps->registers)
+            schedule->field[SF_mr] = (caps->registers - 1 - t[1]) / t[1];
+        return schedule->field[SF_mr] > 0;
+    }
+    index -= tile_count;
+    if (index >= (int)(sizeof boxes / sizeof *boxes))
+        return false;
+    *schedule = schedule_default(SK_general);
+    schedule->field[SF_vec] = boxes[index][0];
+    schedule->field[SF_rows] = boxes[index][1];
+    schedule->field[SF_grain] = boxes[index][2];
+    schedule->field[SF_keep] = boxes[index][3];
+    return true;
+}
+
+bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *caps, Lowered *out)
+{
+    *out = (Lowered){.prog = tile_prog(cx, nest->name, caps)};
+    TileProg *prog = out->prog;
+    for (uint32_t i = 0; i < nest->dim_count; i++)
+        VEC_PUSH(cx->arena, prog->dims, prog->dim_count, prog->dim_cap, nest->dims[i]);
+    for (uint32_t i = 0; i < nest->buffer_count; i++)
+        VEC_PUSH(cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, nest->buffers[i]);
+    Lower *lower = NEW(cx->arena, Lower);
+    lower_init(lower, cx, nest, caps, prog);
+    bool done = schedule->skeleton == SK_contraction ? apply_contraction(lower, schedule, out)
+                                                     : apply_general(lower, schedule, out);
+    return done && !cx_failed(cx) && tile_verify(prog);
+}
