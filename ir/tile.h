@@ -36,7 +36,7 @@
  *   copy (coords) { store load }   a map of one load to a shared tile, which placement may make asynchronous
  *   prefetch (coords) { load }     hint
  * placed only:
- *   convert T <- S via shared      register to register, other layout
+ *   convert T <- S via W           register to register, other layout, through the shared tile W
  *   barrier | commit | wait n      block barrier; close a group of cp.async; wait until at most n groups are open
  *
  * Thread maps (placed GPU programs): a point of a map or copy is executed by the threads that hold, by their layouts, every
@@ -110,13 +110,13 @@ typedef struct TileOp {
     TileBlock *body, *other;
     /* map, mma, copy, prefetch: values in topological order; mma: a = values[root_a], b = values[root_b] */
     Box box;
-    uint32_t value_count;
+    uint32_t value_count, value_cap;
     Value **values;
-    uint32_t store_count;
+    uint32_t store_count, store_cap;
     Store *stores;
     Value *a, *b;
     /* mma, reduce, convert */
-    Tile *dst, *src;
+    Tile *dst, *src, *via;
     int dim;
     Monoid monoid;
     Layout *by;     /* map, copy, placed: the thread map, a layout of the box; see "Thread maps"; NULL = none */
@@ -155,8 +155,13 @@ typedef struct TileProg {
     Grid **grids;
 } TileProg;
 
-/* Builder. Ops are appended to a block; nested blocks are made by tile_for and tile_if. */
+/* Builder. Ops are appended to a block; nested blocks are made by tile_for and tile_if (fields without a parameter, such as
+ * stages, slot or by, are set on at->last). Names are the caller's: tile_verify refuses a name used twice in a scope. */
 TileProg *tile_prog(Cx *cx, const char *name, const Caps *caps);
+const Expr *tile_dim(TileProg *prog, const char *name, int64_t lo, int64_t hi, int64_t div);
+void tile_use_dim(TileProg *prog, const Expr *dim); /* an existing symbol; idempotent */
+Buffer *tile_buffer(TileProg *prog, const char *name, Dtype dtype, BufferRole role, int rank, const Expr *const *shape);
+Buffer *tile_use_buffer(TileProg *prog, const Buffer *buffer); /* a copy of it as the next argument */
 Grid *tile_grid(TileProg *prog, int rank, const char *const *names, const Expr *const *extents);
 Tile *tile_new(TileProg *prog, Grid *grid, const char *name, Dtype dtype, TileScope scope, int rank, const int *shape);
 TileBlock *tile_for(TileProg *prog, TileBlock *at, const char *name, const Expr *lo, const Expr *hi, int64_t step,
@@ -165,6 +170,8 @@ TileOp *tile_if(TileProg *prog, TileBlock *at, const Guard *guards, int count); 
 /* An empty map/mma/copy/prefetch whose box coordinates are made from `names`. Then add values and stores. */
 TileOp *tile_op(TileProg *prog, TileBlock *at, TileOpKind kind, int rank, const char *const *names, const int *shape);
 TileOp *tile_reduce(TileProg *prog, TileBlock *at, Tile *dst, Tile *src, int dim, Monoid monoid);
+TileOp *tile_convert(TileProg *prog, TileBlock *at, Tile *dst, Tile *src, Tile *via);
+TileOp *tile_sync(TileProg *prog, TileBlock *at, TileOpKind kind, int64_t count); /* barrier, commit, wait */
 /* Values inside an op (hash-consed per op; same folding as nests). */
 Value *tile_const(TileProg *prog, TileOp *op, Dtype dtype, Scalar value);
 Value *tile_index(TileProg *prog, TileOp *op, Dtype dtype, const Expr *index);

@@ -103,6 +103,7 @@ typedef struct Value {
     ValueOp op;
     Dtype dtype;            /* of the result; for V_load/V_const/V_index a compute type */
     uint32_t id;            /* position in the owner's list: args come before users */
+    uint32_t hash;          /* of the content (value_build.c) */
     ScalarOp scalar;
     Monoid monoid;
     bool wraps;

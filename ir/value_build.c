@@ -1,0 +1,179 @@
+/* Making values: checks, folding, hash-consing.
+ *
+ * A new value is described on the stack, checked, folded when its arguments are constants, then
+ * looked up among the owner's values. The search compares with every value of the same hash: lists
+ * hold tens of values, rarely hundreds, so a table would only add state to every owner. */
+#include "ir/value_build.h"
+
+#include <string.h>
+
+static uint32_t mix(uint32_t hash, uint64_t part)
+{
+    hash ^= (uint32_t)part ^ (uint32_t)(part >> 32);
+    hash *= 0x9E3779B1u;
+    return hash ^ hash >> 15;
+}
+
+static uint32_t mix_expr(uint32_t hash, const Expr *e)
+{
+    return mix(hash, e ? e->id + 1 : 0);
+}
+
+static uint32_t value_hash(const Value *v)
+{
+    uint32_t hash = mix(mix(mix(0, v->op), v->dtype), (uint64_t)v->scalar << 8 | v->monoid);
+    hash = mix(mix(mix_expr(hash, v->index), (uint64_t)v->constant.i), v->reduced);
+    hash = mix_expr(hash, v->sym);
+    for (int i = 0; i < 3; i++)
+        hash = mix(hash, v->args[i] ? v->args[i]->id + 1 : 0);
+    for (int i = 0; v->access && i < v->access->rank; i++)
+        hash = mix_expr(hash, v->access->index[i]);
+    return hash;
+}
+
+bool scalar_same(Scalar a, Scalar b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+bool access_same(const Access *a, const Access *b)
+{
+    if (!a || !b)
+        return a == b;
+    if (a->buffer != b->buffer || a->tile != b->tile || a->rank != b->rank ||
+        a->guard_count != b->guard_count || !scalar_same(a->fill, b->fill))
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->index[i] != b->index[i])
+            return false;
+    for (int i = 0; i < a->guard_count; i++)
+        if (a->guards[i].e != b->guards[i].e || a->guards[i].lo != b->guards[i].lo ||
+            a->guards[i].hi != b->guards[i].hi)
+            return false;
+    return true;
+}
+
+Access *access_copy(Cx *cx, const Access *access)
+{
+    Access *copy = arena_copy(cx->arena, access, sizeof *access);
+    if (access->rank > 0)
+        copy->index =
+            arena_copy(cx->arena, access->index, (size_t)access->rank * sizeof *access->index);
+    if (access->guard_count > 0)
+        copy->guards = arena_copy(cx->arena, access->guards,
+                                  (size_t)access->guard_count * sizeof *access->guards);
+    return copy;
+}
+
+static bool value_same(const Value *a, const Value *b)
+{
+    return a->op == b->op && a->dtype == b->dtype && a->scalar == b->scalar &&
+           a->monoid == b->monoid && a->wraps == b->wraps &&
+           scalar_same(a->constant, b->constant) && a->index == b->index && a->sym == b->sym &&
+           a->lo == b->lo && a->hi == b->hi && a->args[0] == b->args[0] &&
+           a->args[1] == b->args[1] && a->args[2] == b->args[2] && a->reduced == b->reduced &&
+           access_same(a->access, b->access);
+}
+
+Value *value_intern(ValueList list, const Value *value)
+{
+    uint32_t hash = value_hash(value);
+    for (uint32_t i = *list.count; i-- > 0;) {
+        Value *old = (*list.values)[i];
+        if (old->hash == hash && value_same(old, value))
+            return old;
+    }
+    Value *made = arena_copy(list.cx->arena, value, sizeof *value);
+    made->id = *list.count;
+    made->hash = hash;
+    VEC_PUSH(list.cx->arena, *list.values, *list.count, *list.cap, made);
+    return made;
+}
+
+static Value *bad(ValueList list, const char *what, Dtype dtype)
+{
+    cx_fail(list.cx, ST_internal, "value: %s (type %s)", what, dtype_name(dtype));
+    return value_const(list, DT_f32, (Scalar){0});
+}
+
+Value *value_const(ValueList list, Dtype dtype, Scalar value)
+{
+    if (dtype_compute(dtype) != dtype || dtype == DT_none)
+        return bad(list, "a constant needs a compute type", dtype);
+    return value_intern(list, &(Value){.op = V_const, .dtype = dtype, .constant = value});
+}
+
+Value *value_index(ValueList list, Dtype dtype, const Expr *index)
+{
+    if (dtype != DT_i32 && dtype != DT_i64 && dtype != DT_f32 && dtype != DT_f64)
+        return bad(list, "an index is i32, i64, f32 or f64", dtype);
+    if (expr_is_poison(index))
+        return bad(list, "index overflows", dtype);
+    if (index->kind == EX_const)
+        return value_const(list, dtype, dtype_convert(dtype, DT_i64, (Scalar){.i = index->value}));
+    return value_intern(list, &(Value){.op = V_index, .dtype = dtype, .index = index});
+}
+
+Value *value_access(ValueList list, ValueOp op, Dtype dtype, const Access *access)
+{
+    Dtype compute = dtype_compute(dtype);
+    if (compute == DT_none)
+        return bad(list, "a load needs a type that can be computed with", dtype);
+    Value value = {.op = op, .dtype = compute, .access = access_copy(list.cx, access)};
+    return value_intern(list, &value);
+}
+
+Value *value_scalar(ValueList list, ScalarOp op, Value *a, Value *b, Value *c)
+{
+    Value *args[3] = {a, b, c};
+    Dtype types[3] = {DT_none, DT_none, DT_none};
+    Scalar constants[3] = {{0}, {0}, {0}};
+    bool all_const = true;
+    for (int i = 0; i < scalar_arity(op); i++) {
+        if (!args[i])
+            return bad(list, "missing operand", DT_none);
+        types[i] = dtype_compute(args[i]->dtype);
+        constants[i] = args[i]->constant;
+        all_const = all_const && args[i]->op == V_const;
+    }
+    Dtype result = scalar_result(op, types);
+    if (result == DT_none)
+        return bad(list, arena_printf(list.cx->arena, "operands do not fit %s", scalar_name(op)),
+                   types[0]);
+    if (op == S_select && a->op == V_const)
+        return a->constant.i ? b : c;
+    Dtype of = op == S_select ? types[1] : types[0];
+    if (all_const)
+        return value_const(list, result, scalar_eval(op, of, constants));
+    Value value = {.op = V_scalar, .dtype = result, .scalar = op};
+    memcpy(value.args, args, (size_t)scalar_arity(op) * sizeof *args);
+    return value_intern(list, &value);
+}
+
+Value *value_cast(ValueList list, Dtype to, Value *a)
+{
+    if (!a)
+        return bad(list, "missing operand", to);
+    Dtype compute = dtype_compute(to);
+    if (compute == DT_none)
+        return bad(list, "cast to a type that cannot be computed with", to);
+    if (to == a->dtype)
+        return a;
+    if (a->op == V_const)
+        return value_const(list, compute, dtype_convert(to, a->dtype, a->constant));
+    return value_intern(list, &(Value){.op = V_cast, .dtype = to, .args = {a}});
+}
+
+Value *value_bind(ValueList list, Value *a, const Expr *sym, const Expr *lo, const Expr *hi,
+                  bool wraps)
+{
+    if (!a || !dtype_is_int(a->dtype) || expr_is_poison(lo) || expr_is_poison(hi))
+        return bad(list, "a bound value is an integer with a range", a ? a->dtype : DT_none);
+    return value_intern(list, &(Value){.op = V_bind,
+                                       .dtype = dtype_compute(a->dtype),
+                                       .args = {a},
+                                       .sym = sym,
+                                       .lo = lo,
+                                       .hi = hi,
+                                       .wraps = wraps});
+}
