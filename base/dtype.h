@@ -45,8 +45,16 @@ typedef union Scalar {
  * float8 and float4 saturate as ONNX Cast with saturate=1 does. */
 Scalar dtype_load(Dtype dtype, const void *base, int64_t index);
 void dtype_store(Dtype dtype, void *base, int64_t index, Scalar value);
+/* The bit pattern of a float type and back. Casts that are not the default say so here: `saturate` matters for float8
+ * and e8m0 only (without it, what is too large becomes infinity, or NaN where there is none), `round` for e8m0 only, whose
+ * default is up. An e8m0 of a negative value is that of its magnitude; float4 has neither infinity nor NaN (NaN becomes
+ * -0). */
+typedef enum DtypeRound { DR_up, DR_down, DR_nearest } DtypeRound;
+uint64_t dtype_encode(Dtype dtype, double value, bool saturate, DtypeRound round);
+double dtype_decode(Dtype dtype, uint64_t bits);
+
 /* Conversion between compute types as C does it; float to integer truncates and saturates; NaN becomes 0.
- * Narrow targets (i8, f16, ...) are rounded or wrapped to what they can hold. */
+ * Narrow targets (i8, f16, ...) are then rounded or wrapped to what they can hold. To bool: not zero (NaN is true). */
 Scalar dtype_convert(Dtype to, Dtype from, Scalar value);
 
 #endif
