@@ -1,0 +1,331 @@
+/* Pulling through operations that combine elements: reductions, contractions, windows, norms, scatters. */
+#include "passes/lower_nest.h"
+
+#include <string.h>
+
+static bool has_axis(const Attr *axes, int d)
+{
+    for (int i = 0; i < axes->count; i++)
+        if (axes->ints[i] == d)
+            return true;
+    return false;
+}
+
+/* Index into the input of a reduction: fresh axes for the reduced dims, the result's index for the others. */
+static uint64_t reduced_index(Pull *p, const Tensor *x, const Attr *axes, bool keep, const Expr *const *index, const Expr **own)
+{
+    uint64_t bits = 0;
+    for (int d = 0, at = 0; d < x->rank; d++) {
+        if (has_axis(axes, d)) {
+            own[d] = pull_axis(p, "r", x->shape[d], &bits);
+            at += keep;
+        } else {
+            own[d] = index[at++];
+        }
+    }
+    return bits;
+}
+
+Value *lower_reduce(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    uint64_t bits = reduced_index(p, node->inputs[0], &node->attrs[AT_axes], node->attrs[AT_keep].i, index, own);
+    return pull_reduce(p, (Monoid)node->attrs[AT_monoid].i, bits, pull(p, node->inputs[0], own));
+}
+
+Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Tensor *x = node->inputs[0];
+    const Expr *own[MAX_RANK];
+    int64_t axis = node->attrs[AT_axis].i;
+    Attr axes = {.count = 1, .ints = &axis};
+    uint64_t bits = reduced_index(p, x, &axes, node->attrs[AT_keep].i, index, own);
+    const Expr *last = expr_addi(p->cx, x->shape[axis], -1);
+    bool backwards = node->attrs[AT_last].i;
+    if (backwards)
+        own[axis] = expr_sub(p->cx, last, own[axis]);
+    Value *value = pull(p, node->inputs[0], own);
+    if (!bits)
+        return nest_index(p->nest, DT_i64, expr_const(p->cx, 0));
+    value = nest_reduce(p->nest, (Monoid)node->attrs[AT_monoid].i, bits, value);
+    return backwards ? nest_scalar(p->nest, S_sub, nest_index(p->nest, DT_i64, last), value, NULL) : value;
+}
+
+/* Each result reduces its own prefix: quadratic in the axis, for short axes; long ones are a scan (docs/architecture.md). */
+Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    int axis = (int)node->attrs[AT_axis].i;
+    Tensor *x = node->inputs[0];
+    Cx *cx = p->cx;
+    const Expr *own[MAX_RANK], *i = index[axis], *last = expr_addi(cx, x->shape[axis], -1);
+    bool reverse = node->attrs[AT_reverse].i;
+    memcpy(own, index, (size_t)x->rank * sizeof *own);
+    uint64_t bits = 0;
+    own[axis] = pull_axis(p, "s", x->shape[axis], &bits);
+    if (!bits)
+        own[axis] = expr_const(cx, 0);
+    const Expr *from = reverse ? expr_sub(cx, last, own[axis]) : own[axis];
+    const Expr *until = reverse ? expr_sub(cx, last, i) : i;
+    Guard before = {from, expr_const(cx, 0), expr_addi(cx, until, node->attrs[AT_exclusive].i ? 0 : 1)};
+    Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
+    Value *value = pull(p, x, own);
+    Value *none = nest_const(p->nest, value->dtype, monoid_identity(monoid, value->dtype));
+    value = nest_scalar(p->nest, S_select, pull_condition(p, &before, 1), value, none);
+    return pull_reduce(p, monoid, bits, value);
+}
+
+/* Products add up in float32, float64 or 32-bit integers. */
+static Value *product(Pull *p, Value *a, Value *b)
+{
+    return nest_scalar(p->nest, S_mul, a, b, NULL);
+}
+
+Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *a = node->inputs[0], *b = node->inputs[1];
+    int rank = node->output->rank;
+    const Expr *in_a[MAX_RANK], *in_b[MAX_RANK];
+    uint64_t bits = 0;
+    const Expr *k = pull_axis(p, "k", a->shape[a->rank - 1], &bits);
+    pull_broadcast(p, a, rank, index, in_a);
+    pull_broadcast(p, b, rank, index, in_b);
+    in_a[a->rank - 2] = index[rank - 2];
+    in_a[a->rank - 1] = k;
+    in_b[b->rank - 2] = k;
+    in_b[b->rank - 1] = index[rank - 1];
+    return pull_reduce(p, M_sum, bits, product(p, pull(p, a, in_a), pull(p, b, in_b)));
+}
+
+/* Spatial index of a window: position * stride + tap * dilation - pad. Fills own[2..] and the guards. */
+static uint64_t window_index(Pull *p, const GraphNode *node, const Expr *const *taps_extent, const Expr *const *index,
+                             const Expr **own, const Expr **taps, Guard *guards)
+{
+    const Tensor *x = node->inputs[0];
+    uint64_t bits = 0;
+    for (int d = 2; d < x->rank; d++) {
+        int s = d - 2;
+        taps[s] = pull_axis(p, "t", taps_extent[s], &bits);
+        const Expr *at = expr_add(p->cx, expr_muli(p->cx, index[d], node->attrs[AT_strides].ints[s]),
+                                  expr_muli(p->cx, taps[s], node->attrs[AT_dilations].ints[s]));
+        own[d] = expr_addi(p->cx, at, -node->attrs[AT_pads].ints[s]);
+        guards[s] = (Guard){own[d], expr_const(p->cx, 0), x->shape[d]};
+    }
+    return bits;
+}
+
+Value *lower_conv(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0], *w = node->inputs[1];
+    const Expr *own[MAX_RANK], *weight[MAX_RANK], *taps[MAX_RANK];
+    Guard guards[MAX_RANK];
+    uint64_t bits = window_index(p, node, w->shape + 2, index, own, taps, guards);
+    const Expr *c = pull_axis(p, "c", w->shape[1], &bits);
+    const Expr *each = expr_divi(p->cx, w->shape[0], node->attrs[AT_groups].i);
+    const Expr *group = expr_floordiv(p->cx, index[1], each);
+    own[0] = index[0];
+    own[1] = expr_add(p->cx, expr_mul(p->cx, group, w->shape[1]), c);
+    weight[0] = index[1];
+    weight[1] = c;
+    memcpy(weight + 2, taps, (size_t)(w->rank - 2) * sizeof *weight);
+    Value *a = pull_guarded(p, x, own, guards, x->rank - 2, (Scalar){0});
+    return pull_reduce(p, M_sum, bits, product(p, a, pull(p, w, weight)));
+}
+
+/* Gathers: result position q receives x at (q + pad - tap * dilation) / stride where that divides. */
+Value *lower_conv_transpose(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0], *w = node->inputs[1];
+    Cx *cx = p->cx;
+    const Expr *own[MAX_RANK], *weight[MAX_RANK];
+    Guard guards[2 * MAX_RANK];
+    uint64_t bits = 0;
+    int count = 0;
+    for (int d = 2; d < x->rank; d++) {
+        int64_t stride = node->attrs[AT_strides].ints[d - 2];
+        weight[d] = pull_axis(p, "t", w->shape[d], &bits);
+        const Expr *at = expr_sub(cx, expr_addi(cx, index[d], node->attrs[AT_pads].ints[d - 2]),
+                                  expr_muli(cx, weight[d], node->attrs[AT_dilations].ints[d - 2]));
+        own[d] = expr_divi(cx, at, stride);
+        guards[count++] = (Guard){own[d], expr_const(cx, 0), x->shape[d]};
+        guards[count++] = (Guard){expr_modi(cx, at, stride), expr_const(cx, 0), expr_const(cx, 1)};
+    }
+    int64_t groups = node->attrs[AT_groups].i;
+    const Expr *each = expr_divi(cx, x->shape[1], groups);
+    const Expr *c = pull_axis(p, "c", each, &bits);
+    const Expr *group = expr_floordiv(cx, index[1], w->shape[1]);
+    own[0] = index[0];
+    own[1] = weight[0] = expr_add(cx, expr_mul(cx, group, each), c);
+    weight[1] = expr_mod(cx, index[1], w->shape[1]);
+    Value *a = pull_guarded(p, x, own, guards, count, (Scalar){0});
+    return pull_reduce(p, M_sum, bits, product(p, a, pull(p, w, weight)));
+}
+
+static uint64_t pool_index(Pull *p, const GraphNode *node, const Expr *const *index, const Expr **own, Guard *guards)
+{
+    const Expr *extent[MAX_RANK], *taps[MAX_RANK];
+    for (int s = 0; s < node->attrs[AT_kernel].count; s++)
+        extent[s] = expr_const(p->cx, node->attrs[AT_kernel].ints[s]);
+    own[0] = index[0];
+    own[1] = index[1];
+    return window_index(p, node, extent, index, own, taps, guards);
+}
+
+Value *lower_window(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    Guard guards[MAX_RANK];
+    Tensor *x = node->inputs[0];
+    uint64_t bits = pool_index(p, node, index, own, guards);
+    Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
+    Scalar identity = monoid_identity(monoid, dtype_compute(x->dtype));
+    return pull_reduce(p, monoid, bits, pull_guarded(p, x, own, guards, x->rank - 2, identity));
+}
+
+Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    Guard guards[MAX_RANK];
+    Tensor *x = node->inputs[0];
+    Cx *cx = p->cx;
+    uint64_t bits = pool_index(p, node, index, own, guards);
+    Monoid arg = (Monoid)node->attrs[AT_monoid].i;
+    Monoid extreme = arg == M_argmax ? M_max : M_min;
+    Value *value = pull_guarded(p, x, own, guards, x->rank - 2, monoid_identity(extreme, dtype_compute(x->dtype)));
+    /* the tap number of the extreme, then back to a position in x */
+    const Expr *zero = expr_const(cx, 0);
+    Value *tap = bits ? nest_reduce(p->nest, arg, bits, value) : nest_index(p->nest, DT_i64, zero);
+    int64_t taps = 1;
+    for (int s = 0; s < node->attrs[AT_kernel].count; s++)
+        taps *= node->attrs[AT_kernel].ints[s];
+    const Expr *rest = nest_bind(p->nest, arena_printf(cx->arena, "tap%u", tap->id), tap, zero, expr_const(cx, taps - 1), false)->sym;
+    for (int d = x->rank - 1; d >= 2; d--) {
+        int64_t kernel = node->attrs[AT_kernel].ints[d - 2];
+        const Expr *t = expr_modi(cx, rest, kernel);
+        rest = expr_divi(cx, rest, kernel);
+        own[d] = expr_addi(cx, expr_add(cx, expr_muli(cx, index[d], node->attrs[AT_strides].ints[d - 2]),
+                                        expr_muli(cx, t, node->attrs[AT_dilations].ints[d - 2])),
+                           -node->attrs[AT_pads].ints[d - 2]);
+    }
+    const Expr *at = zero;
+    for (int d = 0; d < x->rank; d++)
+        at = expr_add(cx, expr_mul(cx, at, x->shape[d]), own[d]);
+    return nest_index(p->nest, DT_i64, at);
+}
+
+/* Softmax over one axis, shifted by the maximum: the plain form; schedules keep the row (Milakov and Gimelshein,
+ * arXiv 1805.02867, give the single-pass form, a rewrite of this one). */
+Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0];
+    int axis = (int)node->attrs[AT_axis].i;
+    Nest *nest = p->nest;
+    const Expr *own[MAX_RANK];
+    memcpy(own, index, (size_t)x->rank * sizeof *own);
+    uint64_t bits = 0;
+    own[axis] = pull_axis(p, "r", x->shape[axis], &bits);
+    Value *inner = pull(p, x, own);
+    Value *max = pull_reduce(p, M_max, bits, inner);
+    Value *sum = pull_reduce(p, M_sum, bits, nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, inner, max, NULL), NULL, NULL));
+    Value *here = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, pull(p, x, index), max, NULL), NULL, NULL);
+    return nest_scalar(nest, S_div, here, sum, NULL);
+}
+
+/* Two passes: the mean, then the mean of squared differences; a one-pass sum of squares cancels. */
+Value *lower_normalize(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0];
+    Nest *nest = p->nest;
+    const Expr *own[MAX_RANK], *count = expr_const(p->cx, 1);
+    uint64_t bits = 0;
+    for (int d = 0; d < x->rank; d++) {
+        bool reduced = has_axis(&node->attrs[AT_axes], d);
+        own[d] = reduced ? pull_axis(p, "r", x->shape[d], &bits) : index[d];
+        count = reduced ? expr_mul(p->cx, count, x->shape[d]) : count;
+    }
+    Value *inner = pull(p, x, own);
+    Dtype dtype = inner->dtype;
+    Value *n = nest_index(nest, dtype, count);
+    Value *mean = nest_scalar(nest, S_div, pull_reduce(p, M_sum, bits, inner), n, NULL);
+    Value *difference = nest_scalar(nest, S_sub, inner, mean, NULL);
+    Value *squares = pull_reduce(p, M_sum, bits, nest_scalar(nest, S_mul, difference, difference, NULL));
+    Value *variance = nest_scalar(nest, S_div, squares, n, NULL);
+    Value *epsilon = nest_constf(nest, dtype, node->attrs[AT_epsilon].f);
+    Value *deviation = nest_scalar(nest, S_sqrt, nest_scalar(nest, S_add, variance, epsilon, NULL), NULL, NULL);
+    Value *here = nest_scalar(nest, S_sub, pull(p, x, index), mean, NULL);
+    return nest_scalar(nest, S_div, here, deviation, NULL);
+}
+
+/* Combines the old element with all updates that hit it: tasks own destinations, so nothing races. Costs results times
+ * updates; a plan-level rewrite for large ones sorts by destination. */
+static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, uint64_t bits, Value *hit, Value *update)
+{
+    Nest *nest = p->nest;
+    Value *old = pull(p, node->inputs[0], index);
+    if (!bits) {
+        Value *both = node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0
+                          ? nest_scalar(nest, monoid_combine((Monoid)node->attrs[AT_monoid].i), old, update, NULL)
+                          : update;
+        return nest_scalar(nest, S_select, hit, both, old);
+    }
+    if (node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0) {
+        Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
+        Value *none = nest_const(nest, update->dtype, monoid_identity(monoid, update->dtype));
+        Value *all = nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
+        return nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
+    }
+    /* Without a reduction destinations are distinct (ONNX leaves duplicates undefined): at most one term is not
+     * zero. Select by hits so that infinities elsewhere do no harm. */
+    Value *zero = nest_const(nest, update->dtype, (Scalar){0});
+    Monoid join = update->dtype == DT_bool ? M_or : M_sum;
+    Value *value = nest_reduce(nest, join, bits, nest_scalar(nest, S_select, hit, update, zero));
+    return nest_scalar(nest, S_select, nest_reduce(nest, M_or, bits, hit), value, old);
+}
+
+/* index value == position, counting negative indices from the end */
+static Value *hits(Pull *p, Value *at, const Expr *position, const Expr *extent)
+{
+    Nest *nest = p->nest;
+    at = nest_cast(nest, DT_i64, at);
+    Value *zero = nest_index(nest, DT_i64, expr_const(p->cx, 0));
+    Value *wrapped = nest_scalar(nest, S_add, at, nest_index(nest, DT_i64, extent), NULL);
+    at = nest_scalar(nest, S_select, nest_scalar(nest, S_lt, at, zero, NULL), wrapped, at);
+    return nest_scalar(nest, S_eq, at, nest_index(nest, DT_i64, position), NULL);
+}
+
+Value *lower_scatter_elements(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Tensor *ids = node->inputs[1];
+    int axis = (int)node->attrs[AT_axis].i;
+    const Expr *own[MAX_RANK];
+    memcpy(own, index, (size_t)ids->rank * sizeof *own);
+    Guard inside[MAX_RANK];
+    int count = 0;
+    for (int d = 0; d < ids->rank; d++)
+        if (d != axis)
+            inside[count++] = (Guard){index[d], expr_const(p->cx, 0), ids->shape[d]};
+    uint64_t bits = 0;
+    own[axis] = pull_axis(p, "u", ids->shape[axis], &bits);
+    Value *at = pull_guarded(p, node->inputs[1], own, inside, count, (Scalar){0});
+    Value *hit = hits(p, at, index[axis], node->inputs[0]->shape[axis]);
+    hit = nest_scalar(p->nest, S_and, hit, pull_condition(p, inside, count), NULL);
+    Value *update = pull_guarded(p, node->inputs[2], own, inside, count, (Scalar){0});
+    return scatter(p, node, index, bits, hit, update);
+}
+
+Value *lower_scatter_nd(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Tensor *x = node->inputs[0], *ids = node->inputs[1];
+    const Expr *tuple = ids->shape[ids->rank - 1], *own[MAX_RANK], *from[MAX_RANK];
+    uint64_t bits = 0;
+    int loops = ids->rank - 1;
+    for (int d = 0; d < loops; d++)
+        own[d] = from[d] = pull_axis(p, "u", ids->shape[d], &bits);
+    Value *hit = nest_const(p->nest, DT_bool, (Scalar){.i = 1});
+    for (int t = 0; t < tuple->value; t++) {
+        own[loops] = expr_const(p->cx, t);
+        hit = nest_scalar(p->nest, S_and, hit, hits(p, pull(p, node->inputs[1], own), index[t], x->shape[t]), NULL);
+    }
+    for (int d = (int)tuple->value; d < x->rank; d++)
+        from[loops + d - (int)tuple->value] = index[d];
+    return scatter(p, node, index, bits, hit, pull(p, node->inputs[2], from));
+}

@@ -1,0 +1,234 @@
+/* Pulling through operations that move data: other indices of the same values. Each function is the definition of its operation
+ * in graph.def, read from the result backwards. */
+#include "passes/lower_nest.h"
+
+#include <string.h>
+
+static Value *unsupported(Pull *p, const GraphNode *node, const char *why)
+{
+    cx_fail(p->cx, ST_unsupported, "%s %s", graph_op_name(node->op), why);
+    return nest_const(p->nest, dtype_compute(node->output->dtype), (Scalar){0});
+}
+
+/* Row-major position of `index` in `shape`. */
+static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape, const Expr *const *index)
+{
+    const Expr *at = expr_const(p->cx, 0);
+    for (int d = 0; d < rank; d++)
+        at = expr_add(p->cx, expr_mul(p->cx, at, shape[d]), index[d]);
+    return at;
+}
+
+/* An element of a list of known expressions: the one, or a selection. */
+static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *index)
+{
+    Nest *nest = p->nest;
+    const Expr *at = linear_index(p, tensor->rank, tensor->shape, index);
+    Dtype dtype = dtype_compute(tensor->dtype);
+    if (at->kind == EX_const)
+        return nest_index(nest, dtype, tensor->elements[at->value]);
+    Value *value = nest_index(nest, dtype, tensor->elements[0]), *position = nest_index(nest, DT_i64, at);
+    int64_t count = at->hi + 1;
+    for (int64_t i = 1; i < count; i++) {
+        Value *here = nest_scalar(nest, S_eq, position, nest_index(nest, DT_i64, expr_const(p->cx, i)), NULL);
+        value = nest_scalar(nest, S_select, here, nest_index(nest, dtype, tensor->elements[i]), value);
+    }
+    return value;
+}
+
+Value *lower_constant(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    if (node->output->elements)
+        return element_value(p, node->output, index);
+    return unsupported(p, node, "is computed by no kernel");
+}
+
+Value *lower_dim_value(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    return element_value(p, node->output, index);
+}
+
+Value *lower_shape_value(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    return node->output->elements ? element_value(p, node->output, index)
+                                  : unsupported(p, node, "of a shape that depends on data");
+}
+
+Value *lower_host(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    (void)index;
+    return unsupported(p, node, "runs on the host, not in a kernel");
+}
+
+Value *lower_bitcast(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    if (dtype_bits(node->inputs[0]->dtype) == dtype_bits(node->output->dtype) &&
+        dtype_is_int(node->inputs[0]->dtype) && dtype_is_int(node->output->dtype))
+        return nest_cast(p->nest, node->output->dtype, pull(p, node->inputs[0], index));
+    return unsupported(p, node, "between these types has no kernel yet");
+}
+
+Value *lower_fill(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    (void)index;
+    const Expr *zero[MAX_RANK];
+    for (int d = 0; d < MAX_RANK; d++)
+        zero[d] = expr_const(p->cx, 0);
+    return pull(p, node->inputs[0], zero);
+}
+
+Value *lower_iota(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    return nest_index(p->nest, dtype_compute(node->output->dtype), index[node->attrs[AT_axis].i]);
+}
+
+Value *lower_map(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Value *args[3] = {NULL, NULL, NULL};
+    for (int i = 0; i < node->input_count; i++) {
+        const Expr *own[MAX_RANK];
+        pull_broadcast(p, node->inputs[i], node->output->rank, index, own);
+        args[i] = pull(p, node->inputs[i], own);
+    }
+    return nest_scalar(p->nest, (ScalarOp)node->attrs[AT_scalar].i, args[0], args[1], args[2]);
+}
+
+Value *lower_cast(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    return nest_cast(p->nest, node->output->dtype, pull(p, node->inputs[0], index));
+}
+
+Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0];
+    const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index), *own[MAX_RANK];
+    for (int d = x->rank - 1; d >= 0; d--) {
+        own[d] = d ? expr_mod(p->cx, rest, x->shape[d]) : rest;
+        rest = d ? expr_floordiv(p->cx, rest, x->shape[d]) : rest;
+    }
+    return pull(p, x, own);
+}
+
+Value *lower_expand(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    pull_broadcast(p, node->inputs[0], node->output->rank, index, own);
+    return pull(p, node->inputs[0], own);
+}
+
+Value *lower_transpose(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    for (int d = 0; d < node->output->rank; d++)
+        own[node->attrs[AT_perm].ints[d]] = index[d];
+    return pull(p, node->inputs[0], own);
+}
+
+Value *lower_slice(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    const Expr *own[MAX_RANK];
+    for (int d = 0; d < node->output->rank; d++)
+        own[d] = expr_add(p->cx, node->attrs[AT_starts].exprs[d], expr_muli(p->cx, index[d], node->attrs[AT_steps].ints[d]));
+    return pull(p, node->inputs[0], own);
+}
+
+/* |x| for an index expression. */
+static const Expr *expr_abs(Cx *cx, const Expr *x)
+{
+    return expr_max(cx, x, expr_muli(cx, x, -1));
+}
+
+Value *lower_pad(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0];
+    Cx *cx = p->cx;
+    const char *mode = node->attrs[AT_mode].name;
+    const Expr *own[MAX_RANK], *zero = expr_const(cx, 0);
+    Guard guards[MAX_RANK];
+    for (int d = 0; d < x->rank; d++) {
+        const Expr *i = expr_sub(cx, index[d], node->attrs[AT_before].exprs[d]);
+        const Expr *last = expr_addi(cx, x->shape[d], -1);
+        if (strcmp(mode, "edge") == 0)
+            i = expr_min(cx, expr_max(cx, i, zero), last);
+        else if (strcmp(mode, "wrap") == 0)
+            i = expr_mod(cx, i, x->shape[d]);
+        else if (strcmp(mode, "reflect") == 0)
+            i = expr_sub(cx, last, expr_abs(cx, expr_sub(cx, last, expr_abs(cx, i))));
+        own[d] = i;
+        guards[d] = (Guard){i, zero, x->shape[d]};
+    }
+    if (strcmp(mode, "constant") != 0)
+        return pull(p, x, own);
+    Value *fill = pull(p, node->inputs[1], own); /* rank 0 */
+    if (fill->op == V_const)
+        return pull_guarded(p, x, own, guards, x->rank, fill->constant);
+    Value *value = pull_guarded(p, x, own, guards, x->rank, (Scalar){0});
+    return nest_scalar(p->nest, S_select, pull_condition(p, guards, x->rank), value, fill);
+}
+
+Value *lower_concat(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    int axis = (int)node->attrs[AT_axis].i;
+    const Expr *start = expr_const(p->cx, 0), *own[MAX_RANK];
+    memcpy(own, index, (size_t)node->output->rank * sizeof *own);
+    Value *value = NULL;
+    for (int i = 0; i < node->input_count; i++) {
+        Tensor *x = node->inputs[i];
+        const Expr *end = expr_add(p->cx, start, x->shape[axis]);
+        own[axis] = expr_sub(p->cx, index[axis], start);
+        Guard here = {index[axis], start, end};
+        Value *segment = pull_guarded(p, x, own, &here, 1, (Scalar){0});
+        Guard before = {index[axis], expr_const(p->cx, 0), start};
+        value = value ? nest_scalar(p->nest, S_select, pull_condition(p, &before, 1), value, segment) : segment;
+        start = end;
+    }
+    return value;
+}
+
+/* A loaded index as a symbol with bounds. Negative values count from the end. */
+static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
+{
+    const Expr *last = expr_addi(p->cx, extent, -1);
+    const char *name = arena_printf(p->cx->arena, "at%u", value->id);
+    return nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym;
+}
+
+Value *lower_gather(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0], *ids = node->inputs[1];
+    int axis = (int)node->attrs[AT_axis].i;
+    const Expr *own[MAX_RANK];
+    for (int d = 0; d < x->rank; d++)
+        own[d] = d < axis ? index[d] : d > axis ? index[d + ids->rank - 1] : NULL;
+    own[axis] = bound_index(p, pull(p, ids, index + axis), x->shape[axis]);
+    return pull(p, x, own);
+}
+
+Value *lower_gather_elements(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0];
+    int axis = (int)node->attrs[AT_axis].i;
+    const Expr *own[MAX_RANK];
+    memcpy(own, index, (size_t)x->rank * sizeof *own);
+    own[axis] = bound_index(p, pull(p, node->inputs[1], index), x->shape[axis]);
+    return pull(p, x, own);
+}
+
+Value *lower_gather_nd(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    Tensor *x = node->inputs[0], *ids = node->inputs[1];
+    int batch = (int)node->attrs[AT_axis].i;
+    const Expr *tuple = ids->shape[ids->rank - 1];
+    if (tuple->kind != EX_const)
+        return unsupported(p, node, "with tuples of unknown length has no kernel");
+    const Expr *own[MAX_RANK], *where[MAX_RANK];
+    memcpy(where, index, (size_t)(ids->rank - 1) * sizeof *where);
+    memcpy(own, index, (size_t)batch * sizeof *own);
+    for (int t = 0; t < tuple->value; t++) {
+        where[ids->rank - 1] = expr_const(p->cx, t);
+        own[batch + t] = bound_index(p, pull(p, ids, where), x->shape[batch + t]);
+    }
+    for (int d = batch + (int)tuple->value, from = ids->rank - 1; d < x->rank; d++)
+        own[d] = index[from++];
+    return pull(p, x, own);
+}
