@@ -117,7 +117,11 @@ const Axis *nest_axis(Nest *nest, const char *name, const Expr *extent)
         cx_fail(nest->cx, ST_limit, "nest '%s' has more than %d axes", nest->name, MAX_AXES);
         return &nest->axes[MAX_AXES - 1];
     }
-    int64_t last = extent->hi == INT64_MAX ? INT64_MAX : extent->hi > 0 ? extent->hi - 1 : 0;
+    /* A symbol of one value is simplified away, which is right only when the extent is 1 for sure.
+     */
+    int64_t last = extent->hi == INT64_MAX ? INT64_MAX : extent->hi > 2 ? extent->hi - 1 : 1;
+    if (expr_is_const(extent, 1))
+        last = 0;
     Axis *axis = &nest->axes[nest->axis_count];
     axis->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), 0, last, 1);
     axis->extent = extent;
@@ -439,7 +443,8 @@ Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const E
                  .axes = a->axes};
     Value *v = intern(nest, &key);
     if (!v->sym) {
-        int64_t high = hi->hi > lo->lo ? hi->hi : lo->lo;
+        int64_t high =
+            hi->hi > lo->lo ? hi->hi : lo->lo + 1; /* two values, else it is simplified away */
         v->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1);
     }
     return v;

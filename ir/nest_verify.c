@@ -204,7 +204,7 @@ static const char *bind_fault(const Nest *nest, const Value *v)
         fault = expr_fault(nest, v->hi, 0, 0);
     if (fault)
         return fault;
-    if (v->lo->lo < v->sym->lo || (v->hi->hi > v->sym->hi && v->sym->hi != v->lo->lo))
+    if (v->lo->lo < v->sym->lo || v->hi->hi > v->sym->hi)
         return "the symbol's bounds are narrower than the range";
     return v->axes == v->args[0]->axes ? NULL : "the set of axes is wrong";
 }

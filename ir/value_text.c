@@ -192,8 +192,9 @@ const Expr *dim_parse(Scan *scan, Names *names)
     int64_t lo = scan_int(scan);
     scan_expect(scan, "..");
     int64_t hi = scan_int(scan), div = scan_accept(scan, "mult") ? scan_int(scan) : 1;
-    if (!cx_failed(names->cx) && (lo < 0 || hi < lo || div < 1))
-        scan_fail(scan, "dim '%s': 0 <= low <= high and a positive divisor are required", name);
+    if (!cx_failed(names->cx) &&
+        (lo < 0 || div < 1 || hi < lo || hi / div < (lo - 1) / div + (lo > 0)))
+        scan_fail(scan, "dim '%s': no size is in this range", name);
     if (cx_failed(names->cx))
         return NULL;
     const Expr *dim = expr_sym(names->cx, name, lo, hi, div);
