@@ -1,5 +1,5 @@
-/* Blocks are taken from the allocator in growing sizes (64 KiB to 4 MiB), zeroed when handed out, and
- * kept in a list so that a mark can release the newer ones. */
+/* Blocks are taken from the allocator in growing sizes (64 KiB to 4 MiB), zeroed when handed out,
+ * and kept in a list so that a mark can release the newer ones. */
 #include "base/arena.h"
 
 #include <stdarg.h>
@@ -71,8 +71,12 @@ static void add_block(Arena *arena, size_t need)
         out_of_memory(arena);
     if (size < need + HEADER)
         size = (need + HEADER + ALIGN - 1) / ALIGN * ALIGN;
-    if (arena->limit && (size > arena->limit || arena->used > arena->limit - size))
-        out_of_memory(arena);
+    size_t left = arena->limit > arena->used ? arena->limit - arena->used : 0;
+    if (arena->limit && size > left) { /* the last block before the limit is a small one */
+        size = (need + HEADER + ALIGN - 1) / ALIGN * ALIGN;
+        if (size > left)
+            out_of_memory(arena);
+    }
     ArenaBlock *block = arena->from->alloc(arena->from->user, size, 64);
     if (!block)
         out_of_memory(arena);
@@ -148,6 +152,8 @@ void arena_reset(Arena *arena, ArenaMark mark)
 
 void *arena_grow(Arena *arena, void *items, uint32_t *capacity, size_t item_size, uint32_t needed)
 {
+    if (needed <= *capacity) /* the count wrapped around */
+        out_of_memory(arena);
     uint32_t grown = *capacity ? *capacity * 2 : 8;
     if (grown < needed)
         grown = needed;

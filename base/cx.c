@@ -76,7 +76,7 @@ void cx_merge(Cx *into, const Cx *from)
 
 void cx_cleanup(Cx *cx, void (*run)(void *resource), void *resource)
 {
-    CxCleanup *c = NEW(cx->arena, CxCleanup);
+    CxCleanup *c = NEW(&cx->own, CxCleanup);
     *c = (CxCleanup){cx->cleanups, run, resource};
     cx->cleanups = c;
 }

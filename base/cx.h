@@ -51,7 +51,8 @@ static inline bool cx_failed(const Cx *cx)
     return cx->status != ST_ok;
 }
 void cx_merge(Cx *into, const Cx *from);
-/* Registers before acquiring: `run(resource)` is called by cx_finish. */
+/* Registers before acquiring: `run(resource)` is called by cx_finish. The entry lives in
+ * cx->own: do not register between a mark and a reset of that arena. */
 void cx_cleanup(Cx *cx, void (*run)(void *resource), void *resource);
 
 /* A bug in Quern, not in its input: prints the text with file and line, then aborts. */

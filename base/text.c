@@ -1,8 +1,8 @@
 /* Growing strings and the scanner of the text forms. */
 #include "base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static void reserve(Text *text, size_t more)
 void text_put(Text *text, const char *data, size_t length)
 {
     reserve(text, length);
-    memcpy(text->data + text->length, data, length);
+    if (length)
+        memcpy(text->data + text->length, data, length);
     text->length += length;
     text->data[text->length] = 0;
 }
@@ -61,6 +62,15 @@ void text_indent(Text *text, int depth)
         text_put(text, "  ", 2);
 }
 
+/* Numbers have a point in every text form, whatever language the program speaks. Returns what
+ * uselocale restores. The "C" locale is a constant of the library: it is neither allocated nor
+ * freed. */
+static locale_t c_locale(void)
+{
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return c ? uselocale(c) : uselocale((locale_t)0);
+}
+
 void text_add_float(Text *text, double value)
 {
     if (isnan(value)) {
@@ -68,12 +78,14 @@ void text_add_float(Text *text, double value)
     } else if (isinf(value)) {
         text_add(text, value < 0 ? "-inf" : "inf");
     } else {
+        locale_t before = c_locale();
         char short_form[40];
         snprintf(short_form, sizeof short_form, "%.9g", value);
         if (strtod(short_form, NULL) == value)
             text_add(text, "%s", short_form);
         else
             text_add(text, "%.17g", value);
+        uselocale(before);
     }
 }
 
@@ -83,15 +95,35 @@ void scan_init(Scan *scan, Cx *cx, const char *file, const char *text)
     scan_next(scan);
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_hex_digit(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static bool name_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '_';
+    return is_letter(c) || is_digit(c) || c == '_';
 }
 
 static void skip_space(Scan *scan)
 {
     for (;;) {
-        while (isspace((unsigned char)*scan->at))
+        while (is_space(*scan->at))
             scan->at++;
         if (*scan->at != '#' && *scan->at != ';')
             return;
@@ -105,11 +137,11 @@ static const char *number_end(const char *p)
     bool hex = p[0] == '0' && (p[1] == 'x' || p[1] == 'X');
     if (hex)
         p += 2;
-    while (isxdigit((unsigned char)*p) || *p == '.' || *p == 'p' || *p == 'P' ||
+    while (is_hex_digit(*p) || *p == '.' || *p == 'p' || *p == 'P' ||
            ((*p == '+' || *p == '-') && strchr(hex ? "pP" : "eE", p[-1]))) {
         if (*p == '.' && p[1] == '.') /* a range, 0..8 */
             break;
-        if (!hex && !isdigit((unsigned char)*p) && !strchr(".eE+-", *p))
+        if (!hex && !is_digit(*p) && !strchr(".eE+-", *p))
             break;
         p++;
     }
@@ -122,20 +154,22 @@ void scan_next(Scan *scan)
     const char *p = scan->start = scan->at;
     if (!*p) {
         scan->kind = TOK_end;
-    } else if (isalpha((unsigned char)*p) || *p == '_' ||
-               ((*p == '%' || *p == '@') && name_char(p[1]))) {
+    } else if (is_letter(*p) || *p == '_' || ((*p == '%' || *p == '@') && name_char(p[1]))) {
         scan->kind = TOK_name;
         for (p++; name_char(*p) || (*p == '.' && name_char(p[1])); p++)
             ;
-    } else if (isdigit((unsigned char)*p)) {
+    } else if (is_digit(*p)) {
         scan->kind = TOK_number;
         p = number_end(p);
     } else if (*p == '"') {
         scan->kind = TOK_string;
         for (p++; *p && *p != '"' && *p != '\n'; p++)
             ;
-        if (*p == '"')
-            p++;
+        if (*p != '"') {
+            scan_fail(scan, "the string does not end on its line");
+            return;
+        }
+        p++;
     } else {
         static const char *const pairs[] = {"..", "->", "<=", ">=", "==", "!="};
         scan->kind = TOK_punct;
@@ -189,8 +223,8 @@ bool scan_expect(Scan *scan, const char *token)
     if (scan->kind == TOK_end)
         scan_fail(scan, "expected '%s', found the end", token);
     else
-        scan_fail(scan, "expected '%s', found '%.*s'", token, (int)(scan->length > 60 ? 60 : scan->length),
-                  scan->start);
+        scan_fail(scan, "expected '%s', found '%.*s'", token,
+                  (int)(scan->length > 60 ? 60 : scan->length), scan->start);
     return false;
 }
 
@@ -225,7 +259,8 @@ int64_t scan_int(Scan *scan)
     if (!number_text(scan, text))
         return 0;
     errno = 0;
-    int64_t value = strtoll(text, &end, 0);
+    bool hex = text[text[0] == '-'] == '0' && (text[1 + (text[0] == '-')] | 32) == 'x';
+    int64_t value = strtoll(text, &end, hex ? 16 : 10); /* 010 is ten */
     if (*end || errno) {
         scan_fail(scan, "'%s' is not a 64-bit integer", text);
         return 0;
@@ -239,7 +274,9 @@ double scan_float(Scan *scan)
     char text[64], *end;
     if (!number_text(scan, text))
         return 0;
+    locale_t before = c_locale();
     double value = strtod(text, &end);
+    uselocale(before);
     if (*end) {
         scan_fail(scan, "'%s' is not a number", text);
         return 0;
