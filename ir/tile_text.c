@@ -6,9 +6,7 @@
  * coordinates end with its body, value numbers with the operation. */
 #include <inttypes.h>
 
-#include "ir/tile.h"
-#include "ir/value_build.h"
-#include "ir/value_text.h"
+#include "ir/tile_impl.h"
 
 /* ---- printing */
 
@@ -18,7 +16,7 @@ static const char *tile_name_of(const void *user, const struct Tile *tile)
     return tile->name;
 }
 
-static const ValueNames value_names = {.tile_name = tile_name_of};
+const ValueNames tile_value_names = {.tile_name = tile_name_of};
 
 static void print_parts(Text *text, const char *word, int count, const LayoutPart *parts)
 {
@@ -89,35 +87,9 @@ static void print_box_head(Text *text, const TileOp *op)
         text_add(text, " fill ");
         scalar_print(text, op->values[0]->dtype, unguarded_fill(op)->fill);
     }
-    text_add(text, " {\n");
 }
 
-static void print_box_op(Text *text, const TileOp *op, int depth)
-{
-    print_box_head(text, op);
-    for (uint32_t i = 0; i < op->value_count; i++) {
-        text_indent(text, depth + 1);
-        if (op->kind == TO_mma)
-            text_add(text, "%s%s", op->values[i] == op->a ? "a " : "",
-                     op->values[i] == op->b ? "b " : "");
-        value_print(text, op->values[i], &value_names);
-        text_add(text, "\n");
-    }
-    for (uint32_t i = 0; i < op->store_count; i++) {
-        text_indent(text, depth + 1);
-        text_add(text, "store ");
-        access_print(text, op->stores[i].access, &value_names);
-        text_add(text, " %%%u", op->stores[i].value->id);
-        access_print_guards(text, op->stores[i].access);
-        text_add(text, "\n");
-    }
-    text_indent(text, depth);
-    text_add(text, "}");
-}
-
-static void print_block(Text *text, const TileBlock *block, int depth);
-
-static void print_for(Text *text, const TileOp *op, int depth)
+static void print_for_head(Text *text, const TileOp *op)
 {
     text_add(text, "for %s ", op->var->name);
     expr_print(text, op->lo);
@@ -127,32 +99,26 @@ static void print_for(Text *text, const TileOp *op, int depth)
         text_add(text, " step %" PRId64, op->step);
     if (op->stages != 1)
         text_add(text, " stages %d", op->stages);
-    print_block(text, op->body, depth);
 }
 
-static void print_if(Text *text, const TileOp *op, int depth)
+static void print_if_head(Text *text, const TileOp *op)
 {
     Access guards = {.guard_count = op->guard_count, .guards = op->guards};
     Text part;
     text_init(&part, text->arena);
     access_print_guards(&part, &guards); /* starts with a space */
     text_add(text, "%s", op->guard_count ? part.data + 1 : "if");
-    print_block(text, op->body, depth);
-    if (op->other) {
-        text_add(text, " else");
-        print_block(text, op->other, depth);
-    }
 }
 
-static void print_op(Text *text, const TileOp *op, int depth)
+void tile_print_head(Text *text, const TileOp *op)
 {
     switch (op->kind) {
-    case TO_for: print_for(text, op, depth); break;
-    case TO_if: print_if(text, op, depth); break;
+    case TO_for: print_for_head(text, op); break;
+    case TO_if: print_if_head(text, op); break;
     case TO_map:
     case TO_mma:
     case TO_copy:
-    case TO_prefetch: print_box_op(text, op, depth); break;
+    case TO_prefetch: print_box_head(text, op); break;
     case TO_reduce:
         text_add(text, "reduce %s <- %s dim %d %s", op->dst->name, op->src->name, op->dim,
                  monoid_name(op->monoid));
@@ -166,14 +132,52 @@ static void print_op(Text *text, const TileOp *op, int depth)
     }
 }
 
+static void print_box_body(Text *text, const TileOp *op, int depth)
+{
+    text_add(text, " {\n");
+    for (uint32_t i = 0; i < op->value_count; i++) {
+        text_indent(text, depth + 1);
+        if (op->kind == TO_mma)
+            text_add(text, "%s%s", op->values[i] == op->a ? "a " : "",
+                     op->values[i] == op->b ? "b " : "");
+        value_print(text, op->values[i], &tile_value_names);
+        text_add(text, "\n");
+    }
+    for (uint32_t i = 0; i < op->store_count; i++) {
+        text_indent(text, depth + 1);
+        text_add(text, "store ");
+        access_print(text, op->stores[i].access, &tile_value_names);
+        text_add(text, " %%%u", op->stores[i].value->id);
+        access_print_guards(text, op->stores[i].access);
+        text_add(text, "\n");
+    }
+    text_indent(text, depth);
+    text_add(text, "}");
+}
+
+static void print_block(Text *text, const TileBlock *block, int depth);
+
+/* Operations are lines of their own at `depth`. */
+static void print_op(Text *text, const TileOp *op, int depth)
+{
+    text_indent(text, depth);
+    tile_print_head(text, op);
+    if (op->kind == TO_map || op->kind == TO_mma || op->kind == TO_copy || op->kind == TO_prefetch)
+        print_box_body(text, op, depth);
+    if (op->body)
+        print_block(text, op->body, depth);
+    if (op->other) {
+        text_add(text, " else");
+        print_block(text, op->other, depth);
+    }
+    text_add(text, "\n");
+}
+
 static void print_block(Text *text, const TileBlock *block, int depth)
 {
     text_add(text, " {\n");
-    for (const TileOp *op = block->first; op; op = op->next) {
-        text_indent(text, depth + 1);
+    for (const TileOp *op = block->first; op; op = op->next)
         print_op(text, op, depth + 1);
-        text_add(text, "\n");
-    }
     text_indent(text, depth);
     text_add(text, "}");
 }
@@ -196,11 +200,8 @@ static void print_grid(Text *text, const Grid *grid)
         print_tile(text, grid->tiles[i]);
         text_add(text, "\n");
     }
-    for (const TileOp *op = grid->body.first; op; op = op->next) {
-        text_add(text, "    ");
+    for (const TileOp *op = grid->body.first; op; op = op->next)
         print_op(text, op, 2);
-        text_add(text, "\n");
-    }
     text_add(text, "  }\n");
 }
 

@@ -177,3 +177,51 @@ Value *value_bind(ValueList list, Value *a, const Expr *sym, const Expr *lo, con
                                        .hi = hi,
                                        .wraps = wraps});
 }
+
+static const char *scalar_fault(const Value *v)
+{
+    Dtype types[3] = {DT_none, DT_none, DT_none};
+    for (int i = 0; i < 3; i++) {
+        if ((i < scalar_arity(v->scalar)) != (v->args[i] != NULL))
+            return "the number of operands is wrong";
+        if (v->args[i])
+            types[i] = dtype_compute(v->args[i]->dtype);
+    }
+    Dtype result = scalar_result(v->scalar, types);
+    return result == DT_none || result != v->dtype ? "the types of the operands do not fit" : NULL;
+}
+
+static const char *reduce_fault(const Value *v)
+{
+    Dtype from = v->args[0] ? dtype_compute(v->args[0]->dtype) : DT_none;
+    if (from == DT_none || !monoid_accepts(v->monoid, from))
+        return "the types do not fit";
+    bool arg = v->monoid == M_argmin || v->monoid == M_argmax;
+    return v->dtype == (arg ? DT_i64 : from) ? NULL : "the types do not fit";
+}
+
+const char *value_fault(Value *const *values, const Value *v)
+{
+    for (int i = 0; i < 3; i++)
+        if (v->args[i] && (v->args[i]->id >= v->id || values[v->args[i]->id] != v->args[i]))
+            return "an operand does not come before it";
+    switch (v->op) {
+    case V_const: return dtype_compute(v->dtype) == v->dtype ? NULL : "the type does not fit";
+    case V_index:
+        return v->dtype == DT_i64 || v->dtype == DT_i32 || v->dtype == DT_f32 || v->dtype == DT_f64
+                   ? NULL
+                   : "an index is i64, i32, f32 or f64";
+    case V_load:
+    case V_tile: return v->access ? NULL : "there is no access";
+    case V_scalar: return scalar_fault(v);
+    case V_cast:
+        return v->args[0] && dtype_compute(v->dtype) != DT_none ? NULL : "the type does not fit";
+    case V_bind:
+        return v->args[0] && dtype_is_int(v->dtype) &&
+                       dtype_compute(v->args[0]->dtype) == v->dtype && v->sym
+                   ? NULL
+                   : "an integer is required";
+    case V_reduce: return reduce_fault(v);
+    }
+    return "unknown kind of value";
+}

@@ -28,6 +28,9 @@ Value *value_scalar(ValueList list, ScalarOp op, Value *a, Value *b, Value *c);
 Value *value_cast(ValueList list, Dtype to, Value *a);
 Value *value_bind(ValueList list, Value *a, const Expr *sym, const Expr *lo, const Expr *hi, bool wraps);
 
+/* Checks operands and types of a value of any list (not its expressions and access): NULL, or what is wrong with it. */
+const char *value_fault(Value *const *values, const Value *value);
+
 /* A copy in the job's arena of an access with everything it points to (not buffer and tile). */
 Access *access_copy(Cx *cx, const Access *access);
 bool access_same(const Access *a, const Access *b);

@@ -1,0 +1,157 @@
+/* Proofs of e >= 0 by elimination.
+ *
+ * When the bounds of e do not decide, a term t of e is cancelled with a fact: e = a*t + .. and f =
+ * b*t + .. >= 0 with a and b of one sign give e*|b| - f*|a| without t, and if that is >= 0, so is
+ * e. Terms that are no symbols bring facts of their own: c*(x floordiv c) <= x < c*(x floordiv c) +
+ * c;  x mod d < d;  min(x, y) <= x, y <= max(x, y); a min from below and a max from above are
+ * proven for both arguments. The search is depth first; depth and steps are limited, since the
+ * facts of a program are few and its proofs short. */
+#include "ir/facts.h"
+
+enum { PROOF_DEPTH = 6, PROOF_STEPS = 1500 };
+
+void facts_init(Facts *facts, Cx *cx)
+{
+    *facts = (Facts){.cx = cx};
+}
+
+void facts_add(Facts *facts, const Expr *e)
+{
+    if (!expr_is_poison(e) && e->kind != EX_const && e->lo < 0)
+        VEC_PUSH(facts->cx->arena, facts->items, facts->count, facts->cap, e);
+}
+
+/* b - 1 - a >= 0 */
+static const Expr *less(Cx *cx, const Expr *a, const Expr *b)
+{
+    return expr_addi(cx, expr_sub(cx, b, a), -1);
+}
+
+void facts_add_lt(Facts *facts, const Expr *a, const Expr *b)
+{
+    facts_add(facts, less(facts->cx, a, b));
+}
+
+void facts_add_guard(Facts *facts, const Guard *guard)
+{
+    facts_add(facts, expr_sub(facts->cx, guard->e, guard->lo));
+    facts_add_lt(facts, guard->e, guard->hi);
+}
+
+static uint32_t term_count(const Expr *e)
+{
+    return e->kind == EX_sum ? e->count : e->kind == EX_const ? 0 : 1;
+}
+
+static const Expr *term_at(const Expr *e, uint32_t i, int64_t *coef)
+{
+    *coef = e->kind == EX_sum ? e->coefs[i] : 1;
+    return e->kind == EX_sum ? e->args[i] : e;
+}
+
+static int64_t coef_of(const Expr *e, const Expr *term)
+{
+    for (uint32_t i = 0; i < term_count(e); i++) {
+        int64_t coef;
+        if (term_at(e, i, &coef) == term)
+            return coef;
+    }
+    return 0;
+}
+
+static bool prove(Facts *facts, const Expr *e, int depth);
+
+static int64_t magnitude(int64_t a)
+{
+    return a < 0 ? (a == INT64_MIN ? INT64_MAX : -a) : a;
+}
+
+/* Cancels `term`, whose coefficient in e is `a`, with the fact f >= 0. */
+static bool cancel(Facts *facts, const Expr *e, const Expr *term, int64_t a, const Expr *f,
+                   int depth)
+{
+    Cx *cx = facts->cx;
+    int64_t b = coef_of(f, term);
+    if (b == 0 || (a < 0) != (b < 0))
+        return false;
+    const Expr *rest = expr_sub(cx, expr_muli(cx, e, magnitude(b)), expr_muli(cx, f, magnitude(a)));
+    return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
+}
+
+/* Replaces a min (max) by each of its arguments. */
+static bool split(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
+{
+    Cx *cx = facts->cx;
+    for (int i = 0; i < 2; i++) {
+        const Expr *rest = expr_add(cx, e, expr_muli(cx, expr_sub(cx, term->args[i], term), a));
+        if (expr_is_poison(rest) || !prove(facts, rest, depth - 1))
+            return false;
+    }
+    return true;
+}
+
+/* The facts a term brings by what it is. */
+static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
+{
+    Cx *cx = facts->cx;
+    const Expr *x = term->count > 0 ? term->args[0] : NULL;
+    const Expr *y = term->count > 1 ? term->args[1] : NULL;
+    switch (term->kind) {
+    case EX_floordiv: {
+        if (y->lo <= 0)
+            return false;
+        const Expr *rest = expr_sub(cx, x, expr_mul(cx, term, y)); /* 0 <= rest < y */
+        if (expr_is_poison(rest))
+            return false;
+        const Expr *fact = a < 0 ? rest : less(cx, rest, y);
+        return cancel(facts, e, term, a, fact, depth);
+    }
+    case EX_mod: return y->lo > 0 && a < 0 && cancel(facts, e, term, a, less(cx, term, y), depth);
+    case EX_min:
+    case EX_max:
+        if ((a < 0) == (term->kind == EX_max))
+            return split(facts, e, term, a, depth);
+        for (int i = 0; i < 2; i++) {
+            const Expr *gap = expr_sub(cx, term->args[i], term);
+            const Expr *fact = a < 0 ? gap : expr_muli(cx, gap, -1);
+            if (cancel(facts, e, term, a, fact, depth))
+                return true;
+        }
+        return false;
+    case EX_const:
+    case EX_sym:
+    case EX_sum:
+    case EX_mul:
+    case EX_poison: return false;
+    }
+    return false;
+}
+
+static bool prove(Facts *facts, const Expr *e, int depth)
+{
+    if (e->lo >= 0)
+        return true;
+    if (e->hi < 0 || depth == 0 || facts->steps-- <= 0)
+        return false;
+    for (uint32_t t = 0; t < term_count(e); t++) {
+        int64_t a;
+        const Expr *term = term_at(e, t, &a);
+        for (uint32_t i = facts->count; i-- > 0;)
+            if (cancel(facts, e, term, a, facts->items[i], depth))
+                return true;
+        if (by_meaning(facts, e, term, a, depth))
+            return true;
+    }
+    return false;
+}
+
+bool facts_prove(Facts *facts, const Expr *e)
+{
+    facts->steps = PROOF_STEPS;
+    return !expr_is_poison(e) && prove(facts, e, PROOF_DEPTH);
+}
+
+bool facts_prove_lt(Facts *facts, const Expr *a, const Expr *b)
+{
+    return facts_prove(facts, less(facts->cx, a, b));
+}
