@@ -195,6 +195,8 @@ static const Expr *parse_sum(Parse *p)
         minus = scan_is(scan, "-");
     } while (scan_accept(scan, "+") || scan_accept(scan, "-"));
     scan_leave(scan);
+    if (count == 1 && coefs[0] == 1)
+        return args[0]; /* a symbol of one value stays a symbol while it stands alone */
     return expr_sum(cx, 0, coefs, args, count);
 }
 

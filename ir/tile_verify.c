@@ -222,6 +222,15 @@ static bool check_value(Check *c, const Value *v)
     return false;
 }
 
+/* The same element of a register tile; a coordinate of extent 1 is 0. */
+static bool same_element(const Access *a, const Access *b)
+{
+    for (int i = 0; i < a->rank; i++)
+        if (a->index[i] != b->index[i] && (a->index[i]->hi > 0 || b->index[i]->hi > 0))
+            return false;
+    return true;
+}
+
 /* Rules 1 and 2 for a store to a register tile. */
 static bool check_write(Check *c, const Access *a)
 {
@@ -234,7 +243,7 @@ static bool check_write(Check *c, const Access *a)
                         c->op->box.coord[d]->name, a->tile->name);
     for (uint32_t i = 0; i < c->op->value_count; i++) {
         const Value *v = c->op->values[i];
-        if (v->op == V_tile && v->access->tile == a->tile && !access_same(v->access, a))
+        if (v->op == V_tile && v->access->tile == a->tile && !same_element(v->access, a))
             return fail(c, "'%s' is read at another point than it is written", a->tile->name);
     }
     return true;

@@ -1,0 +1,107 @@
+/* Golden tile programs: every .tile file of tests/golden/tile parses, verifies and prints as
+ * itself. Files of tests/golden/tile/errors start with a line "# error: TEXT" and must fail in the
+ * parser or verifier with a message that holds TEXT. Comment lines at the top of a file are kept.
+ * QUERN_BLESS=1 rewrites the files. */
+#include <criterion/criterion.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/tile.h"
+
+enum { MAX_FILE = 1 << 20 };
+
+typedef struct Golden {
+    const char *file;
+    char *text; /* of the file */
+    char *printed;
+} Golden;
+
+static char *read_text(const char *file)
+{
+    FILE *in = fopen(file, "rb");
+    cr_assert(in, "cannot open %s", file);
+    char *text = calloc(1, MAX_FILE);
+    cr_assert(text && fread(text, 1, MAX_FILE - 1, in) > 0, "cannot read %s", file);
+    fclose(in);
+    return text;
+}
+
+static void parse_verify_print(Cx *cx, void *user)
+{
+    Golden *g = user;
+    TileProg *prog = tile_parse(cx, g->file, g->text);
+    if (!prog || !tile_verify(prog))
+        return;
+    Text text;
+    text_init(&text, cx->arena);
+    tile_print(&text, prog);
+    g->printed = strdup(text.data);
+}
+
+static void rewrite(const Golden *g, const char *body)
+{
+    FILE *out = fopen(g->file, "wb");
+    cr_assert(out);
+    fwrite(g->text, 1, (size_t)(body - g->text), out);
+    fputs(g->printed, out);
+    fclose(out);
+}
+
+static void check_file(const char *file)
+{
+    Golden g = {.file = file, .text = read_text(file)};
+    const char *body = g.text;
+    while (*body == '#' && strchr(body, '\n'))
+        body = strchr(body, '\n') + 1;
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cx_run(&cx, parse_verify_print, &g);
+    cr_expect(cx.status == ST_ok, "%s: %s", file, cx.message);
+    if (g.printed && strcmp(body, g.printed) != 0 && getenv("QUERN_BLESS"))
+        rewrite(&g, body);
+    else if (g.printed)
+        cr_expect_str_eq(body, g.printed, "%s prints differently (QUERN_BLESS=1 rewrites):\n%s",
+                         file, g.printed);
+    cx_finish(&cx);
+    free(g.text);
+    free(g.printed);
+}
+
+static void check_error(const char *file)
+{
+    static const char mark[] = "# error: ";
+    Golden g = {.file = file, .text = read_text(file)};
+    cr_assert(strncmp(g.text, mark, strlen(mark)) == 0, "%s has no expected error", file);
+    char expected[300] = "";
+    sscanf(g.text + strlen(mark), "%299[^\n]", expected);
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cx_run(&cx, parse_verify_print, &g);
+    cr_expect(cx.status != ST_ok && strstr(cx.message, expected), "%s: '%s' does not hold '%s'",
+              file, cx.message ? cx.message : "no error", expected);
+    cx_finish(&cx);
+    free(g.text);
+    free(g.printed);
+}
+
+static void for_files(const char *pattern, size_t least, void (*check)(const char *file))
+{
+    glob_t found;
+    cr_assert(glob(pattern, 0, NULL, &found) == 0);
+    cr_expect(found.gl_pathc >= least, "only %zu files", found.gl_pathc);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        check(found.gl_pathv[i]);
+    globfree(&found);
+}
+
+Test(golden_tile, files_print_as_themselves)
+{
+    for_files(QUERN_SOURCE_DIR "/tests/golden/tile/*.tile", 6, check_file);
+}
+
+Test(golden_tile, errors_are_found)
+{
+    for_files(QUERN_SOURCE_DIR "/tests/golden/tile/errors/*.tile", 10, check_error);
+}
