@@ -1,12 +1,11 @@
 /* The cost model's choice of a schedule: a pure function of nest and target.
  *
- * Contractions: cycles per step of k of a register tile of mr rows and nv vectors are the largest of
- *   mr * nv / 2     two fused multiply-adds a cycle,
- *   (mr + nv) / 2   two loads a cycle (a broadcast per row, nv vectors of b),
- *   4               latency of a multiply-add (an accumulator is reused every step),
- *   2 * nv          b streams from L2 at 32 bytes a cycle,
- * summed over full and remainder tiles. The cheapest tile whose accumulators, one step of b and one broadcast fit the registers
- * wins; ties go to the larger tile (fewer loads). */
+ * Contractions: cycles per step of k of a register tile of mr rows and nv vectors are the largest
+ * of mr * nv / 2     two fused multiply-adds a cycle, (mr + nv) / 2   two loads a cycle (a
+ * broadcast per row, nv vectors of b), 4               latency of a multiply-add (an accumulator is
+ * reused every step), 2 * nv          b streams from L2 at 32 bytes a cycle, summed over full and
+ * remainder tiles. The cheapest tile whose accumulators, one step of b and one broadcast fit the
+ * registers wins; ties go to the larger tile (fewer loads). */
 #include "passes/schedule.h"
 
 static int64_t tile_cycles(int64_t mr, int64_t nv) /* quarter cycles */
@@ -21,7 +20,8 @@ static int64_t tile_cycles(int64_t mr, int64_t nv) /* quarter cycles */
 
 static int64_t contraction_cost(int64_t rows, int64_t vectors, int64_t mr, int64_t nv)
 {
-    int64_t full_m = rows / mr, rest_m = rows % mr, full_n = vectors / nv, rest_n = vectors % nv, cost = 0;
+    int64_t full_m = rows / mr, rest_m = rows % mr, full_n = vectors / nv, rest_n = vectors % nv,
+            cost = 0;
     cost += full_m * full_n * tile_cycles(mr, nv);
     if (rest_m)
         cost += full_n * tile_cycles(rest_m, nv);
@@ -91,7 +91,8 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     if (c.has && caps->vector_bits)
         return choose_contraction(cx, nest, caps, &c);
     Schedule general = schedule_default(SK_general);
-    /* A load that is contiguous along another axis than the store: square boxes, transposed in registers. */
+    /* A load that is contiguous along another axis than the store: square boxes, transposed in
+     * registers. */
     int width = caps->vector_bits ? caps->vector_bits / 32 : 4;
     const Store *store = &nest->stores[0];
     uint64_t axes = store->value->axes;

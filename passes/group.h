@@ -6,15 +6,15 @@
 
 typedef struct GroupInfo {
     Group group;
-    bool init;          /* depends on weights only: runs once at load */
-    const char *why;    /* why the fusion stopped at its root: for inspect */
+    bool init;       /* depends on weights only: runs once at load */
+    const char *why; /* why the fusion stopped at its root: for inspect */
     uint32_t node_count;
-    GraphNode **nodes;  /* inside, topological: for inspect and messages */
+    GraphNode **nodes; /* inside, topological: for inspect and messages */
 } GroupInfo;
 
 typedef struct Grouping {
     uint32_t count;
-    GroupInfo *groups;  /* in order of execution */
+    GroupInfo *groups;           /* in order of execution */
     const TensorLayout *layouts; /* by tensor id */
     uint32_t tensor_count;
 } Grouping;

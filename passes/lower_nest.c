@@ -1,5 +1,6 @@
-/* The driver of pulling: axes for the roots, loads for what lies outside, one lower_<op> per canonical operation for what lies
- * inside (lower_view.c, lower_sum.c). Shared subexpressions are found again by (tensor, index, guards). */
+/* The driver of pulling: axes for the roots, loads for what lies outside, one lower_<op> per
+ * canonical operation for what lies inside (lower_view.c, lower_sum.c). Shared subexpressions are
+ * found again by (tensor, index, guards). */
 #include "passes/lower_nest.h"
 
 #include <string.h>
@@ -44,10 +45,12 @@ static Value *inline_constant(Pull *p, const Tensor *tensor)
     for (int d = 0; d < tensor->rank; d++)
         if (!expr_is_const(tensor->shape[d], 1))
             return NULL;
-    return nest_const(p->nest, dtype_compute(tensor->dtype), dtype_load(tensor->dtype, tensor->data, 0));
+    return nest_const(p->nest, dtype_compute(tensor->dtype),
+                      dtype_load(tensor->dtype, tensor->data, 0));
 }
 
-static Value *load(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards, int count, Scalar fill)
+static Value *load(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards,
+                   int count, Scalar fill)
 {
     if (!count) {
         Value *constant = inline_constant(p, tensor);
@@ -76,13 +79,17 @@ Value *pull(Pull *p, Tensor *tensor, const Expr *const *index)
     } else {
         value = lower_ops[tensor->producer->op](p, tensor->producer, index);
         DtypeClass class = dtype_class(tensor->dtype);
-        if (value->dtype != dtype_compute(tensor->dtype) || (class != DC_FLOAT && dtype_bits(tensor->dtype) < 32))
+        if (value->dtype != dtype_compute(tensor->dtype) ||
+            (class != DC_FLOAT && dtype_bits(tensor->dtype) < 32))
             value = nest_cast(p->nest, tensor->dtype, value);
     }
     Pulled *m = NEW(p->cx->arena, Pulled);
-    *m = (Pulled){p->memo, tensor, p->guard_count,
+    *m = (Pulled){p->memo,
+                  tensor,
+                  p->guard_count,
                   arena_copy(p->cx->arena, p->guards, (size_t)p->guard_count * sizeof *p->guards),
-                  arena_copy(p->cx->arena, index, (size_t)tensor->rank * sizeof *index), value};
+                  arena_copy(p->cx->arena, index, (size_t)tensor->rank * sizeof *index),
+                  value};
     return (p->memo = m)->value;
 }
 
@@ -93,19 +100,25 @@ Value *pull_condition(Pull *p, const Guard *guards, int count)
     for (int g = 0; g < count; g++) {
         Value *e = nest_index(nest, DT_i64, guards[g].e);
         if (!expr_always_le(p->cx, guards[g].lo, guards[g].e))
-            all = nest_scalar(nest, S_and, all, nest_scalar(nest, S_le, nest_index(nest, DT_i64, guards[g].lo), e, NULL), NULL);
+            all = nest_scalar(
+                nest, S_and, all,
+                nest_scalar(nest, S_le, nest_index(nest, DT_i64, guards[g].lo), e, NULL), NULL);
         if (!expr_always_lt(p->cx, guards[g].e, guards[g].hi))
-            all = nest_scalar(nest, S_and, all, nest_scalar(nest, S_lt, e, nest_index(nest, DT_i64, guards[g].hi), NULL), NULL);
+            all = nest_scalar(
+                nest, S_and, all,
+                nest_scalar(nest, S_lt, e, nest_index(nest, DT_i64, guards[g].hi), NULL), NULL);
     }
     return all;
 }
 
-Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards, int count, Scalar fill)
+Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards,
+                    int count, Scalar fill)
 {
     Guard needed[MAX_RANK];
     int kept = 0;
     for (int g = 0; g < count; g++)
-        if (!expr_always_le(p->cx, guards[g].lo, guards[g].e) || !expr_always_lt(p->cx, guards[g].e, guards[g].hi))
+        if (!expr_always_le(p->cx, guards[g].lo, guards[g].e) ||
+            !expr_always_lt(p->cx, guards[g].e, guards[g].hi))
             needed[kept++] = guards[g];
     if (!kept)
         return pull(p, tensor, index);
@@ -127,7 +140,8 @@ const Expr *pull_axis(Pull *p, const char *name, const Expr *extent, uint64_t *a
 {
     if (expr_is_const(extent, 1))
         return expr_const(p->cx, 0);
-    const Axis *axis = nest_axis(p->nest, arena_printf(p->cx->arena, "%s%d", name, p->nest->axis_count), extent);
+    const Axis *axis =
+        nest_axis(p->nest, arena_printf(p->cx->arena, "%s%d", name, p->nest->axis_count), extent);
     *axes |= 1ull << axis->number;
     return axis->sym;
 }
@@ -137,20 +151,25 @@ Value *pull_reduce(Pull *p, Monoid monoid, uint64_t axes, Value *value)
     return axes ? nest_reduce(p->nest, monoid, axes, value) : value;
 }
 
-void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const *index, const Expr **out)
+void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const *index,
+                    const Expr **out)
 {
     const Expr *zero = expr_const(p->cx, 0);
     for (int d = 0; d < operand->rank; d++) {
         const Expr *i = index[rank - operand->rank + d], *extent = operand->shape[d];
-        /* an extent that may be 1 at run time: clamping the index is right for 1 and changes nothing otherwise */
+        /* an extent that may be 1 at run time: clamping the index is right for 1 and changes
+         * nothing otherwise */
         if (expr_is_const(extent, 1))
             out[d] = zero;
         else
-            out[d] = expr_always_lt(p->cx, i, extent) ? i : expr_min(p->cx, i, expr_addi(p->cx, extent, -1));
+            out[d] = expr_always_lt(p->cx, i, extent)
+                         ? i
+                         : expr_min(p->cx, i, expr_addi(p->cx, extent, -1));
     }
 }
 
-/* The group count of a grouped convolution that computes this root, so that its channel axis is split in groups; else 1. */
+/* The group count of a grouped convolution that computes this root, so that its channel axis is
+ * split in groups; else 1. */
 static int64_t channel_groups(const Pull *p, const Tensor *root)
 {
     const GraphNode *node = root->producer;
@@ -181,7 +200,8 @@ static void root_axes(Pull *p, const Tensor *root, const Expr **index)
         if (split) {
             int64_t each = extent->value / groups;
             const Expr *g = pull_axis(p, "g", expr_const(p->cx, groups), &axes);
-            index[d] = expr_add(p->cx, expr_muli(p->cx, g, each), pull_axis(p, "o", expr_const(p->cx, each), &axes));
+            index[d] = expr_add(p->cx, expr_muli(p->cx, g, each),
+                                pull_axis(p, "o", expr_const(p->cx, each), &axes));
         } else {
             index[d] = pull_axis(p, "a", extent, &axes);
         }
@@ -198,7 +218,8 @@ static bool same_shape(const Tensor *a, const Tensor *b)
     return true;
 }
 
-bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts, LoweredGroup *out)
+bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
+                 LoweredGroup *out)
 {
     *out = (LoweredGroup){0};
     Pull *p = NEW(cx->arena, Pull);

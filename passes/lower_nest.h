@@ -1,6 +1,7 @@
-/* From a group of graph nodes to one nest, by pulling: the value of a tensor at an index asks its operands for theirs at
- * indices of its own. Views, broadcasts, slices, pads and gathers are nothing but other indices, so fusion is what remains when a
- * group's inner tensors are pulled instead of loaded. */
+/* From a group of graph nodes to one nest, by pulling: the value of a tensor at an index asks its
+ * operands for theirs at indices of its own. Views, broadcasts, slices, pads and gathers are
+ * nothing but other indices, so fusion is what remains when a group's inner tensors are pulled
+ * instead of loaded. */
 #ifndef QUERN_PASSES_LOWER_NEST_H
 #define QUERN_PASSES_LOWER_NEST_H
 
@@ -11,7 +12,7 @@
 typedef struct Group {
     const bool *inside;
     uint32_t root_count;
-    Tensor **roots;      /* results that are stored */
+    Tensor **roots; /* results that are stored */
 } Group;
 
 /* How a tensor lies in memory: strides per dim in elements; NULL = row-major. */
@@ -23,11 +24,12 @@ typedef struct TensorLayout {
 typedef struct LoweredGroup {
     Nest *nest;
     uint32_t tensor_count;
-    Tensor **tensors;    /* of nest->buffers, in order */
+    Tensor **tensors; /* of nest->buffers, in order */
 } LoweredGroup;
 
 /* `layouts` by tensor id, or NULL when everything is row-major. */
-bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts, LoweredGroup *out);
+bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
+                 LoweredGroup *out);
 
 /* ---- for lower_<op> only ---- */
 typedef struct Pulled Pulled;
@@ -38,25 +40,27 @@ typedef struct Pull {
     const Group *group;
     const TensorLayout *layouts;
     Nest *nest;
-    Buffer **buffers;    /* by tensor id */
+    Buffer **buffers; /* by tensor id */
     LoweredGroup *out;
     uint32_t tensor_cap;
-    Pulled *memo;        /* what was pulled before, per context */
-    int guard_count;     /* conditions under which the values asked for now are used */
+    Pulled *memo;    /* what was pulled before, per context */
+    int guard_count; /* conditions under which the values asked for now are used */
     Guard guards[64];
 } Pull;
 
 /* The value of `tensor` at `index` (tensor->rank expressions), in its compute dtype. */
 Value *pull(Pull *p, Tensor *tensor, const Expr *const *index);
 /* The same where the guards hold, `fill` elsewhere; nothing is read there. */
-Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards, int count, Scalar fill);
+Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards,
+                    int count, Scalar fill);
 /* A fresh reduction axis; extent 1 gives the constant 0 and no axis. Adds its bit to *axes. */
 const Expr *pull_axis(Pull *p, const char *name, const Expr *extent, uint64_t *axes);
 /* Reduces unless no axis is left. */
 Value *pull_reduce(Pull *p, Monoid monoid, uint64_t axes, Value *value);
 Value *pull_condition(Pull *p, const Guard *guards, int count);
 /* Index of an operand that broadcasts to `rank` dims. */
-void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const *index, const Expr **out);
+void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const *index,
+                    const Expr **out);
 
 /* One per canonical operation: the value of node->output at `index`. */
 #define GRAPH(name, least, most, attrs)                                                            \

@@ -1,4 +1,5 @@
-/* Pulling through operations that combine elements: reductions, contractions, windows, norms, scatters. */
+/* Pulling through operations that combine elements: reductions, contractions, windows, norms,
+ * scatters. */
 #include "passes/lower_nest.h"
 
 #include <string.h>
@@ -11,8 +12,10 @@ static bool has_axis(const Attr *axes, int d)
     return false;
 }
 
-/* Index into the input of a reduction: fresh axes for the reduced dims, the result's index for the others. */
-static uint64_t reduced_index(Pull *p, const Tensor *x, const Attr *axes, bool keep, const Expr *const *index, const Expr **own)
+/* Index into the input of a reduction: fresh axes for the reduced dims, the result's index for the
+ * others. */
+static uint64_t reduced_index(Pull *p, const Tensor *x, const Attr *axes, bool keep,
+                              const Expr *const *index, const Expr **own)
 {
     uint64_t bits = 0;
     for (int d = 0, at = 0; d < x->rank; d++) {
@@ -29,7 +32,8 @@ static uint64_t reduced_index(Pull *p, const Tensor *x, const Attr *axes, bool k
 Value *lower_reduce(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     const Expr *own[MAX_RANK];
-    uint64_t bits = reduced_index(p, node->inputs[0], &node->attrs[AT_axes], node->attrs[AT_keep].i, index, own);
+    uint64_t bits = reduced_index(p, node->inputs[0], &node->attrs[AT_axes], node->attrs[AT_keep].i,
+                                  index, own);
     return pull_reduce(p, (Monoid)node->attrs[AT_monoid].i, bits, pull(p, node->inputs[0], own));
 }
 
@@ -48,10 +52,12 @@ Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
     if (!bits)
         return nest_index(p->nest, DT_i64, expr_const(p->cx, 0));
     value = nest_reduce(p->nest, (Monoid)node->attrs[AT_monoid].i, bits, value);
-    return backwards ? nest_scalar(p->nest, S_sub, nest_index(p->nest, DT_i64, last), value, NULL) : value;
+    return backwards ? nest_scalar(p->nest, S_sub, nest_index(p->nest, DT_i64, last), value, NULL)
+                     : value;
 }
 
-/* Each result reduces its own prefix: quadratic in the axis, for short axes; long ones are a scan (docs/architecture.md). */
+/* Each result reduces its own prefix: quadratic in the axis, for short axes; long ones are a scan
+ * (docs/architecture.md). */
 Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     int axis = (int)node->attrs[AT_axis].i;
@@ -66,7 +72,8 @@ Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
         own[axis] = expr_const(cx, 0);
     const Expr *from = reverse ? expr_sub(cx, last, own[axis]) : own[axis];
     const Expr *until = reverse ? expr_sub(cx, last, i) : i;
-    Guard before = {from, expr_const(cx, 0), expr_addi(cx, until, node->attrs[AT_exclusive].i ? 0 : 1)};
+    Guard before = {from, expr_const(cx, 0),
+                    expr_addi(cx, until, node->attrs[AT_exclusive].i ? 0 : 1)};
     Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
     Value *value = pull(p, x, own);
     Value *none = nest_const(p->nest, value->dtype, monoid_identity(monoid, value->dtype));
@@ -96,17 +103,20 @@ Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
     return pull_reduce(p, M_sum, bits, product(p, pull(p, a, in_a), pull(p, b, in_b)));
 }
 
-/* Spatial index of a window: position * stride + tap * dilation - pad. Fills own[2..] and the guards. */
-static uint64_t window_index(Pull *p, const GraphNode *node, const Expr *const *taps_extent, const Expr *const *index,
-                             const Expr **own, const Expr **taps, Guard *guards)
+/* Spatial index of a window: position * stride + tap * dilation - pad. Fills own[2..] and the
+ * guards. */
+static uint64_t window_index(Pull *p, const GraphNode *node, const Expr *const *taps_extent,
+                             const Expr *const *index, const Expr **own, const Expr **taps,
+                             Guard *guards)
 {
     const Tensor *x = node->inputs[0];
     uint64_t bits = 0;
     for (int d = 2; d < x->rank; d++) {
         int s = d - 2;
         taps[s] = pull_axis(p, "t", taps_extent[s], &bits);
-        const Expr *at = expr_add(p->cx, expr_muli(p->cx, index[d], node->attrs[AT_strides].ints[s]),
-                                  expr_muli(p->cx, taps[s], node->attrs[AT_dilations].ints[s]));
+        const Expr *at =
+            expr_add(p->cx, expr_muli(p->cx, index[d], node->attrs[AT_strides].ints[s]),
+                     expr_muli(p->cx, taps[s], node->attrs[AT_dilations].ints[s]));
         own[d] = expr_addi(p->cx, at, -node->attrs[AT_pads].ints[s]);
         guards[s] = (Guard){own[d], expr_const(p->cx, 0), x->shape[d]};
     }
@@ -131,7 +141,8 @@ Value *lower_conv(Pull *p, const GraphNode *node, const Expr *const *index)
     return pull_reduce(p, M_sum, bits, product(p, a, pull(p, w, weight)));
 }
 
-/* Gathers: result position q receives x at (q + pad - tap * dilation) / stride where that divides. */
+/* Gathers: result position q receives x at (q + pad - tap * dilation) / stride where that divides.
+ */
 Value *lower_conv_transpose(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0], *w = node->inputs[1];
@@ -160,7 +171,8 @@ Value *lower_conv_transpose(Pull *p, const GraphNode *node, const Expr *const *i
     return pull_reduce(p, M_sum, bits, product(p, a, pull(p, w, weight)));
 }
 
-static uint64_t pool_index(Pull *p, const GraphNode *node, const Expr *const *index, const Expr **own, Guard *guards)
+static uint64_t pool_index(Pull *p, const GraphNode *node, const Expr *const *index,
+                           const Expr **own, Guard *guards)
 {
     const Expr *extent[MAX_RANK], *taps[MAX_RANK];
     for (int s = 0; s < node->attrs[AT_kernel].count; s++)
@@ -190,21 +202,26 @@ Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index
     uint64_t bits = pool_index(p, node, index, own, guards);
     Monoid arg = (Monoid)node->attrs[AT_monoid].i;
     Monoid extreme = arg == M_argmax ? M_max : M_min;
-    Value *value = pull_guarded(p, x, own, guards, x->rank - 2, monoid_identity(extreme, dtype_compute(x->dtype)));
+    Value *value = pull_guarded(p, x, own, guards, x->rank - 2,
+                                monoid_identity(extreme, dtype_compute(x->dtype)));
     /* the tap number of the extreme, then back to a position in x */
     const Expr *zero = expr_const(cx, 0);
     Value *tap = bits ? nest_reduce(p->nest, arg, bits, value) : nest_index(p->nest, DT_i64, zero);
     int64_t taps = 1;
     for (int s = 0; s < node->attrs[AT_kernel].count; s++)
         taps *= node->attrs[AT_kernel].ints[s];
-    const Expr *rest = nest_bind(p->nest, arena_printf(cx->arena, "tap%u", tap->id), tap, zero, expr_const(cx, taps - 1), false)->sym;
+    const Expr *rest = nest_bind(p->nest, arena_printf(cx->arena, "tap%u", tap->id), tap, zero,
+                                 expr_const(cx, taps - 1), false)
+                           ->sym;
     for (int d = x->rank - 1; d >= 2; d--) {
         int64_t kernel = node->attrs[AT_kernel].ints[d - 2];
         const Expr *t = expr_modi(cx, rest, kernel);
         rest = expr_divi(cx, rest, kernel);
-        own[d] = expr_addi(cx, expr_add(cx, expr_muli(cx, index[d], node->attrs[AT_strides].ints[d - 2]),
-                                        expr_muli(cx, t, node->attrs[AT_dilations].ints[d - 2])),
-                           -node->attrs[AT_pads].ints[d - 2]);
+        own[d] =
+            expr_addi(cx,
+                      expr_add(cx, expr_muli(cx, index[d], node->attrs[AT_strides].ints[d - 2]),
+                               expr_muli(cx, t, node->attrs[AT_dilations].ints[d - 2])),
+                      -node->attrs[AT_pads].ints[d - 2]);
     }
     const Expr *at = zero;
     for (int d = 0; d < x->rank; d++)
@@ -212,8 +229,8 @@ Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index
     return nest_index(p->nest, DT_i64, at);
 }
 
-/* Softmax over one axis, shifted by the maximum: the plain form; schedules keep the row (Milakov and Gimelshein,
- * arXiv 1805.02867, give the single-pass form, a rewrite of this one). */
+/* Softmax over one axis, shifted by the maximum: the plain form; schedules keep the row (Milakov
+ * and Gimelshein, arXiv 1805.02867, give the single-pass form, a rewrite of this one). */
 Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0];
@@ -225,8 +242,11 @@ Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
     own[axis] = pull_axis(p, "r", x->shape[axis], &bits);
     Value *inner = pull(p, x, own);
     Value *max = pull_reduce(p, M_max, bits, inner);
-    Value *sum = pull_reduce(p, M_sum, bits, nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, inner, max, NULL), NULL, NULL));
-    Value *here = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, pull(p, x, index), max, NULL), NULL, NULL);
+    Value *sum = pull_reduce(
+        p, M_sum, bits,
+        nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, inner, max, NULL), NULL, NULL));
+    Value *here = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, pull(p, x, index), max, NULL),
+                              NULL, NULL);
     return nest_scalar(nest, S_div, here, sum, NULL);
 }
 
@@ -247,34 +267,39 @@ Value *lower_normalize(Pull *p, const GraphNode *node, const Expr *const *index)
     Value *n = nest_index(nest, dtype, count);
     Value *mean = nest_scalar(nest, S_div, pull_reduce(p, M_sum, bits, inner), n, NULL);
     Value *difference = nest_scalar(nest, S_sub, inner, mean, NULL);
-    Value *squares = pull_reduce(p, M_sum, bits, nest_scalar(nest, S_mul, difference, difference, NULL));
+    Value *squares =
+        pull_reduce(p, M_sum, bits, nest_scalar(nest, S_mul, difference, difference, NULL));
     Value *variance = nest_scalar(nest, S_div, squares, n, NULL);
     Value *epsilon = nest_constf(nest, dtype, node->attrs[AT_epsilon].f);
-    Value *deviation = nest_scalar(nest, S_sqrt, nest_scalar(nest, S_add, variance, epsilon, NULL), NULL, NULL);
+    Value *deviation =
+        nest_scalar(nest, S_sqrt, nest_scalar(nest, S_add, variance, epsilon, NULL), NULL, NULL);
     Value *here = nest_scalar(nest, S_sub, pull(p, x, index), mean, NULL);
     return nest_scalar(nest, S_div, here, deviation, NULL);
 }
 
-/* Combines the old element with all updates that hit it: tasks own destinations, so nothing races. Costs results times
- * updates; a plan-level rewrite for large ones sorts by destination. */
-static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, uint64_t bits, Value *hit, Value *update)
+/* Combines the old element with all updates that hit it: tasks own destinations, so nothing races.
+ * Costs results times updates; a plan-level rewrite for large ones sorts by destination. */
+static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, uint64_t bits,
+                      Value *hit, Value *update)
 {
     Nest *nest = p->nest;
     Value *old = pull(p, node->inputs[0], index);
     if (!bits) {
         Value *both = node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0
-                          ? nest_scalar(nest, monoid_combine((Monoid)node->attrs[AT_monoid].i), old, update, NULL)
+                          ? nest_scalar(nest, monoid_combine((Monoid)node->attrs[AT_monoid].i), old,
+                                        update, NULL)
                           : update;
         return nest_scalar(nest, S_select, hit, both, old);
     }
     if (node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0) {
         Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
         Value *none = nest_const(nest, update->dtype, monoid_identity(monoid, update->dtype));
-        Value *all = nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
+        Value *all =
+            nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
         return nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
     }
-    /* Without a reduction destinations are distinct (ONNX leaves duplicates undefined): at most one term is not
-     * zero. Select by hits so that infinities elsewhere do no harm. */
+    /* Without a reduction destinations are distinct (ONNX leaves duplicates undefined): at most one
+     * term is not zero. Select by hits so that infinities elsewhere do no harm. */
     Value *zero = nest_const(nest, update->dtype, (Scalar){0});
     Monoid join = update->dtype == DT_bool ? M_or : M_sum;
     Value *value = nest_reduce(nest, join, bits, nest_scalar(nest, S_select, hit, update, zero));
@@ -323,7 +348,8 @@ Value *lower_scatter_nd(Pull *p, const GraphNode *node, const Expr *const *index
     Value *hit = nest_const(p->nest, DT_bool, (Scalar){.i = 1});
     for (int t = 0; t < tuple->value; t++) {
         own[loops] = expr_const(p->cx, t);
-        hit = nest_scalar(p->nest, S_and, hit, hits(p, pull(p, node->inputs[1], own), index[t], x->shape[t]), NULL);
+        hit = nest_scalar(p->nest, S_and, hit,
+                          hits(p, pull(p, node->inputs[1], own), index[t], x->shape[t]), NULL);
     }
     for (int d = (int)tuple->value; d < x->rank; d++)
         from[loops + d - (int)tuple->value] = index[d];

@@ -50,7 +50,8 @@ int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t am
     for (int i = nest->axis_count - 1; i >= 0; i--) {
         int64_t coef;
         const Expr *rest;
-        if ((among >> i & 1) && expr_linear(cx, offset, nest->axes[i].sym, &coef, &rest) && coef == 1)
+        if ((among >> i & 1) && expr_linear(cx, offset, nest->axes[i].sym, &coef, &rest) &&
+            coef == 1)
             return i;
     }
     return -1;
@@ -78,8 +79,9 @@ Access *lower_access(Lower *lower, const Access *access)
         index[d] = lower_expr(lower, access->index[d]);
     Guard *guards = NEW_ARRAY(arena, Guard, access->guard_count);
     for (int g = 0; g < access->guard_count; g++)
-        guards[g] = (Guard){lower_expr(lower, access->guards[g].e), lower_expr(lower, access->guards[g].lo),
-                            lower_expr(lower, access->guards[g].hi)};
+        guards[g] =
+            (Guard){lower_expr(lower, access->guards[g].e), lower_expr(lower, access->guards[g].lo),
+                    lower_expr(lower, access->guards[g].hi)};
     out->index = index;
     out->guards = guards;
     return out;
@@ -104,7 +106,8 @@ Value *lower_read(Lower *lower, TileOp *op, const Held *held)
     held_index(lower, held, index);
     if (held->tile->scope == TS_register)
         return tile_read(lower->prog, op, held->tile, index);
-    Access access = {.tile = held->tile, .rank = held->tile->rank,
+    Access access = {.tile = held->tile,
+                     .rank = held->tile->rank,
                      .index = arena_copy(lower->cx->arena, index, sizeof index)};
     return tile_load(lower->prog, op, &access);
 }
@@ -117,7 +120,8 @@ void lower_write(Lower *lower, TileOp *op, const Held *held, Value *value)
         tile_write(lower->prog, op, held->tile, index, value);
         return;
     }
-    Access access = {.tile = held->tile, .rank = held->tile->rank,
+    Access access = {.tile = held->tile,
+                     .rank = held->tile->rank,
                      .index = arena_copy(lower->cx->arena, index, sizeof index)};
     tile_store(lower->prog, op, &access, value);
 }
@@ -158,7 +162,8 @@ static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
     case V_scalar: return tile_scalar(prog, op, v->scalar, args[0], args[1], args[2]);
     case V_cast: return tile_cast(prog, op, v->dtype, args[0]);
     case V_bind:
-        return tile_bind(prog, op, args[0], v->sym, lower_expr(lower, v->lo), lower_expr(lower, v->hi), v->wraps);
+        return tile_bind(prog, op, args[0], v->sym, lower_expr(lower, v->lo),
+                         lower_expr(lower, v->hi), v->wraps);
     case V_reduce: BUG("nest '%s': reduction %%%u is not computed yet", lower->nest->name, v->id);
     case V_tile: break;
     }
@@ -189,8 +194,8 @@ void lower_stores(Lower *lower, TileOp *op, uint64_t axes)
     }
 }
 
-void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi, int size,
-                 BoxBody *body, void *user)
+void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi,
+                 int size, BoxBody *body, void *user)
 {
     Cx *cx = lower->cx;
     const Expr *count = expr_sub(cx, hi, lo);
@@ -209,7 +214,8 @@ void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *l
     if (expr_is_const(full, size)) {
         body(user, block, lo, size, NULL);
     } else if (!expr_is_const(full, 0)) {
-        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, name), lo, expr_add(cx, lo, full), size, &var);
+        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, name), lo,
+                                    expr_add(cx, lo, full), size, &var);
         body(user, inner, var, size, NULL);
     }
     if (expr_is_const(rest, 0))

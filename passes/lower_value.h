@@ -1,12 +1,14 @@
-/* Carrying values of a nest into operations of a tile program: axes become expressions over grid ids, loop variables and box
- * coordinates; reductions that were computed before are read from the tiles that hold them. Private to the schedules. */
+/* Carrying values of a nest into operations of a tile program: axes become expressions over grid
+ * ids, loop variables and box coordinates; reductions that were computed before are read from the
+ * tiles that hold them. Private to the schedules. */
 #ifndef QUERN_PASSES_LOWER_VALUE_H
 #define QUERN_PASSES_LOWER_VALUE_H
 
 #include "passes/schedule.h"
 
-/* Where a computed value is kept: tile dim d runs over axis[d] (-1: extent 1). A shared tile is indexed by the axis
- * itself, a register tile by the coordinate of the box that runs over the axis. */
+/* Where a computed value is kept: tile dim d runs over axis[d] (-1: extent 1). A shared tile is
+ * indexed by the axis itself, a register tile by the coordinate of the box that runs over the axis.
+ */
 typedef struct Held {
     Tile *tile;
     int axis[MAX_BOX];
@@ -23,8 +25,8 @@ typedef struct Lower {
     Held *held;                  /* by value id; tile NULL = not held */
     Value **memo;                /* by value id, for the current op */
     TileOp *memo_op;
-    Buffer **replaced;           /* by buffer index: packed buffer, or NULL */
-    int names;                   /* counter for loop and tile names */
+    Buffer **replaced; /* by buffer index: packed buffer, or NULL */
+    int names;         /* counter for loop and tile names */
 } Lower;
 
 void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog);
@@ -43,11 +45,12 @@ uint64_t access_axes(const Nest *nest, const Access *access);
 uint64_t expr_axes(const Nest *nest, const Expr *e);
 const char *lower_name(Lower *lower, const char *stem);
 
-/* Emits a loop over lo..hi in boxes of `size` points: full boxes, then one box with a bound, or of smaller shape when the rest is
- * known. body(user, block, base, size, bound): `base` is the first point, bound NULL or the number of valid points. */
+/* Emits a loop over lo..hi in boxes of `size` points: full boxes, then one box with a bound, or of
+ * smaller shape when the rest is known. body(user, block, base, size, bound): `base` is the first
+ * point, bound NULL or the number of valid points. */
 typedef void BoxBody(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound);
-void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi, int size, BoxBody *body,
-                 void *user);
+void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi,
+                 int size, BoxBody *body, void *user);
 
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);
 bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out);

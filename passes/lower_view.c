@@ -1,5 +1,5 @@
-/* Pulling through operations that move data: other indices of the same values. Each function is the definition of its operation
- * in graph.def, read from the result backwards. */
+/* Pulling through operations that move data: other indices of the same values. Each function is the
+ * definition of its operation in graph.def, read from the result backwards. */
 #include "passes/lower_nest.h"
 
 #include <string.h>
@@ -11,7 +11,8 @@ static Value *unsupported(Pull *p, const GraphNode *node, const char *why)
 }
 
 /* Row-major position of `index` in `shape`. */
-static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape, const Expr *const *index)
+static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape,
+                                const Expr *const *index)
 {
     const Expr *at = expr_const(p->cx, 0);
     for (int d = 0; d < rank; d++)
@@ -27,11 +28,14 @@ static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *in
     Dtype dtype = dtype_compute(tensor->dtype);
     if (at->kind == EX_const)
         return nest_index(nest, dtype, tensor->elements[at->value]);
-    Value *value = nest_index(nest, dtype, tensor->elements[0]), *position = nest_index(nest, DT_i64, at);
+    Value *value = nest_index(nest, dtype, tensor->elements[0]),
+          *position = nest_index(nest, DT_i64, at);
     int64_t count = at->hi + 1;
     for (int64_t i = 1; i < count; i++) {
-        Value *here = nest_scalar(nest, S_eq, position, nest_index(nest, DT_i64, expr_const(p->cx, i)), NULL);
-        value = nest_scalar(nest, S_select, here, nest_index(nest, dtype, tensor->elements[i]), value);
+        Value *here =
+            nest_scalar(nest, S_eq, position, nest_index(nest, DT_i64, expr_const(p->cx, i)), NULL);
+        value =
+            nest_scalar(nest, S_select, here, nest_index(nest, dtype, tensor->elements[i]), value);
     }
     return value;
 }
@@ -101,7 +105,8 @@ Value *lower_cast(Pull *p, const GraphNode *node, const Expr *const *index)
 Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0];
-    const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index), *own[MAX_RANK];
+    const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index),
+               *own[MAX_RANK];
     for (int d = x->rank - 1; d >= 0; d--) {
         own[d] = d ? expr_mod(p->cx, rest, x->shape[d]) : rest;
         rest = d ? expr_floordiv(p->cx, rest, x->shape[d]) : rest;
@@ -128,7 +133,8 @@ Value *lower_slice(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     const Expr *own[MAX_RANK];
     for (int d = 0; d < node->output->rank; d++)
-        own[d] = expr_add(p->cx, node->attrs[AT_starts].exprs[d], expr_muli(p->cx, index[d], node->attrs[AT_steps].ints[d]));
+        own[d] = expr_add(p->cx, node->attrs[AT_starts].exprs[d],
+                          expr_muli(p->cx, index[d], node->attrs[AT_steps].ints[d]));
     return pull(p, node->inputs[0], own);
 }
 
@@ -179,7 +185,9 @@ Value *lower_concat(Pull *p, const GraphNode *node, const Expr *const *index)
         Guard here = {index[axis], start, end};
         Value *segment = pull_guarded(p, x, own, &here, 1, (Scalar){0});
         Guard before = {index[axis], expr_const(p->cx, 0), start};
-        value = value ? nest_scalar(p->nest, S_select, pull_condition(p, &before, 1), value, segment) : segment;
+        value = value
+                    ? nest_scalar(p->nest, S_select, pull_condition(p, &before, 1), value, segment)
+                    : segment;
         start = end;
     }
     return value;

@@ -1,9 +1,11 @@
 /* The contraction skeleton: out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]).
  *
- * Matrix products and convolutions are one thing here. The M axes are flattened into one row number, so that a register tile of mr
- * rows runs over output pixels; b is packed into column blocks of one register tile, at load when it is constant, else in
- * a phase of its own; a is read where it lies, row by row (notes: docs/performance.md). Grid: batch axes, outer N
- * axes, column blocks, chunks of mt row tiles; a chunk's row tiles share one column block, which stays in the cache.
+ * Matrix products and convolutions are one thing here. The M axes are flattened into one row
+ * number, so that a register tile of mr rows runs over output pixels; b is packed into column
+ * blocks of one register tile, at load when it is constant, else in a phase of its own; a is read
+ * where it lies, row by row (notes: docs/performance.md). Grid: batch axes, outer N axes, column
+ * blocks, chunks of mt row tiles; a chunk's row tiles share one column block, which stays in the
+ * cache.
  *
  * Requirements for editors:
  * 1. The tile is complete: the whole K runs inside it, so partial sums are never stored.
@@ -13,7 +15,8 @@
 
 #include <string.h>
 
-/* Slots beyond the nest's axes in Lower.coord: the box coordinates of rows and columns of the accumulator. */
+/* Slots beyond the nest's axes in Lower.coord: the box coordinates of rows and columns of the
+ * accumulator. */
 enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
 
 typedef struct Shape {
@@ -22,14 +25,14 @@ typedef struct Shape {
     Nest *nest;
     const Schedule *schedule;
     Contraction c;
-    int n_axis;          /* contiguous axis of the output; the other N axes are grid dims */
-    int k_axis;          /* innermost K axis */
+    int n_axis; /* contiguous axis of the output; the other N axes are grid dims */
+    int k_axis; /* innermost K axis */
     int m_axes[MAX_AXES], m_count;
-    const Expr *rows;    /* product of the M extents */
-    int width, nr;       /* lanes of a vector, columns of a full tile */
-    Buffer *packed;      /* or NULL: [outer b axes.., column block, k axes.., nr] */
+    const Expr *rows; /* product of the M extents */
+    int width, nr;    /* lanes of a vector, columns of a full tile */
+    Buffer *packed;   /* or NULL: [outer b axes.., column block, k axes.., nr] */
     int packed_axes[MAX_AXES], packed_count; /* b's axes before the column block, then the K axes */
-    int packed_outer;    /* how many of them come before the column block */
+    int packed_outer;                        /* how many of them come before the column block */
     const Expr *column_block;
     const Expr *column_base; /* first column of the tile */
 } Shape;
@@ -109,7 +112,8 @@ static bool analyse(Shape *s)
     for (int i = nest->axis_count - 1; i >= 0 && s->k_axis < 0; i--)
         if (s->c.k >> i & 1)
             s->k_axis = i;
-    s->width = s->lower->caps->vector_bits ? s->lower->caps->vector_bits / dtype_bits(s->c.sum->dtype) : 4;
+    s->width =
+        s->lower->caps->vector_bits ? s->lower->caps->vector_bits / dtype_bits(s->c.sum->dtype) : 4;
     s->nr = s->width * s->schedule->field[SF_nv];
     return true;
 }
@@ -144,13 +148,20 @@ static Buffer *packed_buffer(Shape *s, const Value *load, Dtype dtype, BufferRol
     for (int d = rank - 2; d >= 0; d--)
         strides[d] = expr_mul(cx, strides[d + 1], shape[d + 1]);
     const char *stem = load->op == V_load ? load->access->buffer->name : "b";
-    *buffer = (Buffer){.name = arena_printf(cx->arena, "%s_packed", stem), .dtype = dtype, .role = role,
-                       .rank = rank, .shape = shape, .strides = strides, .offset = expr_const(cx, 0), .align = 64};
+    *buffer = (Buffer){.name = arena_printf(cx->arena, "%s_packed", stem),
+                       .dtype = dtype,
+                       .role = role,
+                       .rank = rank,
+                       .shape = shape,
+                       .strides = strides,
+                       .offset = expr_const(cx, 0),
+                       .align = 64};
     return buffer;
 }
 
 /* Index of the packed buffer: axes by `axis(i)`, the column block and the column within it. */
-static const Expr **packed_index(Shape *s, const Expr *const *axis, const Expr *block, const Expr *column)
+static const Expr **packed_index(Shape *s, const Expr *const *axis, const Expr *block,
+                                 const Expr *column)
 {
     const Expr **index = NEW_ARRAY(s->cx->arena, const Expr *, s->packed_count + 2);
     int at = 0;
@@ -173,7 +184,8 @@ static Nest *pack_nest(Shape *s, const Access *from)
     original->strides = b->strides;
     original->offset = b->offset;
     original->align = b->align;
-    Buffer *packed = nest_buffer(nest, s->packed->name, b->dtype, BUF_out, s->packed->rank, s->packed->shape);
+    Buffer *packed =
+        nest_buffer(nest, s->packed->name, b->dtype, BUF_out, s->packed->rank, s->packed->shape);
     const Expr *axis[MAX_AXES] = {NULL}, *syms[MAX_AXES], *with[MAX_AXES];
     int count = 0;
     const Expr *block = NULL;
@@ -213,16 +225,18 @@ static void pack_box(void *user, TileBlock *block, const Expr *base, int size, c
     TileOp *op = tile_op(lower->prog, block, TO_map, 2, names, (int[]){size, s->nr});
     op->box.bound[0] = bound;
     const Expr *first = expr_muli(s->cx, p->block, s->nr);
-    op->box.bound[1] = expr_is_const(expr_modi(s->cx, extent, s->nr), 0) ? NULL : expr_sub(s->cx, extent, first);
+    op->box.bound[1] =
+        expr_is_const(expr_modi(s->cx, extent, s->nr), 0) ? NULL : expr_sub(s->cx, extent, first);
     lower->at[s->k_axis] = expr_add(s->cx, base, op->box.coord[0]);
     lower->at[s->n_axis] = expr_add(s->cx, first, op->box.coord[1]);
-    Access to = {.buffer = s->packed, .rank = s->packed->rank,
+    Access to = {.buffer = s->packed,
+                 .rank = s->packed->rank,
                  .index = packed_index(s, lower->at, p->block, op->box.coord[1])};
     tile_store(lower->prog, op, &to, lower_value(lower, op, s->c.b));
 }
 
-/* The phase that packs a run-time operand into scratch memory. Columns beyond N are left as they are: the lanes that would see them
- * are never stored. */
+/* The phase that packs a run-time operand into scratch memory. Columns beyond N are left as they
+ * are: the lanes that would see them are never stored. */
 static void pack_phase(Shape *s)
 {
     Lower *lower = s->lower;
@@ -247,7 +261,8 @@ static void pack_phase(Shape *s)
         if (i < s->packed_count - 1)
             lower->at[s->packed_axes[i]] = grid->ids[at++];
     }
-    lower_boxes(lower, &grid->body, "k", expr_const(s->cx, 0), s->nest->axes[s->k_axis].extent, 16, pack_box, &p);
+    lower_boxes(lower, &grid->body, "k", expr_const(s->cx, 0), s->nest->axes[s->k_axis].extent, 16,
+                pack_box, &p);
     memset(lower->at, 0, sizeof lower->at);
 }
 
@@ -259,8 +274,8 @@ static bool choose_packing(Shape *s, Lowered *out)
     packed_order(s);
     if (s->packed_count + 2 > MAX_RANK || s->packed_count + 1 > MAX_GRID)
         return s->packed_count = 0, true;
-    bool constant = load->op == V_load && load->access->buffer && load->access->buffer->role == BUF_const &&
-                    !load->access->guard_count;
+    bool constant = load->op == V_load && load->access->buffer &&
+                    load->access->buffer->role == BUF_const && !load->access->guard_count;
     if (constant) {
         const Buffer *from = load->access->buffer;
         s->packed = packed_buffer(s, load, from->dtype, BUF_const);
@@ -290,9 +305,9 @@ static void bind_rows(Shape *s, const Expr *row)
 
 typedef struct RowTile {
     Shape *s;
-    int nr;                     /* columns of this tile */
+    int nr; /* columns of this tile */
     const Expr *column_bound;
-    const Expr *base, *bound;   /* of rows */
+    const Expr *base, *bound; /* of rows */
     int mr;
     Tile *acc;
     int k_loops[MAX_AXES], k_count;
@@ -314,7 +329,8 @@ static Value *packed_value(Shape *s, TileOp *op, Value *value)
 {
     if (value->op == V_cast && s->packed->role == BUF_const)
         return tile_cast(s->lower->prog, op, value->dtype, packed_value(s, op, value->args[0]));
-    Access from = {.buffer = s->packed, .rank = s->packed->rank,
+    Access from = {.buffer = s->packed,
+                   .rank = s->packed->rank,
                    .index = packed_index(s, s->lower->at, s->column_block, op->box.coord[1])};
     return tile_load(s->lower->prog, op, &from);
 }
@@ -345,7 +361,8 @@ static void k_loops(RowTile *t, TileBlock *block, int next)
     const Expr *zero = expr_const(s->cx, 0), *var;
     if (next < t->k_count) {
         const Axis *axis = &s->nest->axes[t->k_loops[next]];
-        TileBlock *inner = tile_for(s->lower->prog, block, lower_name(s->lower, axis->sym->name), zero, axis->extent, 1, &var);
+        TileBlock *inner = tile_for(s->lower->prog, block, lower_name(s->lower, axis->sym->name),
+                                    zero, axis->extent, 1, &var);
         s->lower->at[axis->number] = var;
         k_loops(t, inner, next + 1);
         return;
@@ -371,7 +388,8 @@ static void row_tile(void *user, TileBlock *block, const Expr *base, int size, c
     t->mr = size;
     t->bound = bound;
     int shape[2] = {t->mr, t->nr};
-    t->acc = tile_new(lower->prog, lower->grid, lower_name(lower, "acc"), s->c.sum->dtype, TS_register, 2, shape);
+    t->acc = tile_new(lower->prog, lower->grid, lower_name(lower, "acc"), s->c.sum->dtype,
+                      TS_register, 2, shape);
     Held held = {t->acc, {ROW, COLUMN}};
     TileOp *zero = tile_op(lower->prog, block, TO_map, 2, names, shape);
     bind_tile(t, zero);
@@ -386,7 +404,8 @@ static void row_tile(void *user, TileBlock *block, const Expr *base, int size, c
 }
 
 /* All row tiles of a chunk under one column tile. */
-static void column_tile(Shape *s, TileBlock *block, const Expr *chunk, int64_t mt, int nr, const Expr *bound)
+static void column_tile(Shape *s, TileBlock *block, const Expr *chunk, int64_t mt, int nr,
+                        const Expr *bound)
 {
     RowTile t = {.s = s, .nr = nr, .column_bound = bound};
     for (int i = 0; i < s->nest->axis_count; i++)
@@ -396,7 +415,8 @@ static void column_tile(Shape *s, TileBlock *block, const Expr *chunk, int64_t m
     int64_t mr = s->schedule->field[SF_mr];
     const Expr *lo = expr_muli(cx, chunk, mt * mr);
     if (s->rows->kind != EX_const) {
-        lower_boxes(s->lower, block, "m", lo, expr_min(cx, s->rows, expr_addi(cx, lo, mt * mr)), (int)mr, row_tile, &t);
+        lower_boxes(s->lower, block, "m", lo, expr_min(cx, s->rows, expr_addi(cx, lo, mt * mr)),
+                    (int)mr, row_tile, &t);
         return;
     }
     int64_t full = s->rows->value / mr, rest = s->rows->value % mr;
@@ -466,7 +486,8 @@ bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
     for (int i = 0; i < s->nest->axis_count; i++)
         if (((s->c.batch | s->c.n) >> i & 1) && i != s->n_axis) {
             if (rank == MAX_GRID - 2) {
-                cx_fail(lower->cx, ST_unsupported, "kernel '%s': more than %d batch axes", lower->nest->name, MAX_GRID - 2);
+                cx_fail(lower->cx, ST_unsupported, "kernel '%s': more than %d batch axes",
+                        lower->nest->name, MAX_GRID - 2);
                 return false;
             }
             axes[rank] = i;
@@ -476,11 +497,13 @@ bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
     int outer = rank;
     int64_t mt = chunk_tiles(s), mr = schedule->field[SF_mr];
     names[rank] = "jb";
-    extents[rank++] = expr_ceildiv(s->cx, s->nest->axes[s->n_axis].extent, expr_const(s->cx, s->nr));
+    extents[rank++] =
+        expr_ceildiv(s->cx, s->nest->axes[s->n_axis].extent, expr_const(s->cx, s->nr));
     names[rank] = "mb";
     int64_t full = s->rows->kind == EX_const ? s->rows->value / mr : 0;
-    extents[rank++] = s->rows->kind == EX_const ? expr_const(s->cx, full ? full / mt : 1)
-                                                : expr_ceildiv(s->cx, s->rows, expr_const(s->cx, mt * mr));
+    extents[rank++] = s->rows->kind == EX_const
+                          ? expr_const(s->cx, full ? full / mt : 1)
+                          : expr_ceildiv(s->cx, s->rows, expr_const(s->cx, mt * mr));
     Grid *grid = lower->grid = tile_grid(lower->prog, rank, names, extents);
     for (int i = 0; i < outer; i++)
         lower->at[axes[i]] = grid->ids[i];

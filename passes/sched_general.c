@@ -1,19 +1,23 @@
-/* The general skeleton: boxes over the contiguous axis of the output, reductions in loops around or before them.
+/* The general skeleton: boxes over the contiguous axis of the output, reductions in loops around or
+ * before them.
  *
- * For the stores of one set of axes P: v is the axis along which they are contiguous, u a second axis (the one along which the
- * largest load is contiguous, for transposes; else the innermost other one), the rest are outer. A task owns a point of
- * the outer axes and a chunk of u (or of v, when rows are long). Within it:
+ * For the stores of one set of axes P: v is the axis along which they are contiguous, u a second
+ * axis (the one along which the largest load is contiguous, for transposes; else the innermost
+ * other one), the rest are outer. A task owns a point of the outer axes and a chunk of u (or of v,
+ * when rows are long). Within it:
  *
  *   for boxes of u:                       rows points
- *     reductions that do not depend on v   (softmax, norms, plain sums): lanes run over a reduced contiguous axis
- *     for boxes of v:                     vec vectors
- *       reductions that depend on v        (pooling, depthwise, sums over columns): lanes run over v
- *       map: values, stores
+ *     reductions that do not depend on v   (softmax, norms, plain sums): lanes run over a reduced
+ * contiguous axis for boxes of v:                     vec vectors reductions that depend on v
+ * (pooling, depthwise, sums over columns): lanes run over v map: values, stores
  *
  * Requirements for editors:
- * 1. A reduction is computed at the outermost block where its axes are bound, so nothing is recomputed in an inner loop.
- * 2. Whatever was held inside a loop is forgotten when the loop ends; tiles live in the block that made them.
- * 3. A box's coordinates belong to one operation: base and size are kept in BoxState and bound again for each one. */
+ * 1. A reduction is computed at the outermost block where its axes are bound, so nothing is
+ * recomputed in an inner loop.
+ * 2. Whatever was held inside a loop is forgotten when the loop ends; tiles live in the block that
+ * made them.
+ * 3. A box's coordinates belong to one operation: base and size are kept in BoxState and bound
+ * again for each one. */
 #include "passes/lower_value.h"
 
 #include <string.h>
@@ -32,11 +36,11 @@ typedef struct General {
     Cx *cx;
     Nest *nest;
     const Schedule *schedule;
-    uint64_t axes;       /* P */
-    int u, v;            /* -1: none */
-    int lanes;           /* points of a box along v */
+    uint64_t axes; /* P */
+    int u, v;      /* -1: none */
+    int lanes;     /* points of a box along v */
     BoxState box;
-    bool *direct;        /* by value id: reachable from the stores without passing a reduction */
+    bool *direct; /* by value id: reachable from the stores without passing a reduction */
 } General;
 
 static void set_box(General *g, int slot, int axis, const Expr *base, int size, const Expr *bound)
@@ -47,7 +51,8 @@ static void set_box(General *g, int slot, int axis, const Expr *base, int size, 
     g->box.bound[slot] = bound;
 }
 
-/* An operation over the current box; `bounded` false covers the whole box. Binds the axes of the box. */
+/* An operation over the current box; `bounded` false covers the whole box. Binds the axes of the
+ * box. */
 static TileOp *box_op(General *g, TileBlock *block, bool bounded)
 {
     static const char *const names[] = {"i", "j"};
@@ -81,7 +86,8 @@ static Held box_tile(General *g, Dtype dtype, const char *stem)
         held.axis[d] = g->box.axis[d];
     }
     int rank = g->box.rank ? g->box.rank : 1;
-    held.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, stem), dtype, TS_register, rank, shape);
+    held.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, stem), dtype,
+                         TS_register, rank, shape);
     return held;
 }
 
@@ -96,7 +102,8 @@ static void mark_direct(General *g, const Value *value)
                 mark_direct(g, value->args[i]);
 }
 
-/* Loads reachable from `value` without passing a reduction: the unit axis they agree on among `among`, or -1. */
+/* Loads reachable from `value` without passing a reduction: the unit axis they agree on among
+ * `among`, or -1. */
 static int lane_axis(const General *g, const Value *value, uint64_t among)
 {
     if (value->op == V_load && value->access->buffer)
@@ -132,7 +139,7 @@ typedef struct Reduce {
     Held acc, position; /* position: arg reductions */
     Held keep;
     Value *kept;
-    int lane;           /* reduced axis that lanes run over, or -1 */
+    int lane; /* reduced axis that lanes run over, or -1 */
     int loops[MAX_AXES], loop_count;
 } Reduce;
 
@@ -145,16 +152,20 @@ static void combine_arg(Reduce *r, TileOp *op, Value *x)
 {
     General *g = r->g;
     TileProg *prog = g->lower->prog;
-    Value *best = lower_read(g->lower, op, &r->acc), *position = lower_read(g->lower, op, &r->position);
+    Value *best = lower_read(g->lower, op, &r->acc),
+          *position = lower_read(g->lower, op, &r->position);
     bool largest = r->value->monoid == M_argmax;
-    Value *better = largest ? tile_scalar(prog, op, S_lt, best, x, NULL) : tile_scalar(prog, op, S_lt, x, best, NULL);
+    Value *better = largest ? tile_scalar(prog, op, S_lt, best, x, NULL)
+                            : tile_scalar(prog, op, S_lt, x, best, NULL);
     if (dtype_is_float(x->dtype)) {
         Value *nan = tile_scalar(prog, op, S_isnan, x, NULL, NULL);
         Value *had = tile_scalar(prog, op, S_isnan, best, NULL, NULL);
-        Value *first = tile_scalar(prog, op, S_and, nan, tile_scalar(prog, op, S_not, had, NULL, NULL), NULL);
+        Value *first =
+            tile_scalar(prog, op, S_and, nan, tile_scalar(prog, op, S_not, had, NULL, NULL), NULL);
         better = tile_scalar(prog, op, S_or, better, first, NULL);
     }
-    Value *none = tile_scalar(prog, op, S_lt, position, i64_value(g, op, expr_const(g->cx, 0)), NULL);
+    Value *none =
+        tile_scalar(prog, op, S_lt, position, i64_value(g, op, expr_const(g->cx, 0)), NULL);
     better = tile_scalar(prog, op, S_or, better, none, NULL);
     const Expr *linear = expr_const(g->cx, 0);
     for (int i = 0; i < r->loop_count; i++) {
@@ -205,13 +216,14 @@ static void reduce_loops(Reduce *r, TileBlock *block, int next)
     if (next < r->loop_count) {
         const Axis *axis = &g->nest->axes[r->loops[next]];
         const Expr *var;
-        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, axis->sym->name), expr_const(g->cx, 0),
-                                    lower_expr(lower, axis->extent), 1, &var);
+        TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, axis->sym->name),
+                                    expr_const(g->cx, 0), lower_expr(lower, axis->extent), 1, &var);
         lower->at[axis->number] = var;
         reduce_loops(r, inner, next + 1);
     } else if (r->lane >= 0) {
         const Expr *extent = lower_expr(lower, g->nest->axes[r->lane].extent);
-        lower_boxes(lower, block, g->nest->axes[r->lane].sym->name, expr_const(g->cx, 0), extent, g->lanes, lane_box, r);
+        lower_boxes(lower, block, g->nest->axes[r->lane].sym->name, expr_const(g->cx, 0), extent,
+                    g->lanes, lane_box, r);
     } else {
         reduce_step(r, block);
     }
@@ -242,7 +254,8 @@ static void start_keep(Reduce *r)
         return;
     int shape[1] = {(int)((extent->value + g->lanes - 1) / g->lanes * g->lanes)};
     r->keep = (Held){.axis = {r->lane}};
-    r->keep.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, "row"), r->kept->dtype, TS_shared, 1, shape);
+    r->keep.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, "row"),
+                            r->kept->dtype, TS_shared, 1, shape);
 }
 
 static void fill_tile(General *g, TileBlock *block, const Held *held, Dtype dtype, Scalar value)
@@ -257,7 +270,8 @@ static void reduce_start(Reduce *r, TileBlock *block)
     bool arg = r->value->monoid == M_argmin || r->value->monoid == M_argmax;
     Dtype dtype = arg ? r->value->args[0]->dtype : r->value->dtype;
     r->acc = box_tile(g, dtype, "acc");
-    fill_tile(g, block, &r->acc, dtype, arg ? (Scalar){.i = 0} : monoid_identity(r->value->monoid, dtype));
+    fill_tile(g, block, &r->acc, dtype,
+              arg ? (Scalar){.i = 0} : monoid_identity(r->value->monoid, dtype));
     if (arg) {
         r->position = box_tile(g, DT_i64, "pos");
         fill_tile(g, block, &r->position, DT_i64, (Scalar){.i = -1});
@@ -293,8 +307,8 @@ static void compute_reduce(General *g, TileBlock *block, Value *value)
         int shape[2] = {r.acc.tile->shape[0], 1};
         if (last == 0)
             shape[0] = 1;
-        Tile *one = tile_new(lower->prog, lower->grid, lower_name(lower, "red"), r.acc.tile->dtype, TS_register,
-                             r.acc.tile->rank, shape);
+        Tile *one = tile_new(lower->prog, lower->grid, lower_name(lower, "red"), r.acc.tile->dtype,
+                             TS_register, r.acc.tile->rank, shape);
         tile_reduce(lower->prog, block, one, r.acc.tile, last, value->monoid);
         r.acc.tile = one;
         r.acc.axis[last] = -1;
@@ -317,7 +331,8 @@ static bool axes_bound(const General *g, uint64_t axes)
     return true;
 }
 
-/* Computes the reductions under `value` that can be computed here and do not depend on `unbound` axes. */
+/* Computes the reductions under `value` that can be computed here and do not depend on `unbound`
+ * axes. */
 static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound)
 {
     if (g->lower->held[value->id].tile)
@@ -379,7 +394,8 @@ static void u_box(void *user, TileBlock *block, const Expr *base, int size, cons
         g->lower->at[g->u] = base;
     ensure_stores(g, block, g->v >= 0 ? 1ull << g->v : 0);
     if (g->v >= 0)
-        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task->lo, task->hi, g->lanes, v_box, g);
+        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task->lo, task->hi, g->lanes,
+                    v_box, g);
     else
         v_box(g, block, NULL, 1, NULL);
     if (size > 1)
@@ -428,8 +444,10 @@ static void choose_axes(General *g)
             mark_direct(g, g->nest->stores[i].value);
 }
 
-/* Opens the grid: outer axes, then chunks. Leading outer axes share one grid id when there are too many. */
-static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const Expr **u_id, const Expr **v_id)
+/* Opens the grid: outer axes, then chunks. Leading outer axes share one grid id when there are too
+ * many. */
+static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const Expr **u_id,
+                            const Expr **v_id)
 {
     Cx *cx = g->cx;
     const char *names[MAX_GRID];
@@ -532,11 +550,13 @@ bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
         if (seen)
             continue;
         if (!axes_are_independent(nest, axes)) {
-            cx_fail(lower->cx, ST_unsupported, "kernel '%s': an output axis whose extent depends on another axis", nest->name);
+            cx_fail(lower->cx, ST_unsupported,
+                    "kernel '%s': an output axis whose extent depends on another axis", nest->name);
             return false;
         }
         General *g = NEW(lower->cx->arena, General);
-        *g = (General){.lower = lower, .cx = lower->cx, .nest = nest, .schedule = schedule, .axes = axes};
+        *g = (General){
+            .lower = lower, .cx = lower->cx, .nest = nest, .schedule = schedule, .axes = axes};
         g->direct = NEW_ARRAY(lower->cx->arena, bool, nest->value_count);
         memset(lower->held, 0, nest->value_count * sizeof *lower->held);
         memset(lower->at, 0, sizeof lower->at);

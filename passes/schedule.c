@@ -1,4 +1,5 @@
-/* The table of schedules: text, defaults, candidates, and the dispatch to the lowering of each skeleton. */
+/* The table of schedules: text, defaults, candidates, and the dispatch to the lowering of each
+ * skeleton. */
 #include "passes/schedule.h"
 #include "passes/lower_value.h"
 
@@ -11,7 +12,8 @@ static const struct {
     unsigned skeletons;
     int32_t lowest, highest, standard;
 } fields[SF_count] = {
-#define SCHEDULE(field, skeletons, lowest, highest, standard) {#field, skeletons, lowest, highest, standard},
+#define SCHEDULE(field, skeletons, lowest, highest, standard)                                      \
+    {#field, skeletons, lowest, highest, standard},
 #include "passes/schedule.def"
 #undef SCHEDULE
 };
@@ -60,7 +62,8 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
             return false;
         int64_t value = scan_int(scan);
         if (value < fields[i].lowest || value > fields[i].highest) {
-            scan_fail(scan, "%s must be in %d..%d", fields[i].name, fields[i].lowest, fields[i].highest);
+            scan_fail(scan, "%s must be in %d..%d", fields[i].name, fields[i].lowest,
+                      fields[i].highest);
             return false;
         }
         schedule->field[i] = (int32_t)value;
@@ -71,11 +74,16 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
 bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule)
 {
     static const int32_t tiles[][4] = {/* mr nv ku mt */
-                                       {8, 3, 4, 8}, {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
+                                       {8, 3, 4, 8},  {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
                                        {14, 2, 4, 4}, {4, 1, 1, 2}, {3, 2, 3, 1}, {1, 4, 4, 1}};
     static const int32_t boxes[][4] = {/* vec rows grain keep */
-                                       {2, 1, 16384, 1}, {1, 1, 256, 0}, {4, 1, 4096, 1}, {1, 4, 1024, 1}, {2, 2, 64, 0}};
-    int tile_count = nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 2 : 0;
+                                       {2, 1, 16384, 1},
+                                       {1, 1, 256, 0},
+                                       {4, 1, 4096, 1},
+                                       {1, 4, 1024, 1},
+                                       {2, 2, 64, 0}};
+    int tile_count =
+        nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 2 : 0;
     if (index < tile_count) {
         const int32_t *t = tiles[index / 2];
         *schedule = schedule_default(SK_contraction);

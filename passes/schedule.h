@@ -1,18 +1,15 @@
-/* Schedules: how a nest becomes a tile program. A flat list of small integers per skeleton; never changes the meaning of a
- * nest beyond the order of additions.
+/* Schedules: how a nest becomes a tile program. A flat list of small integers per skeleton; never
+ * changes the meaning of a nest beyond the order of additions.
  *
- *   contraction  out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]): matrix products and convolutions
- *     mr, nv   register tile: mr rows by nv vectors
- *     ku       steps of k in one body
- *     mt       row tiles a task runs through before the next column block
- *     pack     0: b is read where it lies; 1: b is packed in column blocks of one register tile, at load when it is constant,
- *              else in a phase of its own
- *     ahead    prefetch distance of b in steps of k, 0 = none
- *   general      everything else: maps, transposes, reductions, rows (softmax, norms), windows (pooling, depthwise)
- *     vec      vectors of the contiguous axis in a box
- *     rows     points of a second parallel axis in a box
- *     grain    points a task computes, about
- *     keep     1: expensive values used in two passes over a row are kept in a row buffer */
+ *   contraction  out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]): matrix products
+ * and convolutions mr, nv   register tile: mr rows by nv vectors ku       steps of k in one body mt
+ * row tiles a task runs through before the next column block pack     0: b is read where it lies;
+ * 1: b is packed in column blocks of one register tile, at load when it is constant, else in a
+ * phase of its own ahead    prefetch distance of b in steps of k, 0 = none general      everything
+ * else: maps, transposes, reductions, rows (softmax, norms), windows (pooling, depthwise) vec
+ * vectors of the contiguous axis in a box rows     points of a second parallel axis in a box grain
+ * points a task computes, about keep     1: expensive values used in two passes over a row are kept
+ * in a row buffer */
 #ifndef QUERN_PASSES_SCHEDULE_H
 #define QUERN_PASSES_SCHEDULE_H
 
@@ -33,18 +30,20 @@ typedef struct Schedule {
     int32_t field[SF_count];
 } Schedule;
 
-/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1 ahead=0`. Parsing fills defaults and checks ranges. */
+/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1 ahead=0`. Parsing fills defaults and checks ranges.
+ */
 void schedule_print(Text *text, const Schedule *schedule);
 bool schedule_parse(Scan *scan, Schedule *schedule);
 Schedule schedule_default(Skeleton skeleton);
-/* The next schedule in a walk over small candidate sets for tuning and property tests; false at the end. `index` counts from 0. */
+/* The next schedule in a walk over small candidate sets for tuning and property tests; false at the
+ * end. `index` counts from 0. */
 bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
 
 /* The cost model's choice: a pure function of nest and target. */
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps);
 
-/* A constant operand in packed form: `nest` reads the original (buffer 0) and writes the packed buffer (buffer 1), which takes the
- * place of buffer `index` of the program. Run once at load. */
+/* A constant operand in packed form: `nest` reads the original (buffer 0) and writes the packed
+ * buffer (buffer 1), which takes the place of buffer `index` of the program. Run once at load. */
 typedef struct PackedConst {
     int index;
     Nest *nest;
@@ -56,14 +55,16 @@ typedef struct Lowered {
     PackedConst packs[4];
 } Lowered;
 
-/* Nest and schedule to an unplaced program. Fails with ST_unsupported when the schedule does not fit the nest. */
+/* Nest and schedule to an unplaced program. Fails with ST_unsupported when the schedule does not
+ * fit the nest. */
 bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *caps, Lowered *out);
 
-/* What a nest's contraction is made of, or has == false. Axis sets are bit masks over axis numbers. */
+/* What a nest's contraction is made of, or has == false. Axis sets are bit masks over axis numbers.
+ */
 typedef struct Contraction {
     bool has;
-    Value *sum;          /* the V_reduce */
-    Value *a, *b;        /* factors: a carries the M axes, b the N axes */
+    Value *sum;   /* the V_reduce */
+    Value *a, *b; /* factors: a carries the M axes, b the N axes */
     uint64_t batch, m, n, k;
 } Contraction;
 Contraction nest_contraction(Cx *cx, const Nest *nest);

@@ -1,0 +1,393 @@
+/* Fusion: one pass over the nodes from the results backwards. When a node is visited all its
+ * readers have been placed; it joins their group, or is computed again by each reader, or becomes
+ * the root of a kernel of its own.
+ *
+ * Rules, in order:
+ *  1. What is asked for (graph outputs) and what runs on the host is a root.
+ *  2. Nodes that cost nothing to compute again (constants, fills, counters, known element lists,
+ * views that several groups read or that start at an input or a weight) are inside every reader's
+ * kernel; what such a view looks at is a root.
+ *  3. Any other node read by several groups is a root.
+ *  4. What depends on weights only never joins a kernel that runs every time: it is computed once,
+ * at load. Views do join.
+ *  5. A kernel has one anchor: a contraction; or reductions over the same rows (softmax, norms,
+ * decomposed norms); or one other combining operation; or none.
+ *  6. An anchor joins when the way from the root to it is pointwise: maps of its own shape,
+ * reshapes and transposes (epilogue). Row reductions also join when they are spread back over the
+ * rows they reduced.
+ *  7. In front of a contraction only views and casts join: anything else would be repeated for
+ * every column block.
+ *  8. A concatenation joins with at most three inputs, and never in front of a contraction.
+ *
+ * Requirements for editors: the result is a function of the graph alone; a group's root is its last
+ * node, so roots in node order are an order of execution; every rule that stops a fusion leaves its
+ * reason in GroupInfo.why. */
+#include "passes/group.h"
+
+#include <string.h>
+
+typedef enum Kind { K_free, K_view, K_map, K_row, K_combine, K_contraction, K_host } Kind;
+
+typedef struct Place {
+    uint32_t group;  /* 1 + index of its group; 0 = not placed, or inside every reader */
+    bool everywhere; /* computed again by each reader */
+    bool used;
+    bool pointwise; /* reached from the root through pointwise operations only */
+    bool feeds;     /* in front of the group's contraction */
+    bool weights_only;
+} Place;
+
+typedef struct Open {
+    GraphNode *root;
+    const char *why;
+    bool contraction, combine;
+    const Tensor *rows; /* input of the row reductions, or NULL */
+    uint64_t row_axes;
+} Open;
+
+typedef struct Fuse {
+    Cx *cx;
+    Graph *graph;
+    Place *places; /* by tensor id */
+    uint32_t tensor_count;
+    Open *open;
+    uint32_t open_count, open_cap;
+    GraphNode ***readers; /* by tensor id, NULL-terminated */
+} Fuse;
+
+static Kind node_kind(const GraphNode *node)
+{
+    if (node->output->elements && node->op != OP_input)
+        return K_free;
+    switch (node->op) {
+    case OP_none:
+    case OP_count:
+    case OP_input:
+    case OP_constant:
+    case OP_fill:
+    case OP_iota:
+    case OP_dim_value:
+    case OP_shape_value: return K_free;
+    case OP_reshape:
+    case OP_expand:
+    case OP_transpose:
+    case OP_slice: return K_view;
+    case OP_map:
+    case OP_cast:
+    case OP_bitcast:
+    case OP_pad:
+    case OP_concat:
+    case OP_gather:
+    case OP_gather_elements:
+    case OP_gather_nd: return K_map;
+    case OP_reduce:
+    case OP_softmax:
+    case OP_normalize: return K_row;
+    case OP_arg:
+    case OP_scan:
+    case OP_window:
+    case OP_window_arg:
+    case OP_scatter_elements:
+    case OP_scatter_nd: return K_combine;
+    case OP_matmul:
+    case OP_conv:
+    case OP_conv_transpose: return K_contraction;
+    case OP_host: return K_host;
+    }
+    return K_host;
+}
+
+static bool same_shape(const Tensor *a, const Tensor *b)
+{
+    return a->rank == b->rank &&
+           (!a->rank || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) == 0);
+}
+
+static uint64_t row_axes(const GraphNode *node)
+{
+    uint64_t axes = 0;
+    if (node->op == OP_softmax)
+        return 1ull << node->attrs[AT_axis].i;
+    for (int i = 0; i < node->attrs[AT_axes].count; i++)
+        axes |= 1ull << node->attrs[AT_axes].ints[i];
+    return axes;
+}
+
+static void collect_readers(Fuse *f)
+{
+    Arena *arena = f->cx->arena;
+    uint32_t *count = NEW_ARRAY(arena, uint32_t, f->tensor_count);
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < f->graph->node_count; i++) {
+            GraphNode *node = f->graph->nodes[i];
+            for (int k = 0; k < node->input_count; k++) {
+                uint32_t id = node->inputs[k]->id;
+                if (pass)
+                    f->readers[id][--count[id]] = node;
+                else
+                    count[id]++;
+            }
+        }
+        for (uint32_t t = 0; !pass && t < f->tensor_count; t++)
+            f->readers[t] = NEW_ARRAY(arena, GraphNode *, count[t] + 1);
+    }
+}
+
+static void mark_weights_only(Fuse *f)
+{
+    for (uint32_t i = 0; i < f->graph->node_count; i++) {
+        const GraphNode *node = f->graph->nodes[i];
+        bool only = node->op != OP_input && node->op != OP_host;
+        for (int k = 0; k < node->input_count; k++)
+            only &= f->places[node->inputs[k]->id].weights_only;
+        for (int d = 0; d < node->output->rank; d++)
+            only &= node->output->shape[d]->kind == EX_const;
+        f->places[node->output->id].weights_only = only;
+    }
+}
+
+static void start_group(Fuse *f, GraphNode *node, const char *why)
+{
+    Kind kind = node_kind(node);
+    Open open = {.root = node,
+                 .why = why,
+                 .contraction = kind == K_contraction,
+                 .combine = kind == K_combine};
+    if (kind == K_row) {
+        open.rows = node->inputs[0];
+        open.row_axes = row_axes(node);
+    }
+    VEC_PUSH(f->cx->arena, f->open, f->open_count, f->open_cap, open);
+    Place *place = &f->places[node->output->id];
+    place->group = f->open_count;
+    place->pointwise = true;
+    place->feeds = false;
+}
+
+/* How a node's readers within the group see it. */
+typedef struct View {
+    bool pointwise; /* every reader is pointwise and reads it at its own index, a permutation or a
+                       reshape of it */
+    bool feeds;     /* some reader is the contraction, or in front of it */
+    bool spread;    /* every reader is a map or cast of its shape or of the group's row shape */
+} View;
+
+static View readers_view(const Fuse *f, const GraphNode *node, const Open *open)
+{
+    View view = {true, false, true};
+    for (GraphNode **r = f->readers[node->output->id]; *r; r++) {
+        const Place *place = &f->places[(*r)->output->id];
+        bool map = (*r)->op == OP_map || (*r)->op == OP_cast;
+        bool moves = (*r)->op == OP_reshape || (*r)->op == OP_transpose;
+        view.pointwise &=
+            place->pointwise && (moves || (map && same_shape((*r)->output, node->output)));
+        view.feeds |= place->feeds || node_kind(*r) == K_contraction;
+        bool rows = open->rows && same_shape((*r)->output, open->rows);
+        view.spread &= (map && (same_shape((*r)->output, node->output) || rows ||
+                                same_shape((*r)->output, node->inputs[0]))) ||
+                       node_kind(*r) == K_row;
+    }
+    return view;
+}
+
+static const char *join_row(const GraphNode *node, Open *open, const View *view)
+{
+    const Tensor *rows = node->inputs[0];
+    uint64_t axes = row_axes(node);
+    if (open->contraction || open->combine)
+        return "its reader combines elements in another way";
+    if (open->rows) {
+        if (!same_shape(open->rows, rows) || open->row_axes != axes || !view->spread)
+            return "its reader reduces other rows";
+        return NULL;
+    }
+    bool whole = same_shape(open->root->output, rows);
+    if (!view->pointwise && !(view->spread && whole && node->attrs[AT_keep].i))
+        return "its result is not read point by point";
+    open->rows = rows;
+    open->row_axes = axes;
+    return NULL;
+}
+
+/* NULL when the node may join, else the reason why not. Updates the group's anchors. */
+static const char *try_join(const Fuse *f, const GraphNode *node, Open *open, View *view)
+{
+    Kind kind = node_kind(node);
+    *view = readers_view(f, node, open);
+    const Place *place = &f->places[node->output->id];
+    if (place->weights_only && !f->places[open->root->output->id].weights_only && kind != K_view)
+        return "it depends on weights only and is computed at load";
+    switch (kind) {
+    case K_free:
+    case K_view: return NULL;
+    case K_map:
+        if (node->op == OP_concat && node->input_count > 3)
+            return "it joins more than three tensors";
+        if (view->feeds && node->op != OP_cast)
+            return "its reader is a contraction";
+        return NULL;
+    case K_row:
+        if (view->feeds)
+            return "its reader is a contraction";
+        return join_row(node, open, view);
+    case K_combine:
+    case K_contraction:
+        if (open->contraction || open->combine || open->rows)
+            return "its reader combines elements too";
+        if (!view->pointwise)
+            return "its result is not read point by point";
+        open->contraction = kind == K_contraction;
+        open->combine = kind == K_combine;
+        return NULL;
+    case K_host: break;
+    }
+    return "it runs on the host";
+}
+
+/* The one group all readers are in; 0 when they differ. */
+static uint32_t common_group(const Fuse *f, const GraphNode *node)
+{
+    uint32_t group = 0;
+    for (GraphNode **r = f->readers[node->output->id]; *r; r++) {
+        const Place *place = &f->places[(*r)->output->id];
+        if (place->everywhere || !place->group || (group && group != place->group))
+            return 0;
+        group = place->group;
+    }
+    return group;
+}
+
+static bool in_memory(const Tensor *tensor)
+{
+    GraphOp op = tensor->producer->op;
+    return op == OP_input || op == OP_constant;
+}
+
+static void place_node(Fuse *f, GraphNode *node, bool output)
+{
+    Place *place = &f->places[node->output->id];
+    Kind kind = node_kind(node);
+    if (!output && !f->readers[node->output->id][0])
+        return; /* dead */
+    place->used = true;
+    if (node->op == OP_input || (node->op == OP_constant && !node->output->elements && !output)) {
+        if (output)
+            start_group(f, node, "it is a result of the model");
+        return;
+    }
+    if (output || kind == K_host) {
+        start_group(f, node, output ? "it is a result of the model" : "it runs on the host");
+        return;
+    }
+    uint32_t group = common_group(f, node);
+    if (kind == K_free || (kind == K_view && (!group || in_memory(node->inputs[0])))) {
+        place->everywhere = true;
+        return;
+    }
+    if (!group) {
+        start_group(f, node, "several kernels read it");
+        return;
+    }
+    View view;
+    const char *why = try_join(f, node, &f->open[group - 1], &view);
+    if (why) {
+        start_group(f, node, why);
+        return;
+    }
+    place->group = group;
+    place->pointwise = view.pointwise;
+    place->feeds = view.feeds;
+}
+
+static void add_inside(Fuse *f, GroupInfo *info, bool *inside, Tensor *tensor, uint32_t group,
+                       uint32_t *cap)
+{
+    const Place *place = &f->places[tensor->id];
+    bool belongs = place->everywhere || place->group == group;
+    if (inside[tensor->id] || !belongs)
+        return;
+    inside[tensor->id] = true;
+    GraphNode *node = tensor->producer;
+    for (int i = 0; i < node->input_count; i++)
+        add_inside(f, info, inside, node->inputs[i], group, cap);
+    VEC_PUSH(f->cx->arena, info->nodes, info->node_count, *cap, node);
+}
+
+static void finish_group(Fuse *f, GroupInfo *info, uint32_t group)
+{
+    Arena *arena = f->cx->arena;
+    const Open *open = &f->open[group - 1];
+    bool *inside = NEW_ARRAY(arena, bool, f->tensor_count);
+    Tensor **roots = NEW_ARRAY(arena, Tensor *, 1);
+    roots[0] = open->root->output;
+    uint32_t cap = 0;
+    add_inside(f, info, inside, roots[0], group, &cap);
+    info->group = (Group){inside, 1, roots};
+    info->init = f->places[roots[0]->id].weights_only;
+    info->why = open->why;
+}
+
+/* Convolutions and pools compute fastest with the channels innermost: every tensor between kernels
+ * that one of them makes or reads is laid out so. Inputs, outputs and weights of the model keep the
+ * order the caller knows. */
+static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
+{
+    Cx *cx = f->cx;
+    TensorLayout *layouts = NEW_ARRAY(cx->arena, TensorLayout, f->tensor_count);
+    bool *spatial = NEW_ARRAY(cx->arena, bool, f->tensor_count);
+    for (uint32_t g = 0; g < grouping->count; g++) {
+        const GroupInfo *info = &grouping->groups[g];
+        for (uint32_t i = 0; i < info->node_count; i++) {
+            const GraphNode *node = info->nodes[i];
+            if (node->op != OP_conv && node->op != OP_window)
+                continue;
+            spatial[node->inputs[0]->id] = true;
+            spatial[info->group.roots[0]->id] |= same_shape(info->group.roots[0], node->output);
+        }
+    }
+    for (uint32_t o = 0; o < f->graph->output_count; o++)
+        spatial[f->graph->outputs[o]->id] = false;
+    for (uint32_t g = 0; g < grouping->count; g++) {
+        const Tensor *t = grouping->groups[g].group.roots[0];
+        TensorLayout *layout = &layouts[t->id];
+        if (!spatial[t->id] || t->rank < 3 || grouping->groups[g].init)
+            continue;
+        layout->strides = NEW_ARRAY(cx->arena, const Expr *, t->rank);
+        for (int i = 1; i < t->rank; i++)
+            layout->order[i] = i == t->rank - 1 ? 1 : i + 1;
+        const Expr *stride = expr_const(cx, 1);
+        for (int i = t->rank - 1; i >= 0; i--) {
+            layout->strides[layout->order[i]] = stride;
+            stride = expr_mul(cx, stride, t->shape[layout->order[i]]);
+        }
+    }
+    return layouts;
+}
+
+Grouping *group_graph(Cx *cx, Graph *graph)
+{
+    Fuse *f = NEW(cx->arena, Fuse);
+    *f = (Fuse){.cx = cx, .graph = graph};
+    for (uint32_t i = 0; i < graph->node_count; i++)
+        if (graph->nodes[i]->output->id >= f->tensor_count)
+            f->tensor_count = graph->nodes[i]->output->id + 1;
+    f->places = NEW_ARRAY(cx->arena, Place, f->tensor_count);
+    f->readers = NEW_ARRAY(cx->arena, GraphNode **, f->tensor_count);
+    bool *output = NEW_ARRAY(cx->arena, bool, f->tensor_count);
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        output[graph->outputs[i]->id] = true;
+    collect_readers(f);
+    mark_weights_only(f);
+    for (uint32_t i = graph->node_count; i-- > 0;)
+        place_node(f, graph->nodes[i], output[graph->nodes[i]->output->id]);
+    Grouping *grouping = NEW(cx->arena, Grouping);
+    grouping->groups = NEW_ARRAY(cx->arena, GroupInfo, f->open_count);
+    for (uint32_t g = f->open_count; g > 0; g--) {
+        GraphOp op = f->open[g - 1].root->op;
+        if (op != OP_input && op != OP_constant)
+            finish_group(f, &grouping->groups[grouping->count++], g);
+    }
+    grouping->tensor_count = f->tensor_count;
+    grouping->layouts = choose_layouts(f, grouping);
+    return grouping;
+}
