@@ -3,6 +3,7 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,41 +63,55 @@ static _Noreturn void out_of_memory(Arena *arena)
     abort();
 }
 
-static void add_block(Arena *arena, size_t need)
+static bool add_block(Arena *arena, size_t need)
 {
     size_t size = arena->block ? arena->block->size * 2 : FIRST_BLOCK;
     if (size > LAST_BLOCK)
         size = LAST_BLOCK;
-    if (need > SIZE_MAX / 2)
-        out_of_memory(arena);
     if (size < need + HEADER)
         size = (need + HEADER + ALIGN - 1) / ALIGN * ALIGN;
     size_t left = arena->limit > arena->used ? arena->limit - arena->used : 0;
     if (arena->limit && size > left) { /* the last block before the limit is a small one */
         size = (need + HEADER + ALIGN - 1) / ALIGN * ALIGN;
         if (size > left)
-            out_of_memory(arena);
+            return false;
     }
     ArenaBlock *block = arena->from->alloc(arena->from->user, size, 64);
     if (!block)
-        out_of_memory(arena);
+        return false;
     *block = (ArenaBlock){arena->block, size};
     arena->block = block;
     arena->used += size;
     arena->at = (char *)block + HEADER;
     arena->end = (char *)block + size;
+    return true;
+}
+
+static void *try_take(Arena *arena, size_t size)
+{
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    size = (size + ALIGN - 1) / ALIGN * ALIGN;
+    if (size > (size_t)(arena->end - arena->at) || !arena->block) {
+        if (!add_block(arena, size))
+            return NULL;
+    }
+    char *ptr = arena->at;
+    arena->at += size;
+    return ptr;
 }
 
 static void *take(Arena *arena, size_t size)
 {
-    if (size > SIZE_MAX / 2)
+    void *ptr = try_take(arena, size);
+    if (!ptr)
         out_of_memory(arena);
-    size = (size + ALIGN - 1) / ALIGN * ALIGN;
-    if (size > (size_t)(arena->end - arena->at) || !arena->block)
-        add_block(arena, size);
-    char *ptr = arena->at;
-    arena->at += size;
     return ptr;
+}
+
+void *arena_try_alloc(Arena *arena, size_t size)
+{
+    return try_take(arena, size);
 }
 
 void *arena_alloc(Arena *arena, size_t size)

@@ -39,6 +39,9 @@ void arena_finish(Arena *arena);
 
 /* Zeroed memory, aligned to 16 bytes. */
 void *arena_alloc(Arena *arena, size_t size);
+/* For foreign callbacks, which must not be jumped through: not zeroed; NULL when memory is refused.
+ */
+void *arena_try_alloc(Arena *arena, size_t size);
 /* Zeroed array; an overflowing count * size counts as out of memory. */
 void *arena_array(Arena *arena, size_t count, size_t size);
 /* Copies `size` bytes. */
@@ -53,12 +56,13 @@ void arena_reset(Arena *arena, ArenaMark mark);
 #define NEW(arena, T) ((T *)arena_alloc((arena), sizeof(T)))
 #define NEW_ARRAY(arena, T, n) ((T *)arena_array((arena), (size_t)(n), sizeof(T)))
 
-/* Growing array in an arena: VEC_PUSH(arena, list, count, capacity, item). Old storage is left behind. */
+/* Growing array in an arena: VEC_PUSH(arena, list, count, capacity, item). Old storage is left
+ * behind. */
 void *arena_grow(Arena *arena, void *items, uint32_t *capacity, size_t item_size, uint32_t needed);
 #define VEC_PUSH(arena, items, count, capacity, item)                                              \
     do {                                                                                           \
         if ((count) == (capacity))                                                                 \
-            (items) = arena_grow((arena), (items), &(capacity), sizeof *(items), (count) + 1);      \
+            (items) = arena_grow((arena), (items), &(capacity), sizeof *(items), (count) + 1);     \
         (items)[(count)++] = (item);                                                               \
     } while (0)
 

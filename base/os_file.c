@@ -173,12 +173,18 @@ int os_map_check(const OsMap *map)
     return (uint64_t)st.st_size < map->size ? ESTALE : 0;
 }
 
+void os_map_detach(OsMap *map)
+{
+    if (map->data && map->file >= 0)
+        close(map->file);
+    map->file = -1;
+}
+
 void os_unmap(OsMap *map)
 {
     if (map->data && map->size)
         munmap((void *)(uintptr_t)map->data, map->size);
-    if (map->data && map->file >= 0)
-        close(map->file);
+    os_map_detach(map);
     *map = OS_MAP_NONE;
 }
 

@@ -55,6 +55,9 @@ int os_map_file(const char *path, OsMap *map);
 int os_map_beneath(const char *directory, const char *path, OsMap *map);
 /* ESTALE when the file is now shorter than the map, else 0. */
 int os_map_check(const OsMap *map);
+/* Closes the handle behind a map, which stays readable: for callers with many maps. os_map_check
+ * then says 0. */
+void os_map_detach(OsMap *map);
 void os_unmap(OsMap *map); /* takes a zero-size or OS_MAP_NONE map; may be called twice */
 
 /* Reads a whole file into the arena, with a NUL behind it. EFBIG when larger than `limit`. */
