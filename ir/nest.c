@@ -1,7 +1,7 @@
 /* The nest's builder: names, buffers, axes, and values that are hash-consed and folded on
  * construction.
  *
- * Every value goes through intern(): equal values of one nest are one object, so that print ->
+ * Every value goes through value_intern: equal values of one nest are one object, so that print ->
  * parse -> print is the identity and later passes compare pointers. Folding is exact only (rules
  * that hold for NaN, infinities and -0, and for every integer): constants, x*1, x/1, x-0, integer
  * x+0, double negation, equal branches, guards that bounds decide. A value's `axes` are those it
@@ -17,9 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ir/value_build.h"
 #include "ir/value_text.h"
-
-enum { FIRST_CONS = 64 };
 
 /* ---- names */
 
@@ -72,8 +71,6 @@ Nest *nest_new(Cx *cx, const char *name)
     Nest *nest = NEW(cx->arena, Nest);
     nest->cx = cx;
     nest->name = legal_name(nest, name);
-    nest->cons_size = FIRST_CONS;
-    nest->cons = NEW_ARRAY(cx->arena, uint32_t, FIRST_CONS);
     return nest;
 }
 
@@ -178,87 +175,12 @@ uint64_t nest_access_axes(const Nest *nest, const Access *access)
     return axes;
 }
 
-/* ---- interning */
+/* ---- values */
 
-static uint64_t mix(uint64_t hash, uint64_t with)
-{
-    hash = (hash ^ with) * 0x9E3779B97F4A7C15u;
-    return hash ^ hash >> 29;
-}
-
-static uint64_t hash_expr(uint64_t hash, const Expr *e)
-{
-    return e ? mix(hash, e->id + 1) : hash;
-}
-
-static uint64_t hash_value(const Value *v)
-{
-    uint64_t hash = mix((uint64_t)v->op * 64 + (uint64_t)v->dtype,
-                        (uint64_t)v->scalar * 16 + (uint64_t)v->monoid * 2 + v->wraps);
-    hash = mix(mix(hash, (uint64_t)v->constant.i), v->reduced);
-    hash = hash_expr(hash_expr(hash_expr(hash, v->index), v->lo), v->hi);
-    for (int i = 0; i < 3 && v->args[i]; i++)
-        hash = mix(hash, v->args[i]->id);
-    if (v->access) {
-        hash = mix(hash, (uint64_t)v->access->buffer->index);
-        for (int i = 0; i < v->access->rank; i++)
-            hash = hash_expr(hash, v->access->index[i]);
-    }
-    return hash;
-}
-
-static bool same_access(const Access *a, const Access *b)
-{
-    if (!a || !b)
-        return a == b;
-    if (a->buffer != b->buffer || a->guard_count != b->guard_count || a->fill.i != b->fill.i)
-        return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->index[i] != b->index[i])
-            return false;
-    for (int i = 0; i < a->guard_count; i++) {
-        const Guard *g = &a->guards[i], *h = &b->guards[i];
-        if (g->e != h->e || g->lo != h->lo || g->hi != h->hi)
-            return false;
-    }
-    return true;
-}
-
-static bool same_value(const Value *a, const Value *b)
-{
-    return a->op == b->op && a->dtype == b->dtype && a->scalar == b->scalar &&
-           a->monoid == b->monoid && a->wraps == b->wraps && a->constant.i == b->constant.i &&
-           a->index == b->index && a->lo == b->lo && a->hi == b->hi && a->reduced == b->reduced &&
-           a->args[0] == b->args[0] && a->args[1] == b->args[1] && a->args[2] == b->args[2] &&
-           same_access(a->access, b->access);
-}
-
-static uint32_t *slot_of(Nest *nest, const Value *v)
-{
-    uint32_t mask = nest->cons_size - 1;
-    for (uint32_t i = (uint32_t)hash_value(v) & mask;; i = (i + 1) & mask)
-        if (!nest->cons[i] || same_value(nest->values[nest->cons[i] - 1], v))
-            return &nest->cons[i];
-}
-
-/* The value equal to `key`, made if there is none; `key` need not have id and sym. */
 static Value *intern(Nest *nest, const Value *key)
 {
-    Arena *arena = nest->cx->arena;
-    uint32_t *slot = slot_of(nest, key);
-    if (*slot)
-        return nest->values[*slot - 1];
-    Value *v = arena_copy(arena, key, sizeof *key);
-    v->id = nest->value_count;
-    VEC_PUSH(arena, nest->values, nest->value_count, nest->value_cap, v);
-    *slot = nest->value_count;
-    if (nest->value_count * 2 > nest->cons_size) {
-        nest->cons_size *= 2;
-        nest->cons = NEW_ARRAY(arena, uint32_t, nest->cons_size);
-        for (uint32_t i = 0; i < nest->value_count; i++)
-            *slot_of(nest, nest->values[i]) = i + 1;
-    }
-    return v;
+    ValueList list = {nest->cx, &nest->values, &nest->value_count, &nest->value_cap};
+    return value_intern(list, key);
 }
 
 __attribute__((format(printf, 2, 3))) static Value *misuse(Nest *nest, const char *fmt, ...)
@@ -434,20 +356,23 @@ Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const E
 {
     if (!a || !dtype_is_int(dtype_compute(a->dtype)))
         return misuse(nest, "bind '%s': an integer is required", name);
+    for (uint32_t i = 0; i < nest->value_count; i++) { /* the symbol is no part of what it means */
+        Value *old = nest->values[i];
+        if (old->op == V_bind && old->args[0] == a && old->lo == lo && old->hi == hi &&
+            old->wraps == wraps)
+            return old;
+    }
+    int64_t high =
+        hi->hi > lo->lo ? hi->hi : lo->lo + 1; /* two values, else it is simplified away */
     Value key = {.op = V_bind,
                  .dtype = dtype_compute(a->dtype),
+                 .sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1),
                  .lo = lo,
                  .hi = hi,
                  .wraps = wraps,
                  .args = {a},
                  .axes = a->axes};
-    Value *v = intern(nest, &key);
-    if (!v->sym) {
-        int64_t high =
-            hi->hi > lo->lo ? hi->hi : lo->lo + 1; /* two values, else it is simplified away */
-        v->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1);
-    }
-    return v;
+    return intern(nest, &key);
 }
 
 /* The axes that the extents of `axes` use. */

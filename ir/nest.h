@@ -60,8 +60,6 @@ typedef struct Nest {
     uint32_t store_count, store_cap;
     Store *stores;
     uint64_t scalar_ops;   /* filled by nest_finish: operations per whole nest when static, else 0 */
-    uint32_t cons_size;    /* hash-consing table of value ids + 1; a power of two */
-    uint32_t *cons;
 } Nest;
 
 /* Builder. Values are hash-consed within a nest; simple constant folding happens on construction. A name that is taken gets
