@@ -122,6 +122,10 @@ static const Expr *loop_var(Cx *cx, const char *name, const Expr *lo, const Expr
         last = lo->lo;
     if (lo->kind == EX_const && last != INT64_MAX && lo->value >= 0)
         last = lo->value + (last - lo->value) / step * step;
+    /* A loop that may run once or not at all keeps a variable: what is proven about it rests on the
+     * loop's condition, which a constant in its place would lose. */
+    if (last == lo->lo && hi->kind != EX_const)
+        last += step;
     return expr_sym(cx, name, lo->lo, last, gcd(lo->div, step));
 }
 

@@ -143,6 +143,17 @@ static void lower_binds(Lower *lower, TileOp *op, const Access *access)
     }
 }
 
+/* A box at the edge may lie outside a guard altogether. */
+static bool never_holds(const Access *access)
+{
+    for (int g = 0; g < access->guard_count; g++) {
+        const Guard *guard = &access->guards[g];
+        if (guard->e->hi < guard->lo->lo || guard->e->lo >= guard->hi->hi)
+            return true;
+    }
+    return false;
+}
+
 static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
 {
     TileProg *prog = lower->prog;
@@ -156,6 +167,8 @@ static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
     case V_load: {
         lower_binds(lower, op, v->access);
         Access *access = lower_access(lower, v->access);
+        if (never_holds(access))
+            return tile_const(prog, op, v->dtype, access->fill);
         CHECK(!lower->replaced[access->buffer->index]);
         return tile_load(prog, op, access);
     }

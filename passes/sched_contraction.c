@@ -245,11 +245,11 @@ static void pack_phase(Shape *s)
     int rank = 0;
     for (int i = 0; i <= s->packed_count; i++) {
         if (i == s->packed_outer) {
-            names[rank] = "block";
+            names[rank] = lower_name(lower, "block");
             extents[rank++] = s->packed->shape[i];
         }
         if (i < s->packed_count - 1) {
-            names[rank] = s->nest->axes[s->packed_axes[i]].sym->name;
+            names[rank] = lower_name(lower, s->nest->axes[s->packed_axes[i]].sym->name);
             extents[rank++] = s->nest->axes[s->packed_axes[i]].extent;
         }
     }
@@ -491,15 +491,15 @@ bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
                 return false;
             }
             axes[rank] = i;
-            names[rank] = s->nest->axes[i].sym->name;
+            names[rank] = lower_name(lower, s->nest->axes[i].sym->name);
             extents[rank++] = s->nest->axes[i].extent;
         }
     int outer = rank;
     int64_t mt = chunk_tiles(s), mr = schedule->field[SF_mr];
-    names[rank] = "jb";
+    names[rank] = lower_name(lower, "jb");
     extents[rank++] =
         expr_ceildiv(s->cx, s->nest->axes[s->n_axis].extent, expr_const(s->cx, s->nr));
-    names[rank] = "mb";
+    names[rank] = lower_name(lower, "mb");
     int64_t full = s->rows->kind == EX_const ? s->rows->value / mr : 0;
     extents[rank++] = s->rows->kind == EX_const
                           ? expr_const(s->cx, full ? full / mt : 1)

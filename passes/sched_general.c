@@ -459,26 +459,26 @@ static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const 
     if (outer_count > MAX_GRID - 2)
         folded = outer_count - (MAX_GRID - 2) + 1;
     if (folded) {
-        names[0] = "outer";
+        names[0] = lower_name(g->lower, "outer");
         extents[0] = expr_const(cx, 1);
         for (int i = 0; i < folded; i++)
             extents[0] = expr_mul(cx, extents[0], g->nest->axes[outer[i]].extent);
         rank = 1;
     }
     for (int i = folded; i < outer_count; i++) {
-        names[rank] = g->nest->axes[outer[i]].sym->name;
+        names[rank] = lower_name(g->lower, g->nest->axes[outer[i]].sym->name);
         extents[rank++] = g->nest->axes[outer[i]].extent;
     }
     if (g->u >= 0) {
-        names[rank] = g->nest->axes[g->u].sym->name;
+        names[rank] = lower_name(g->lower, g->nest->axes[g->u].sym->name);
         extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->u].extent, expr_const(cx, u_chunk));
     }
     if (v_chunk) {
-        names[rank] = g->nest->axes[g->v].sym->name;
+        names[rank] = lower_name(g->lower, g->nest->axes[g->v].sym->name);
         extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->v].extent, expr_const(cx, v_chunk));
     }
     if (!rank) {
-        names[0] = "one";
+        names[0] = lower_name(g->lower, "one");
         extents[rank++] = expr_const(cx, 1);
     }
     Grid *grid = g->lower->grid = tile_grid(g->lower->prog, rank, names, extents);
@@ -496,12 +496,28 @@ static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const 
     return &grid->body;
 }
 
+/* Axes that the extent of another axis depends on cannot lie in a box: the loop would differ by
+ * lane. */
+static void unbox_axes(General *g, int *rows)
+{
+    uint64_t used = 0;
+    for (int i = 0; i < g->nest->axis_count; i++)
+        used |= expr_axes(g->nest, g->nest->axes[i].extent);
+    if (g->v >= 0 && (used >> g->v & 1)) {
+        g->u = g->v;
+        g->v = -1;
+    }
+    if (g->u >= 0 && (used >> g->u & 1))
+        *rows = 1;
+}
+
 static void general_grid(General *g)
 {
     Cx *cx = g->cx;
     choose_axes(g);
     int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
     int rows = g->schedule->field[SF_rows];
+    unbox_axes(g, &rows);
     int64_t grain = g->schedule->field[SF_grain];
     int64_t v_extent = g->v >= 0 ? extent_guess(&g->nest->axes[g->v]) : 1;
     g->lanes = g->v >= 0 || rows == 1 ? width * g->schedule->field[SF_vec] : 1;
