@@ -124,8 +124,8 @@ static const Expr *loop_var(Cx *cx, const char *name, const Expr *lo, const Expr
         last = lo->value + (last - lo->value) / step * step;
     /* A loop that may run once or not at all keeps a variable: what is proven about it rests on the
      * loop's condition, which a constant in its place would lose. */
-    if (last == lo->lo && hi->kind != EX_const)
-        last += step;
+    if (hi->kind != EX_const && last != INT64_MAX && last - lo->lo < step)
+        last = lo->lo + step;
     return expr_sym(cx, name, lo->lo, last, gcd(lo->div, step));
 }
 
