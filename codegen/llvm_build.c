@@ -6,6 +6,7 @@
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "codegen/llvm_emit.h"

@@ -169,7 +169,7 @@ static void emit_phase(Emit *e, const Grid *grid, int phase)
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->llvm), params, 4, false);
     e->fn = LLVMAddFunction(e->module, arena_printf(e->arena, "%s_%d", e->prog->name, phase), type);
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->llvm, nounwind, 0));
+    LLVMAddAttributeAtIndex(e->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->llvm, nounwind, 0));
     e->args = LLVMGetParam(e->fn, 0);
     e->scratch = LLVMGetParam(e->fn, 3);
     e->grid = grid;
