@@ -1,0 +1,137 @@
+/* The LLVM emitter: compiled, loaded, run, compared with plain C. */
+#include "tests/unit/llvm_run.h"
+
+static const char gemm[] = "tile gemm_bias %s {\n"
+                           "  dim M 1..512\n"
+                           "  in A f32 [M, 96]\n"
+                           "  const B f32 [3, 96, %d] align 64\n"
+                           "  out Y f32 [M, %d]\n"
+                           "  grid (jb 3, ib (M + %d) floordiv %d) {\n"
+                           "    tile acc f32 [%d, %d] register\n"
+                           "    map (i %d, j %d) { %%0 = const f32 0  store acc[i, j] %%0 }\n"
+                           "    for k 0..96 step 4 {\n"
+                           "      mma acc (i %d, j %d, r 4) bound i M - %d*ib {\n"
+                           "        a %%0 = load A[%d*ib + i, k + r]\n"
+                           "        b %%1 = load B[jb, k + r, j]\n"
+                           "      }\n"
+                           "    }\n"
+                           "    map (i %d, j %d) bound i M - %d*ib {\n"
+                           "      %%0 = tile acc[i, j]  store Y[%d*ib + i, %d*jb + j] %%0\n"
+                           "    }\n"
+                           "  }\n"
+                           "}\n";
+
+static char *gemm_text(const char *target, int mr, int nr)
+{
+    static char text[4096];
+    snprintf(text, sizeof text, gemm, target, nr, 3 * nr, mr - 1, mr, mr, nr, mr, nr, mr, nr, mr, mr, mr, nr, mr, mr, nr);
+    return text;
+}
+
+enum { K = 96 };
+
+static void check_gemm(const char *target, int mr, int nr, int rows)
+{
+    if (!kernel_runs(target))
+        return;
+    Kernel k;
+    cr_assert_eq(kernel_open(&k, gemm_text(target, mr, nr), target), ST_ok, "%s", k.cx.message);
+    int columns = 3 * nr;
+    float *a = malloc(sizeof(float) * (size_t)rows * K), *b = malloc(sizeof(float) * (size_t)columns * K);
+    float *y = malloc(sizeof(float) * ((size_t)rows * (size_t)columns + 1));
+    for (int i = 0; i < rows * K; i++)
+        a[i] = (float)(i * 7 % 13 - 6);
+    for (int i = 0; i < columns * K; i++)
+        b[i] = (float)(i * 5 % 11 - 5);
+    y[rows * columns] = 12345;
+    int64_t dims[] = {rows}, tasks = 3 * ((rows + mr - 1) / mr);
+    kernel_run(&k, 0, (void *[]){a, b, y}, dims, 0, tasks / 2);
+    kernel_run(&k, 0, (void *[]){a, b, y}, dims, tasks / 2, tasks);
+    for (int i = 0; i < rows; i++) {
+        for (int j = 0; j < columns; j++) {
+            float sum = 0;
+            for (int q = 0; q < K; q++)
+                sum += a[i * K + q] * b[j / nr * K * nr + q * nr + j % nr];
+            cr_assert_eq(y[i * columns + j], sum, "%s %dx%d: Y[%d, %d] is %g, not %g", target, mr, nr, i, j,
+                         (double)y[i * columns + j], (double)sum);
+        }
+    }
+    cr_assert_eq(y[rows * columns], 12345);
+    free(a);
+    free(b);
+    free(y);
+    kernel_close(&k);
+}
+
+Test(llvm, gemm)
+{
+    static const int rows[] = {1, 7, 8, 19, 64};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        check_gemm("x86-64-v4", 8, 48, rows[i]);
+        check_gemm("x86-64-v3", 6, 16, rows[i]);
+    }
+    check_gemm("x86-64-v4", 5, 19, 12);
+    check_gemm("x86-64-v3", 3, 3, 12);
+}
+
+typedef struct Asm {
+    const char *text, *target;
+    char *out;
+} Asm;
+
+static void asm_body(Cx *cx, void *user)
+{
+    Asm *a = user;
+    LlvmModule llvm;
+    Text text;
+    text_init(&text, cx->arena);
+    TileProg *prog = tile_parse(cx, "test", a->text);
+    if (cx_failed(cx) || !llvm_module_open(cx, &llvm, NULL))
+        return;
+    if (llvm.api->assembly(cx, &prog, 1, target_find(a->target), (LlvmOptions){0}, &text))
+        a->out = strdup(text.data);
+    llvm_module_close(&llvm);
+}
+
+static char *assembly(const char *text, const char *target)
+{
+    Asm a = {.text = text, .target = target};
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, asm_body, &a), ST_ok, "%s", cx.message);
+    cx_finish(&cx);
+    return a.out;
+}
+
+/* Vector registers that go through the stack. */
+static int count_spills(char *text)
+{
+    int count = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        count += strstr(line, "(%rsp)") && (strstr(line, "%zmm") || strstr(line, "%ymm"));
+    return count;
+}
+
+Test(llvm, micro_kernels_do_not_spill)
+{
+    static const struct {
+        const char *target;
+        int mr, nr;
+    } tiles[] = {{"x86-64-v4", 8, 48}, {"x86-64-v4", 6, 64}, {"x86-64-v4", 7, 32}, {"x86-64-v4", 14, 32}, {"x86-64-v3", 6, 16}};
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        char *text = assembly(gemm_text(tiles[i].target, tiles[i].mr, tiles[i].nr), tiles[i].target);
+        cr_assert(strstr(text, "vfmadd231ps"));
+        int spills = count_spills(text);
+        cr_expect_eq(spills, 0, "%dx%d: %d spills", tiles[i].mr, tiles[i].nr, spills);
+        free(text);
+    }
+}
+
+Test(llvm, same_bytes_every_time)
+{
+    char *a = assembly(gemm_text("x86-64-v4", 8, 48), "x86-64-v4");
+    char *b = assembly(gemm_text("x86-64-v4", 8, 48), "x86-64-v4");
+    cr_assert_str_eq(a, b);
+    free(a);
+    free(b);
+}
