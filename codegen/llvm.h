@@ -1,9 +1,10 @@
 /* The LLVM code generator: tile programs to machine code of one relocatable ELF object.
  *
- * It lives in a module of its own (libquern_llvm.so), which is opened at a cache miss only (jit/llvm_module.h); nothing but
- * `quern_llvm_api` is exported from it. Every phase of a program becomes a function `<name>_<phase>` with the signature of
- * KernelEntry. The object refers to nothing but the closed list of symbols in runtime/object.c, and the bytes are a
- * pure function of programs, caps and options.
+ * It lives in a module of its own (libquern_llvm.so), which is opened at a cache miss only
+ * (jit/llvm_module.h); nothing but `quern_llvm_api` is exported from it. Every phase of a program
+ * becomes a function `<name>_<phase>` with the signature of KernelEntry. The object refers to
+ * nothing but the closed list of symbols in runtime/object.c, and the bytes are a pure function of
+ * programs, caps and options.
  *
  * Calls are thread-safe as long as every thread has its own Cx. Results live in the job's arena. */
 #ifndef QUERN_CODEGEN_LLVM_H
@@ -22,11 +23,15 @@ typedef struct ObjectBytes {
     size_t size;
 } ObjectBytes;
 
-/* Programs of one batch must have names that differ. False (and the job failed) when something is unsupported. */
-bool llvm_emit(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, ObjectBytes *out);
+/* Programs of one batch must have names that differ. False (and the job failed) when something is
+ * unsupported. */
+bool llvm_emit(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+               ObjectBytes *out);
 /* The same programs as LLVM IR, or as assembly: for people and tests. */
-bool llvm_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Text *out);
-bool llvm_asm(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Text *out);
+bool llvm_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+               Text *out);
+bool llvm_asm(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+              Text *out);
 
 /* What the module gives out. */
 typedef struct LlvmApi {

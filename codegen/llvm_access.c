@@ -2,21 +2,22 @@
  *   not at all    one scalar load
  *   one by one    a vector load, masked where lanes may be outside
  *   otherwise     a gather
- * A guard that is the same for all lanes costs a pointer select: a load outside reads the zero page instead. The select is
- * made at the level of the guard, before the terms of inner loops are added, when the page is long enough for them. */
+ * A guard that is the same for all lanes costs a pointer select: a load outside reads the zero page
+ * instead. The select is made at the level of the guard, before the terms of inner loops are added,
+ * when the page is long enough for them. */
 #include "codegen/llvm_emit.h"
 
 enum { TAG_safe = 20 };
 
 typedef struct Place {
-    const Expr *offset;   /* in elements, substituted */
-    const Expr *fixed;    /* part of it that is the same for all lanes */
-    int64_t coef;         /* elements from lane to lane; -1: not constant */
+    const Expr *offset; /* in elements, substituted */
+    const Expr *fixed;  /* part of it that is the same for all lanes */
+    int64_t coef;       /* elements from lane to lane; -1: not constant */
     bool lanes;
-    Ref cond, mask;       /* guards: uniform, per lane; NULL = true */
+    Ref cond, mask; /* guards: uniform, per lane; NULL = true */
     int cond_level;
     Ref base;
-    int64_t size;         /* bytes of an element; 1 below a byte */
+    int64_t size; /* bytes of an element; 1 below a byte */
     int bits;
 } Place;
 
@@ -34,20 +35,24 @@ static void find_place(Emit *e, Point *p, const Access *access, bool load, Place
     at->size = at->bits < 8 ? 1 : at->bits / 8;
     at->offset = at->fixed = access_offset(e, p, access);
     at->base = emit_base(e, access);
-    at->cond = emit_guards(e, guards, count, p->width > 1 ? p->lane : NULL, p->width, &at->mask, &at->cond_level);
+    at->cond = emit_guards(e, guards, count, p->width > 1 ? p->lane : NULL, p->width, &at->mask,
+                           &at->cond_level);
     at->lanes = p->width > 1 && expr_has_lanes(e, at->offset);
     const Expr *rest;
     int64_t coef;
-    if (at->lanes && expr_linear(e->cx, at->offset, p->lane, &coef, &rest) && !expr_has_lanes(e, rest)) {
+    if (at->lanes && expr_linear(e->cx, at->offset, p->lane, &coef, &rest) &&
+        !expr_has_lanes(e, rest)) {
         at->coef = coef;
         at->fixed = rest;
     }
 }
 
-/* Can the guarded address be selected before `inner` is added? All it may become must lie in the zero page. */
+/* Can the guarded address be selected before `inner` is added? All it may become must lie in the
+ * zero page. */
 static bool page_holds(const Expr *inner, int64_t size, int width)
 {
-    return inner->lo >= 0 && inner->hi < ABI_ZERO_PAGE && (inner->hi + width) * size <= ABI_ZERO_PAGE;
+    return inner->lo >= 0 && inner->hi < ABI_ZERO_PAGE &&
+           (inner->hi + width) * size <= ABI_ZERO_PAGE;
 }
 
 static Ref select_page(Emit *e, const Place *at, const Expr *outer, int level)
@@ -122,14 +127,16 @@ static Ref lane_addresses(Emit *e, Point *p, const Place *at, Ref *shift)
             bits = is32 ? LLVMBuildSExt(e->b, x, vec(e->i64, p->width), "") : x;
         }
         LLVMTypeRef type = LLVMTypeOf(bits);
-        *shift = LLVMBuildTrunc(e->b, LLVMBuildAnd(e->b, bits, const_int(type, 7), ""), vec(e->i8, p->width), "");
+        *shift = LLVMBuildTrunc(e->b, LLVMBuildAnd(e->b, bits, const_int(type, 7), ""),
+                                vec(e->i8, p->width), "");
         Ref bytes = LLVMBuildAShr(e->b, bits, const_int(type, 3), "");
         return LLVMBuildGEP2(e->b, e->i8, at->base, &bytes, 1, "");
     }
     const Expr *moving = at->offset, *fixed = expr_const(e->cx, 0);
     for (uint32_t i = 0; at->offset->kind == EX_sum && i < at->offset->count; i++)
         if (!expr_has_lanes(e, at->offset->args[i]))
-            fixed = expr_add(e->cx, fixed, expr_muli(e->cx, at->offset->args[i], at->offset->coefs[i]));
+            fixed =
+                expr_add(e->cx, fixed, expr_muli(e->cx, at->offset->args[i], at->offset->coefs[i]));
     moving = expr_sub(e->cx, at->offset, fixed);
     Ref base = emit_address(e, at->base, 0, fixed, at->size);
     Ref by = emit_expr_lanes(e, expr_muli(e->cx, moving, at->size), p->width, &is32);
@@ -145,17 +152,21 @@ static Ref align_arg(Emit *e, const Place *at)
 
 static Ref gather(Emit *e, Point *p, const Place *at, LLVMTypeRef type)
 {
-    Ref shift = NULL, ptrs = lane_addresses(e, p, at, &shift), mask = whole_mask(e, p, at, true), raw;
+    Ref shift = NULL, ptrs = lane_addresses(e, p, at, &shift), mask = whole_mask(e, p, at, true),
+        raw;
     if (!mask && at->size < 4) { /* no such instruction: plain loads */
         raw = LLVMGetPoison(type);
         for (int i = 0; i < p->width; i++) {
-            Ref one = LLVMBuildLoad2(e->b, LLVMGetElementType(type), lane_of(e, ptrs, i, p->width), "");
+            Ref one =
+                LLVMBuildLoad2(e->b, LLVMGetElementType(type), lane_of(e, ptrs, i, p->width), "");
             LLVMSetAlignment(one, (unsigned)at->size);
-            raw = LLVMBuildInsertElement(e->b, raw, one, LLVMConstInt(e->i32, (unsigned long long)i, false), "");
+            raw = LLVMBuildInsertElement(e->b, raw, one,
+                                         LLVMConstInt(e->i32, (unsigned long long)i, false), "");
         }
     } else {
         LLVMTypeRef over[2] = {type, LLVMTypeOf(ptrs)};
-        Ref args[4] = {ptrs, align_arg(e, at), mask ? mask : all_lanes(e, p->width), LLVMConstNull(type)};
+        Ref args[4] = {ptrs, align_arg(e, at), mask ? mask : all_lanes(e, p->width),
+                       LLVMConstNull(type)};
         raw = call_intrinsic(e, "llvm.masked.gather", over, 2, args, 4);
     }
     return shift ? LLVMBuildLShr(e->b, raw, shift, "") : raw;
@@ -189,7 +200,8 @@ static Ref load_one(Emit *e, Point *p, const Access *access, const Place *at, LL
     return LLVMBuildLShr(e->b, LLVMBuildLoad2(e->b, type, from, ""), shift, "");
 }
 
-/* A load that is the same for all lanes under a mask must not touch memory when no lane is inside. */
+/* A load that is the same for all lanes under a mask must not touch memory when no lane is inside.
+ */
 static void add_any_lane(Emit *e, Place *at)
 {
     Ref any = intrinsic1(e, "llvm.vector.reduce.or", at->mask);
@@ -214,7 +226,8 @@ Val emit_load(Emit *e, Point *p, const Access *access)
     else
         raw = gather(e, p, &at, type);
     Val v = {from_memory(e, dtype, raw, width), at.lanes};
-    bool zero = dtype_is_float(dtype) ? access->fill.f == 0 && !(1 / access->fill.f < 0) : access->fill.i == 0;
+    bool zero = dtype_is_float(dtype) ? access->fill.f == 0 && !(1 / access->fill.f < 0)
+                                      : access->fill.i == 0;
     if ((!at.cond && !guard) || (zero && dtype != DT_e8m0 && (at.lanes || !guard)))
         return v;
     if (guard && !v.lanes)
@@ -241,7 +254,8 @@ static void store_bits(Emit *e, Point *p, const Place *at, Ref raw, Ref mask)
         if (mask)
             region_begin(e, &r, lane_of(e, mask, i, p->width));
         Ref ptr = lane_of(e, to, i, p->width);
-        Ref old = LLVMBuildAnd(e->b, LLVMBuildLoad2(e->b, e->i8, ptr, ""), lane_of(e, keep, i, p->width), "");
+        Ref old = LLVMBuildAnd(e->b, LLVMBuildLoad2(e->b, e->i8, ptr, ""),
+                               lane_of(e, keep, i, p->width), "");
         LLVMBuildStore(e->b, LLVMBuildOr(e->b, old, lane_of(e, raw, i, p->width), ""), ptr);
         if (mask)
             region_end(e, &r);
@@ -263,14 +277,16 @@ static void store_lanes(Emit *e, Point *p, const Place *at, Ref raw)
     LLVMTypeRef type = LLVMTypeOf(raw);
     if (at->coef == 1) {
         LLVMTypeRef over[2] = {type, e->ptr};
-        Ref args[4] = {raw, emit_address(e, at->base, 0, at->fixed, at->size), align_arg(e, at), mask};
+        Ref args[4] = {raw, emit_address(e, at->base, 0, at->fixed, at->size), align_arg(e, at),
+                       mask};
         call_intrinsic(e, "llvm.masked.store", over, 2, args, 4);
         return;
     }
     Ref shift, ptrs = lane_addresses(e, p, at, &shift);
     if (!mask) {
         for (int i = 0; i < p->width; i++) {
-            Ref st = LLVMBuildStore(e->b, lane_of(e, raw, i, p->width), lane_of(e, ptrs, i, p->width));
+            Ref st =
+                LLVMBuildStore(e->b, lane_of(e, raw, i, p->width), lane_of(e, ptrs, i, p->width));
             LLVMSetAlignment(st, (unsigned)at->size);
         }
         return;
@@ -287,7 +303,8 @@ void emit_store(Emit *e, Point *p, const Access *access, Val value)
     Region r;
     find_place(e, p, access, false, &at);
     if (p->width > 1 && !at.lanes)
-        emit_fail(e, ST_internal, "kernel %s: all points of a row store to one place", e->prog->name);
+        emit_fail(e, ST_internal, "kernel %s: all points of a row store to one place",
+                  e->prog->name);
     Ref raw = to_memory(e, dtype, point_vector(e, p, value), p->width);
     if (at.cond)
         region_begin(e, &r, at.cond);

@@ -1,7 +1,8 @@
-/* The entry points of the LLVM module: LLVM's objects are made, filled by llvm_program.c, verified, compiled and released.
+/* The entry points of the LLVM module: LLVM's objects are made, filled by llvm_program.c, verified,
+ * compiled and released.
  *
- * Anything that fails inside, out of memory included, jumps back here first, so that nothing of LLVM's leaks and no
- * clean-up points into this module after it is unloaded. */
+ * Anything that fails inside, out of memory included, jumps back here first, so that nothing of
+ * LLVM's leaks and no clean-up points into this module after it is unloaded. */
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
@@ -60,8 +61,9 @@ static void open_machine(Job *job, const Caps *caps)
     LLVMTargetRef target;
     if (caps->kind != TK_cpu || LLVMGetTargetFromTriple(caps->triple, &target, &job->message))
         emit_fail(e, ST_unsupported, "the LLVM module generates no code for %s", caps->name);
-    job->machine = LLVMCreateTargetMachine(target, caps->triple, caps->cpu, caps->features, LLVMCodeGenLevelDefault,
-                                           LLVMRelocPIC, LLVMCodeModelSmall);
+    job->machine =
+        LLVMCreateTargetMachine(target, caps->triple, caps->cpu, caps->features,
+                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     if (!job->machine)
         emit_fail(e, ST_unsupported, "LLVM does not know the CPU of %s", caps->name);
     e->llvm = LLVMContextCreate();
@@ -124,15 +126,16 @@ static void fill(Job *job, TileProg *const *progs, int count, const Caps *caps, 
         job->message = NULL;
     }
     LLVMCodeGenFileType type = job->form == FORM_object ? LLVMObjectFile : LLVMAssemblyFile;
-    if (LLVMTargetMachineEmitToMemoryBuffer(job->machine, e->module, type, &job->message, &job->buffer))
+    if (LLVMTargetMachineEmitToMemoryBuffer(job->machine, e->module, type, &job->message,
+                                            &job->buffer))
         emit_fail(e, ST_internal, "LLVM: %.800s", job->message ? job->message : "no code");
     if (job->note[0])
         emit_fail(e, ST_internal, "LLVM: %s", job->note);
 }
 
 /* `result` points into memory of the arena. */
-static bool run(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Form form,
-                ObjectBytes *result)
+static bool run(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+                Form form, ObjectBytes *result)
 {
     Job *job = NEW(cx->arena, Job);
     job->form = form;
@@ -163,12 +166,14 @@ static bool run(Cx *cx, TileProg *const *progs, int count, const Caps *caps, Llv
     return !cx_failed(cx);
 }
 
-bool llvm_emit(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, ObjectBytes *out)
+bool llvm_emit(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+               ObjectBytes *out)
 {
     return run(cx, progs, count, caps, options, FORM_object, out);
 }
 
-static bool to_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Form form, Text *out)
+static bool to_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps,
+                    LlvmOptions options, Form form, Text *out)
 {
     ObjectBytes bytes;
     if (!run(cx, progs, count, caps, options, form, &bytes))
@@ -177,12 +182,14 @@ static bool to_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps,
     return true;
 }
 
-bool llvm_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Text *out)
+bool llvm_text(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+               Text *out)
 {
     return to_text(cx, progs, count, caps, options, FORM_text, out);
 }
 
-bool llvm_asm(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options, Text *out)
+bool llvm_asm(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmOptions options,
+              Text *out)
 {
     return to_text(cx, progs, count, caps, options, FORM_assembly, out);
 }
@@ -190,7 +197,10 @@ bool llvm_asm(Cx *cx, TileProg *const *progs, int count, const Caps *caps, LlvmO
 LlvmApiGet quern_llvm_api;
 __attribute__((visibility("default"))) const LlvmApi *quern_llvm_api(void)
 {
-    static const LlvmApi api = {
-        .version = LLVM_API, .emit = llvm_emit, .text = llvm_text, .assembly = llvm_asm, .shutdown = LLVMShutdown};
+    static const LlvmApi api = {.version = LLVM_API,
+                                .emit = llvm_emit,
+                                .text = llvm_text,
+                                .assembly = llvm_asm,
+                                .shutdown = LLVMShutdown};
     return &api;
 }

@@ -1,7 +1,8 @@
 /* Element types in LLVM IR: what is in memory, what is computed with, and the way between them.
  *
- * half goes through fpext and fptrunc; bfloat16 and 8-bit floats through integer sequences that every x86 level has. The
- * helpers for constants and intrinsics used by all of the emitter are here as well. */
+ * half goes through fpext and fptrunc; bfloat16 and 8-bit floats through integer sequences that
+ * every x86 level has. The helpers for constants and intrinsics used by all of the emitter are here
+ * as well. */
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +23,9 @@ LLVMTypeRef compute_type(Emit *e, Dtype dtype)
     case DT_i64:
     case DT_u64: return e->i64;
     case DT_bool: return e->i1;
-    default: emit_fail(e, ST_unsupported, "kernel %s: no kernels on %s", e->prog->name, dtype_name(dtype));
+    default:
+        emit_fail(e, ST_unsupported, "kernel %s: no kernels on %s", e->prog->name,
+                  dtype_name(dtype));
     }
 }
 
@@ -39,7 +42,9 @@ LLVMTypeRef memory_type(Emit *e, Dtype dtype)
     case 16: return e->i16;
     case 32: return e->i32;
     case 64: return e->i64;
-    default: emit_fail(e, ST_unsupported, "kernel %s: no kernels on %s", e->prog->name, dtype_name(dtype));
+    default:
+        emit_fail(e, ST_unsupported, "kernel %s: no kernels on %s", e->prog->name,
+                  dtype_name(dtype));
     }
 }
 
@@ -100,11 +105,14 @@ Ref splat(Emit *e, Ref scalar, int width)
     LLVMTypeRef type = vec(LLVMTypeOf(scalar), width);
     if (LLVMIsConstant(scalar))
         return repeat(type, scalar);
-    Ref one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), scalar, LLVMConstInt(e->i32, 0, false), "");
-    return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type), LLVMConstNull(vec(e->i32, width)), "");
+    Ref one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), scalar,
+                                     LLVMConstInt(e->i32, 0, false), "");
+    return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type), LLVMConstNull(vec(e->i32, width)),
+                                  "");
 }
 
-Ref call_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, int over_count, Ref *args, int count)
+Ref call_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, int over_count, Ref *args,
+                   int count)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id)
@@ -171,14 +179,16 @@ static Ref float_of(Emit *e, Ref x, int width)
     return LLVMBuildBitCast(e->b, x, vec(e->f32, width), "");
 }
 
-/* Exponent and mantissa moved to float's places, rescaled by a multiplication: exact, denormals included. */
+/* Exponent and mantissa moved to float's places, rescaled by a multiplication: exact, denormals
+ * included. */
 static Ref small_decode(Emit *e, const Small *s, Ref raw, int width)
 {
     LLVMTypeRef i = vec(e->i32, width);
     Ref x = LLVMBuildZExt(e->b, raw, i, "");
     int sign = 1 << (s->bits - 1);
     Ref mag = ibin(e, LLVMShl, ibin(e, LLVMAnd, x, sign - 1), 23 - s->man);
-    Ref f = LLVMBuildFMul(e->b, float_of(e, mag, width), const_real(vec(e->f32, width), ldexp(1, 127 - s->bias)), "");
+    Ref f = LLVMBuildFMul(e->b, float_of(e, mag, width),
+                          const_real(vec(e->f32, width), ldexp(1, 127 - s->bias)), "");
     Ref top = ibin(e, LLVMShl, ibin(e, LLVMAnd, x, sign), 32 - s->bits);
     Ref bits = LLVMBuildOr(e->b, bits_of(e, f, width), top, "");
     Ref nan = const_int(i, 0x7fc00000);
@@ -195,7 +205,8 @@ static Ref small_decode(Emit *e, const Small *s, Ref raw, int width)
     return float_of(e, bits, width);
 }
 
-/* Rounds half to even in integers; denormals by adding a constant whose last place is theirs; saturates. */
+/* Rounds half to even in integers; denormals by adding a constant whose last place is theirs;
+ * saturates. */
 static Ref small_encode(Emit *e, const Small *s, Ref value, int width)
 {
     Ref x = bits_of(e, value, width);
@@ -203,12 +214,14 @@ static Ref small_encode(Emit *e, const Small *s, Ref value, int width)
     int shift = 23 - s->man;
     Ref odd = ibin(e, LLVMAnd, ibin(e, LLVMLShr, mag, shift), 1);
     Ref sum = LLVMBuildAdd(e->b, ibin(e, LLVMAdd, mag, (1 << (shift - 1)) - 1), odd, "");
-    Ref normal = ibin(e, LLVMSub, ibin(e, LLVMLShr, sum, shift), (int64_t)(127 - s->bias) << s->man);
+    Ref normal =
+        ibin(e, LLVMSub, ibin(e, LLVMLShr, sum, shift), (int64_t)(127 - s->bias) << s->man);
     /* The unit of a denormal is 2^(1 - bias - man); 2^23 times it has that as last place. */
     float magic = ldexpf(1, 24 - s->bias - s->man);
     uint32_t magic_bits;
     memcpy(&magic_bits, &magic, 4);
-    Ref f = LLVMBuildFAdd(e->b, float_of(e, mag, width), const_real(vec(e->f32, width), (double)magic), "");
+    Ref f = LLVMBuildFAdd(e->b, float_of(e, mag, width),
+                          const_real(vec(e->f32, width), (double)magic), "");
     Ref denormal = ibin(e, LLVMSub, bits_of(e, f, width), magic_bits);
     Ref small = icmp(e, LLVMIntULT, mag, (int64_t)(128 - s->bias) << 23);
     Ref code = LLVMBuildSelect(e->b, small, denormal, normal, "");
@@ -232,8 +245,10 @@ static Ref scale_decode(Emit *e, Ref raw, int width)
 {
     Ref x = LLVMBuildZExt(e->b, raw, vec(e->i32, width), "");
     Ref bits = ibin(e, LLVMShl, x, 23);
-    bits = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, x, 0), const_int(LLVMTypeOf(x), 0x400000), bits, "");
-    bits = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, x, 255), const_int(LLVMTypeOf(x), 0x7fc00000), bits, "");
+    bits = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, x, 0), const_int(LLVMTypeOf(x), 0x400000), bits,
+                           "");
+    bits = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, x, 255), const_int(LLVMTypeOf(x), 0x7fc00000),
+                           bits, "");
     return float_of(e, bits, width);
 }
 
@@ -260,7 +275,8 @@ Ref from_memory(Emit *e, Dtype dtype, Ref raw, int width)
     if (dtype == DT_f16)
         return LLVMBuildFPExt(e->b, raw, type, "");
     if (dtype == DT_bf16)
-        return float_of(e, ibin(e, LLVMShl, LLVMBuildZExt(e->b, raw, vec(e->i32, width), ""), 16), width);
+        return float_of(e, ibin(e, LLVMShl, LLVMBuildZExt(e->b, raw, vec(e->i32, width), ""), 16),
+                        width);
     if (dtype == DT_bool)
         return icmp(e, LLVMIntNE, raw, 0);
     if (bits >= 32)
@@ -269,7 +285,8 @@ Ref from_memory(Emit *e, Dtype dtype, Ref raw, int width)
         raw = ibin(e, LLVMShl, raw, 8 - bits);
     if (bits < 8)
         raw = ibin(e, dtype_class(dtype) == DC_INT ? LLVMAShr : LLVMLShr, raw, 8 - bits);
-    return dtype_class(dtype) == DC_INT ? LLVMBuildSExt(e->b, raw, type, "") : LLVMBuildZExt(e->b, raw, type, "");
+    return dtype_class(dtype) == DC_INT ? LLVMBuildSExt(e->b, raw, type, "")
+                                        : LLVMBuildZExt(e->b, raw, type, "");
 }
 
 Ref to_memory(Emit *e, Dtype dtype, Ref value, int width)
@@ -306,13 +323,16 @@ static Ref convert(Emit *e, Dtype to, Dtype from, Ref value, int width)
     if (to == from)
         return value;
     if (to == DT_bool)
-        return dtype_is_float(from) ? LLVMBuildFCmp(e->b, LLVMRealUNE, value, LLVMConstNull(LLVMTypeOf(value)), "")
-                                    : icmp(e, LLVMIntNE, value, 0);
+        return dtype_is_float(from)
+                   ? LLVMBuildFCmp(e->b, LLVMRealUNE, value, LLVMConstNull(LLVMTypeOf(value)), "")
+                   : icmp(e, LLVMIntNE, value, 0);
     bool is_signed = dtype_class(from) == DC_INT;
     if (dtype_is_float(to)) {
         if (dtype_is_float(from))
-            return to == DT_f64 ? LLVMBuildFPExt(e->b, value, type, "") : LLVMBuildFPTrunc(e->b, value, type, "");
-        return is_signed ? LLVMBuildSIToFP(e->b, value, type, "") : LLVMBuildUIToFP(e->b, value, type, "");
+            return to == DT_f64 ? LLVMBuildFPExt(e->b, value, type, "")
+                                : LLVMBuildFPTrunc(e->b, value, type, "");
+        return is_signed ? LLVMBuildSIToFP(e->b, value, type, "")
+                         : LLVMBuildUIToFP(e->b, value, type, "");
     }
     if (dtype_is_float(from))
         return to_integer(e, to, value, width);

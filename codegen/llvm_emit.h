@@ -1,4 +1,5 @@
-/* Inside the LLVM emitter: the state shared by its files. See llvm_program.c for how the pieces work together. */
+/* Inside the LLVM emitter: the state shared by its files. See llvm_program.c for how the pieces
+ * work together. */
 #ifndef QUERN_CODEGEN_LLVM_EMIT_H
 #define QUERN_CODEGEN_LLVM_EMIT_H
 
@@ -18,9 +19,9 @@ typedef struct MemoEntry {
     Ref value;
 } MemoEntry;
 
-/* A nesting level: straight-line code that runs once per entry, between which inner constructs stand. Its next
- * instruction goes to the end of `block`, before the terminator if there is one already: everything emitted later inside the
- * level is dominated by it. */
+/* A nesting level: straight-line code that runs once per entry, between which inner constructs
+ * stand. Its next instruction goes to the end of `block`, before the terminator if there is one
+ * already: everything emitted later inside the level is dominated by it. */
 typedef struct Level {
     LLVMBasicBlockRef block;
     MemoEntry *entries;
@@ -35,8 +36,9 @@ typedef struct SymDef {
     bool lanes;
 } SymDef;
 
-/* Registers of a tile: `rows` (all dims but the last, row-major) times `chunks` vectors, in Emit.parts from `first`. Chunk c
- * covers elements c*lanes .. of a row; the last one may be narrower: chunk_width. */
+/* Registers of a tile: `rows` (all dims but the last, row-major) times `chunks` vectors, in
+ * Emit.parts from `first`. Chunk c covers elements c*lanes .. of a row; the last one may be
+ * narrower: chunk_width. */
 typedef struct RegTile {
     const Tile *tile;
     int rows, chunks, columns;
@@ -54,21 +56,22 @@ typedef struct Emit {
     const TileProg *prog;
     const Caps *caps;
     const Grid *grid;
-    int lanes;                 /* of a full vector */
-    const Expr *lane_syms[5];  /* the lane number, for widths 1, 2, 4, 8, 16 */
+    int lanes;                /* of a full vector */
+    const Expr *lane_syms[5]; /* the lane number, for widths 1, 2, 4, 8, 16 */
     Ref fn, args, scratch;
     Level levels[MAX_LEVELS];
-    int level;                 /* current, innermost */
+    int level; /* current, innermost */
     SymDef *syms;
     uint32_t sym_count, sym_cap;
     RegTile *tiles;
     uint32_t tile_count;
-    Ref *parts;                /* registers of all register tiles */
+    Ref *parts; /* registers of all register tiles */
     uint32_t part_count;
 } Emit;
 
 /* Records the error and leaves the emitter (llvm_build.c releases LLVM's objects). */
-_Noreturn void emit_fail(Emit *e, Status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void emit_fail(Emit *e, Status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* A value at a point: one scalar for all lanes, or a vector. */
 typedef struct Val {
@@ -76,7 +79,8 @@ typedef struct Val {
     bool lanes;
 } Val;
 
-/* Where values are computed: coordinates replaced by expressions, of which one may use the lane symbol. */
+/* Where values are computed: coordinates replaced by expressions, of which one may use the lane
+ * symbol. */
 typedef struct Point {
     const TileOp *op;
     int count;
@@ -87,17 +91,19 @@ typedef struct Point {
     const Expr *seq;    /* mma: the coordinate r, replaced by a constant; NULL elsewhere */
     const Guard *extra; /* copy: bounds, as guards of its load */
     int extra_count;
-    Val *vals;          /* by value id */
+    Val *vals; /* by value id */
 } Point;
 
 /* Levels (llvm_level.c) */
 void level_push(Emit *e, LLVMBasicBlockRef block);
-void level_pop(Emit *e);                   /* the outer level goes on where the inner one stands */
-void level_at(Emit *e, int level);         /* the builder inserts at that level */
-LLVMBasicBlockRef level_block(Emit *e);    /* current block of the current level */
+void level_pop(Emit *e);                /* the outer level goes on where the inner one stands */
+void level_at(Emit *e, int level);      /* the builder inserts at that level */
+LLVMBasicBlockRef level_block(Emit *e); /* current block of the current level */
 LLVMBasicBlockRef block_new(Emit *e, const char *name);
-Ref memo_find(Emit *e, int level, int tag, const void *a, const void *b, const void *c, const void *d);
-void memo_add(Emit *e, int level, int tag, const void *a, const void *b, const void *c, const void *d, Ref value);
+Ref memo_find(Emit *e, int level, int tag, const void *a, const void *b, const void *c,
+              const void *d);
+void memo_add(Emit *e, int level, int tag, const void *a, const void *b, const void *c,
+              const void *d, Ref value);
 void sym_define(Emit *e, const Expr *sym, Ref value, bool lanes);
 const SymDef *sym_find(Emit *e, const Expr *sym);
 
@@ -110,7 +116,8 @@ typedef struct Loop {
     const bool *written; /* by part */
     Ref *before, *phis;
 } Loop;
-void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty, const bool *written);
+void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty,
+                const bool *written);
 void loop_end(Emit *e, Loop *loop);
 
 /* A conditional region. region_else may be left out. */
@@ -125,13 +132,16 @@ void region_end(Emit *e, Region *r);
 /* Expressions and addresses (llvm_expr.c) */
 int expr_level(Emit *e, const Expr *x);
 bool expr_has_lanes(Emit *e, const Expr *x);
-Ref emit_expr(Emit *e, const Expr *x);                        /* i64 */
-Ref emit_expr_lanes(Emit *e, const Expr *x, int width, bool *is32); /* <width x i64>, or i32 when *is32 comes back true */
-Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int width, Ref *lanes, int *level);
+Ref emit_expr(Emit *e, const Expr *x); /* i64 */
+Ref emit_expr_lanes(Emit *e, const Expr *x, int width,
+                    bool *is32); /* <width x i64>, or i32 when *is32 comes back true */
+Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int width, Ref *lanes,
+                int *level);
 void guard_subst(Emit *e, const Point *p, const Guard *from, Guard *to);
 const Expr *point_subst(Emit *e, const Point *p, const Expr *x);
-Ref emit_base(Emit *e, const Access *access);                 /* base address, at level 0 */
-const Expr *access_offset(Emit *e, const Point *p, const Access *access); /* in elements; NULL after failing */
+Ref emit_base(Emit *e, const Access *access); /* base address, at level 0 */
+const Expr *access_offset(Emit *e, const Point *p,
+                          const Access *access); /* in elements; NULL after failing */
 Ref emit_address(Emit *e, Ref base, int base_level, const Expr *offset, int64_t size);
 void expr_split(Emit *e, const Expr *x, int level, const Expr **outer, const Expr **inner);
 Ref emit_zeros(Emit *e);
@@ -152,11 +162,14 @@ Ref emit_cast(Emit *e, Dtype to, Dtype from, Ref value, int width);
 Ref intrinsic1(Emit *e, const char *name, Ref a);
 Ref intrinsic2(Emit *e, const char *name, Ref a, Ref b);
 Ref intrinsic3(Emit *e, const char *name, Ref a, Ref b, Ref c);
-Ref call_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, int over_count, Ref *args, int count);
+Ref call_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, int over_count, Ref *args,
+                   int count);
 
-/* Scalar operations (llvm_scalar.c, llvm_math.c); operands of one width, NULL result after failing. */
+/* Scalar operations (llvm_scalar.c, llvm_math.c); operands of one width, NULL result after failing.
+ */
 Ref emit_scalar(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width);
-Ref emit_math(Emit *e, ScalarOp op, Ref *args, int width); /* f32; NULL when it has no vector form */
+Ref emit_math(Emit *e, ScalarOp op, Ref *args,
+              int width); /* f32; NULL when it has no vector form */
 
 /* Values, loads and stores (llvm_value.c, llvm_access.c) */
 Val point_value(Emit *e, Point *p, const Value *v);
@@ -173,7 +186,7 @@ void tile_put(Emit *e, Point *p, const Access *access, Val value);
 void emit_reduce(Emit *e, const TileOp *op);
 
 /* Operations */
-void emit_map(Emit *e, const TileOp *op);  /* map, copy, prefetch */
+void emit_map(Emit *e, const TileOp *op); /* map, copy, prefetch */
 void emit_mma(Emit *e, const TileOp *op);
 void emit_program(Emit *e, const TileProg *prog);
 

@@ -1,8 +1,9 @@
 /* Integer expressions and addresses in LLVM IR.
  *
- * Scalars are i64 and are computed at the outermost level that knows all their symbols. Sums are split by level, so that
- * an inner loop only adds what changes in it; addresses likewise: base + outer terms, kept in a register outside, + inner
- * terms + a constant that ends in the addressing mode. Vectors (one value per lane) are i32 when bounds allow. */
+ * Scalars are i64 and are computed at the outermost level that knows all their symbols. Sums are
+ * split by level, so that an inner loop only adds what changes in it; addresses likewise: base +
+ * outer terms, kept in a register outside, + inner terms + a constant that ends in the addressing
+ * mode. Vectors (one value per lane) are i32 when bounds allow. */
 #include "codegen/llvm_emit.h"
 
 enum { TAG_expr = 1, TAG_address, TAG_guard, TAG_and, TAG_base, TAG_lanes };
@@ -187,7 +188,9 @@ static Ref vector_expr(Emit *e, const Expr *x, int width, LLVMTypeRef type)
             Ref term = build_term(e, vector_expr(e, x->args[i], width, type), x->coefs[i]);
             sum = sum ? LLVMBuildAdd(e->b, sum, term, "") : term;
         }
-        return expr_is_const(rest, 0) ? sum : LLVMBuildAdd(e->b, sum, vector_expr(e, rest, width, type), "");
+        return expr_is_const(rest, 0)
+                   ? sum
+                   : LLVMBuildAdd(e->b, sum, vector_expr(e, rest, width, type), "");
     }
     Ref a = vector_expr(e, x->args[0], width, type), b = vector_expr(e, x->args[1], width, type);
     return build_node(e, x, a, b);
@@ -211,7 +214,8 @@ const Expr *point_subst(Emit *e, const Point *p, const Expr *x)
 
 void guard_subst(Emit *e, const Point *p, const Guard *from, Guard *to)
 {
-    *to = (Guard){point_subst(e, p, from->e), point_subst(e, p, from->lo), point_subst(e, p, from->hi)};
+    *to = (Guard){point_subst(e, p, from->e), point_subst(e, p, from->lo),
+                  point_subst(e, p, from->hi)};
 }
 
 static Ref scalar_guard(Emit *e, const Guard *g, bool low, bool high, int *level)
@@ -223,7 +227,8 @@ static Ref scalar_guard(Emit *e, const Guard *g, bool low, bool high, int *level
     Ref found = memo_find(e, l, TAG_guard, g->e, g->lo, g->hi, NULL);
     if (found)
         return found;
-    Ref x = emit_expr(e, g->e), lo = low ? emit_expr(e, g->lo) : NULL, hi = high ? emit_expr(e, g->hi) : NULL;
+    Ref x = emit_expr(e, g->e), lo = low ? emit_expr(e, g->lo) : NULL,
+        hi = high ? emit_expr(e, g->hi) : NULL;
     level_at(e, l);
     if (low && high && expr_is_const(g->lo, 0) && g->hi->lo >= 0) {
         found = LLVMBuildICmp(e->b, LLVMIntULT, x, hi, "");
@@ -253,9 +258,10 @@ static Ref lane_guard(Emit *e, const Guard *g, bool low, bool high, int width)
     return both;
 }
 
-/* The conjunction of guards, already substituted: as one i1 that is the same for all lanes (result, at *level; NULL = true)
- * and one vector (*lanes; NULL = true). What bounds prove costs nothing. */
-Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int width, Ref *lanes, int *level)
+/* The conjunction of guards, already substituted: as one i1 that is the same for all lanes (result,
+ * at *level; NULL = true) and one vector (*lanes; NULL = true). What bounds prove costs nothing. */
+Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int width, Ref *lanes,
+                int *level)
 {
     Ref all = NULL;
     *lanes = NULL;
@@ -265,7 +271,8 @@ Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int w
         bool low = !expr_always_le(e->cx, g->lo, g->e), high = !expr_always_lt(e->cx, g->e, g->hi);
         if (!low && !high)
             continue;
-        if (lane && (expr_has_lanes(e, g->e) || expr_has_lanes(e, g->lo) || expr_has_lanes(e, g->hi))) {
+        if (lane &&
+            (expr_has_lanes(e, g->e) || expr_has_lanes(e, g->lo) || expr_has_lanes(e, g->hi))) {
             Ref m = lane_guard(e, g, low, high, width);
             *lanes = *lanes ? LLVMBuildAnd(e->b, *lanes, m, "") : m;
             continue;

@@ -1,14 +1,15 @@
 /* Levels, loops and conditional regions of the LLVM emitter.
  *
- * A level is a stretch of straight-line code that may be interrupted by inner constructs. What depends on nothing deeper is
- * emitted at the level itself, however deep the code that asks for it, and remembered there: that is the emitter's
- * loop-invariant code motion and its common subexpression elimination. Register tiles are SSA values, so loops carry the ones
- * they change as phis, and regions merge them.
+ * A level is a stretch of straight-line code that may be interrupted by inner constructs. What
+ * depends on nothing deeper is emitted at the level itself, however deep the code that asks for it,
+ * and remembered there: that is the emitter's loop-invariant code motion and its common
+ * subexpression elimination. Register tiles are SSA values, so loops carry the ones they change as
+ * phis, and regions merge them.
  *
- *   level n          .. code ..  br lo < hi, pre, exit        <- integer expressions of level n go before this branch
- *   level n+1  pre:   runs once, only if the loop runs          <- loads moved out of the loop go here
- *   level n+2  body:  phis .. code .. br next < hi, body, exit
- *   level n    exit:  phis .. */
+ *   level n          .. code ..  br lo < hi, pre, exit        <- integer expressions of level n go
+ * before this branch level n+1  pre:   runs once, only if the loop runs          <- loads moved out
+ * of the loop go here level n+2  body:  phis .. code .. br next < hi, body, exit level n    exit:
+ * phis .. */
 #include <string.h>
 
 #include "codegen/llvm_emit.h"
@@ -26,7 +27,8 @@ void level_at(Emit *e, int level)
 void level_push(Emit *e, LLVMBasicBlockRef block)
 {
     if (e->level + 1 >= MAX_LEVELS) {
-        emit_fail(e, ST_unsupported, "kernel %s: more than %d nested loops", e->prog->name, MAX_LEVELS);
+        emit_fail(e, ST_unsupported, "kernel %s: more than %d nested loops", e->prog->name,
+                  MAX_LEVELS);
     }
     e->levels[++e->level] = (Level){.block = block};
     level_at(e, e->level);
@@ -52,7 +54,8 @@ LLVMBasicBlockRef block_new(Emit *e, const char *name)
     return LLVMAppendBasicBlockInContext(e->llvm, e->fn, name);
 }
 
-Ref memo_find(Emit *e, int level, int tag, const void *a, const void *b, const void *c, const void *d)
+Ref memo_find(Emit *e, int level, int tag, const void *a, const void *b, const void *c,
+              const void *d)
 {
     const Level *l = &e->levels[level];
     for (uint32_t i = l->count; i-- > 0;) {
@@ -63,7 +66,8 @@ Ref memo_find(Emit *e, int level, int tag, const void *a, const void *b, const v
     return NULL;
 }
 
-void memo_add(Emit *e, int level, int tag, const void *a, const void *b, const void *c, const void *d, Ref value)
+void memo_add(Emit *e, int level, int tag, const void *a, const void *b, const void *c,
+              const void *d, Ref value)
 {
     Level *l = &e->levels[level];
     MemoEntry entry = {.key = {a, b, c, d}, .tag = tag, .value = value};
@@ -89,7 +93,8 @@ static Ref *snapshot(Emit *e)
     return arena_copy(e->arena, e->parts, (e->part_count + 1) * sizeof *e->parts);
 }
 
-void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty, const bool *written)
+void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty,
+                const bool *written)
 {
     *loop = (Loop){.hi = hi, .step = step, .nonempty = nonempty, .written = written};
     LLVMBasicBlockRef pre = block_new(e, "pre");

@@ -1,8 +1,9 @@
 /* Maps, copies and prefetches: boxes of points.
  *
- * The last coordinate runs along vectors. A map that touches register tiles is unrolled whole, since SSA values have no
- * addresses; a conditional region per row stands for an outer bound. Any other map becomes loops, the innermost over full
- * vectors, with what does not move along the row computed before it; then one masked vector for what is left. */
+ * The last coordinate runs along vectors. A map that touches register tiles is unrolled whole,
+ * since SSA values have no addresses; a conditional region per row stands for an outer bound. Any
+ * other map becomes loops, the innermost over full vectors, with what does not move along the row
+ * computed before it; then one masked vector for what is left. */
 #include "codegen/llvm_emit.h"
 
 enum { MAX_UNROLL = 8192, FEW_VECTORS = 4, LINE = 64 };
@@ -70,8 +71,10 @@ static void emit_point(Walk *w, Val *known)
         level_pop(e);
 }
 
-/* One vector of the last coordinate: `base` + lane, of which `active` lanes exist, and those under `bound`. */
-static void emit_chunk(Walk *w, const Expr *base, int width, int active, const Expr *bound, Val *known)
+/* One vector of the last coordinate: `base` + lane, of which `active` lanes exist, and those under
+ * `bound`. */
+static void emit_chunk(Walk *w, const Expr *base, int width, int active, const Expr *bound,
+                       Val *known)
 {
     Emit *e = w->e;
     Point *p = &w->point;
@@ -107,7 +110,8 @@ static void emit_row_unrolled(Walk *w, const Expr *bound, Val *known)
     int columns = w->op->box.shape[w->op->box.rank - 1];
     for (int start = 0; start < columns; start += e->lanes) {
         int left = columns - start;
-        emit_chunk(w, with_const(w, start), chunk_width(e, columns, start), left < e->lanes ? left : e->lanes, bound, known);
+        emit_chunk(w, with_const(w, start), chunk_width(e, columns, start),
+                   left < e->lanes ? left : e->lanes, bound, known);
     }
 }
 
@@ -121,7 +125,8 @@ static bool follows(Emit *e, const Value *v, const Expr *coord)
             if (expr_uses(a->index[d], coord))
                 return true;
         for (int g = 0; g < a->guard_count; g++)
-            if (expr_uses(a->guards[g].e, coord) || expr_uses(a->guards[g].lo, coord) || expr_uses(a->guards[g].hi, coord))
+            if (expr_uses(a->guards[g].e, coord) || expr_uses(a->guards[g].lo, coord) ||
+                expr_uses(a->guards[g].hi, coord))
                 return true;
     }
     (void)e;
@@ -158,7 +163,9 @@ static Val *emit_invariants(Walk *w)
     for (uint32_t i = 0; i < op->value_count; i++) {
         const Value *v = op->values[i];
         moves[i] = follows(e, v, coord);
-        int arity = v->op == V_scalar ? scalar_arity(v->scalar) : v->op == V_cast || v->op == V_bind ? 1 : 0;
+        int arity = v->op == V_scalar                    ? scalar_arity(v->scalar)
+                    : v->op == V_cast || v->op == V_bind ? 1
+                                                         : 0;
         for (int k = 0; k < arity; k++)
             moves[i] |= moves[v->args[k]->id];
         for (uint32_t k = 0; k < i; k++)
@@ -179,7 +186,9 @@ static void emit_row_loop(Walk *w, const Expr *bound)
     Region some;
     bool sure = total->lo > 0;
     if (!sure)
-        region_begin(e, &some, LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, total), const_int(e->i64, 0), ""));
+        region_begin(
+            e, &some,
+            LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, total), const_int(e->i64, 0), ""));
     Val *known = emit_invariants(w);
     const Expr *left = expr_modi(e->cx, total, e->lanes), *full = expr_sub(e->cx, total, left);
     if (total->kind == EX_const && columns <= FEW_VECTORS * e->lanes) {
@@ -187,7 +196,8 @@ static void emit_row_loop(Walk *w, const Expr *bound)
     } else {
         Loop loop;
         if (full->hi > 0) {
-            loop_begin(e, &loop, const_int(e->i64, 0), emit_expr(e, full), e->lanes, full->lo > 0, NULL);
+            loop_begin(e, &loop, const_int(e->i64, 0), emit_expr(e, full), e->lanes, full->lo > 0,
+                       NULL);
             const Expr *base = expr_sym(e->cx, "row", 0, columns - e->lanes, e->lanes);
             sym_define(e, base, loop.var, false);
             emit_chunk(w, base, e->lanes, e->lanes, NULL, known);
@@ -198,7 +208,9 @@ static void emit_row_loop(Walk *w, const Expr *bound)
             emit_chunk(w, full, chunk_width(e, columns, start), columns - start, NULL, known);
         } else if (left->kind != EX_const) {
             Region r;
-            region_begin(e, &r, LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, left), const_int(e->i64, 0), ""));
+            region_begin(
+                e, &r,
+                LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, left), const_int(e->i64, 0), ""));
             emit_chunk(w, full, e->lanes, e->lanes, total, known);
             region_end(e, &r);
         }
@@ -231,7 +243,8 @@ static void walk_unrolled(Walk *w, int d)
         bool check = bound && !expr_always_lt(e->cx, at, bound);
         Region r;
         if (check)
-            region_begin(e, &r, LLVMBuildICmp(e->b, LLVMIntSLT, emit_expr(e, at), emit_expr(e, bound), ""));
+            region_begin(
+                e, &r, LLVMBuildICmp(e->b, LLVMIntSLT, emit_expr(e, at), emit_expr(e, bound), ""));
         set_coord(w, d, at);
         walk_dim(w, d + 1);
         drop_coord(w);
@@ -305,18 +318,21 @@ static void bounds_as_guards(Walk *w)
     Guard *guards = NEW_ARRAY(w->e->arena, Guard, box->rank + 1);
     for (int d = 0; d < box->rank; d++)
         if (box->bound[d])
-            guards[w->point.extra_count++] = (Guard){box->coord[d], with_const(w, 0), box->bound[d]};
+            guards[w->point.extra_count++] =
+                (Guard){box->coord[d], with_const(w, 0), box->bound[d]};
     w->point.extra = guards;
 }
 
 void emit_map(Emit *e, const TileOp *op)
 {
-    Walk w = {.e = e, .op = op, .point = {.op = op, .width = 1}, .in_loops = !touches_registers(op)};
+    Walk w = {
+        .e = e, .op = op, .point = {.op = op, .width = 1}, .in_loops = !touches_registers(op)};
     int64_t points = 1;
     for (int d = 0; d + 1 < op->box.rank; d++)
         points *= op->box.shape[d];
     if (!w.in_loops && points > MAX_UNROLL)
-        emit_fail(e, ST_unsupported, "kernel %s: a map over register tiles of %lld rows", e->prog->name, (long long)points);
+        emit_fail(e, ST_unsupported, "kernel %s: a map over register tiles of %lld rows",
+                  e->prog->name, (long long)points);
     if (op->kind == TO_prefetch)
         w.in_loops = points > 64;
     if (op->kind == TO_copy)

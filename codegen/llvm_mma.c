@@ -1,8 +1,9 @@
 /* The micro-kernel: a register tile += A * B over a few steps of k.
  *
- * Order matters to the register allocator (measured: other orders spill): per k step the vectors of B, then row by row one
- * broadcast element of A and its multiply-adds. All addresses move to the levels outside the k loop. Rows at or over the
- * bound read the last valid row. A bound on r is 1 or more wherever rows and columns have any. */
+ * Order matters to the register allocator (measured: other orders spill): per k step the vectors of
+ * B, then row by row one broadcast element of A and its multiply-adds. All addresses move to the
+ * levels outside the k loop. Rows at or over the bound read the last valid row. A bound on r is 1
+ * or more wherever rows and columns have any. */
 #include "codegen/llvm_emit.h"
 
 typedef struct Mma {
@@ -25,10 +26,14 @@ static Ref load_b(const Mma *m, const Expr *r, int chunk)
 {
     Emit *e = m->e;
     const Box *box = &m->op->box;
-    int start = chunk * e->lanes, left = m->columns - start, width = chunk_width(e, m->columns, start), log = 0, level;
+    int start = chunk * e->lanes, left = m->columns - start,
+        width = chunk_width(e, m->columns, start), log = 0, level;
     while (1 << log < width)
         log++;
-    Point p = {.op = m->op, .width = width, .lane = width > 1 ? e->lane_syms[log] : NULL, .seq = box->coord[2]};
+    Point p = {.op = m->op,
+               .width = width,
+               .lane = width > 1 ? e->lane_syms[log] : NULL,
+               .seq = box->coord[2]};
     const Expr *at = expr_const(e->cx, start);
     if (p.lane)
         at = expr_add(e->cx, at, p.lane);
@@ -100,7 +105,11 @@ static void emit_short(const Mma *m, const Expr *bound)
 void emit_mma(Emit *e, const TileOp *op)
 {
     const Box *box = &op->box;
-    Mma m = {.e = e, .op = op, .t = tile_find(e, op->dst), .rows = box->shape[0], .columns = box->shape[1]};
+    Mma m = {.e = e,
+             .op = op,
+             .t = tile_find(e, op->dst),
+             .rows = box->shape[0],
+             .columns = box->shape[1]};
     m.chunks = (m.columns + e->lanes - 1) / e->lanes;
     if (m.chunks > MAX_PARTS * 4 || m.rows > m.t->rows || m.columns != m.t->columns)
         emit_fail(e, ST_unsupported, "kernel %s: a %dx%d mma", e->prog->name, m.rows, m.columns);

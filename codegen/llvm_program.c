@@ -1,22 +1,29 @@
 /* Tile programs to LLVM IR: functions, grids, blocks.
  *
- * The IR is in its final form: nothing but code generation runs on it. That is measured to be as fast as what the IR
- * optimiser makes of it, at a quarter of the compile time. It only works while the rules below are kept.
+ * The IR is in its final form: nothing but code generation runs on it. That is measured to be as
+ * fast as what the IR optimiser makes of it, at a quarter of the compile time. It only works while
+ * the rules below are kept.
  *
- *  1. Every value is SSA; there is no alloca. Register tiles are arrays of vectors in Emit.parts, replaced when written.
- *  2. What does not change in a loop is emitted outside it, by asking for it: emit_expr, emit_address and emit_guards put
- *     code at the outermost level that knows their symbols and remember it there (llvm_level.c, llvm_expr.c).
- *  3. A construct that branches goes through loop_begin/end or region_begin/end, which keep levels and registers right. After
- *     one, the builder stands in another block: never keep a block across them.
- *  4. Code asked for at an outer level must be safe to run whether or not the inner code runs: integer arithmetic only (a
- *     divisor's bounds exclude 0). Loads stay where they are asked for.
- *  5. The text of a micro-kernel keeps its order: per k step the vectors of B, then per row a broadcast and its fma's.
- *  6. No fast-math flags, no undefined lanes in arithmetic that traps, no floating-point reassociation the tile program
- *     does not ask for: the bits are those of the program on every machine.
+ *  1. Every value is SSA; there is no alloca. Register tiles are arrays of vectors in Emit.parts,
+ * replaced when written.
+ *  2. What does not change in a loop is emitted outside it, by asking for it: emit_expr,
+ * emit_address and emit_guards put code at the outermost level that knows their symbols and
+ * remember it there (llvm_level.c, llvm_expr.c).
+ *  3. A construct that branches goes through loop_begin/end or region_begin/end, which keep levels
+ * and registers right. After one, the builder stands in another block: never keep a block across
+ * them.
+ *  4. Code asked for at an outer level must be safe to run whether or not the inner code runs:
+ * integer arithmetic only (a divisor's bounds exclude 0). Loads stay where they are asked for.
+ *  5. The text of a micro-kernel keeps its order: per k step the vectors of B, then per row a
+ * broadcast and its fma's.
+ *  6. No fast-math flags, no undefined lanes in arithmetic that traps, no floating-point
+ * reassociation the tile program does not ask for: the bits are those of the program on every
+ * machine.
  *
- * Files: llvm_build (LLVM objects in and out), llvm_program (this), llvm_level and llvm_expr (levels, loops,
- * expressions, addresses), llvm_map, llvm_mma, llvm_tile (operations), llvm_value and llvm_access (values at a point),
- * llvm_dtype, llvm_scalar and llvm_math (element types and arithmetic). */
+ * Files: llvm_build (LLVM objects in and out), llvm_program (this), llvm_level and llvm_expr
+ * (levels, loops, expressions, addresses), llvm_map, llvm_mma, llvm_tile (operations), llvm_value
+ * and llvm_access (values at a point), llvm_dtype, llvm_scalar and llvm_math (element types and
+ * arithmetic). */
 #include "codegen/llvm_emit.h"
 
 static void mark_tile(Emit *e, bool *written, const Tile *tile)
@@ -49,8 +56,8 @@ static void emit_for(Emit *e, const TileOp *op)
     bool *written = NEW_ARRAY(e->arena, bool, e->part_count + 1);
     mark_written(e, written, op->body);
     Loop loop;
-    loop_begin(e, &loop, emit_expr(e, op->lo), emit_expr(e, op->hi), op->step, expr_always_lt(e->cx, op->lo, op->hi),
-               written);
+    loop_begin(e, &loop, emit_expr(e, op->lo), emit_expr(e, op->hi), op->step,
+               expr_always_lt(e->cx, op->lo, op->hi), written);
     sym_define(e, op->var, loop.var, false);
     emit_block(e, op->body);
     loop_end(e, &loop);
@@ -109,7 +116,8 @@ static void add_tiles(Emit *e, const Grid *grid)
     for (uint32_t i = 0; i < grid->tile_count; i++) {
         const Tile *tile = grid->tiles[i];
         RegTile *t = &e->tiles[i];
-        *t = (RegTile){.tile = tile, .rows = 1, .columns = tile->rank ? tile->shape[tile->rank - 1] : 1};
+        *t = (RegTile){
+            .tile = tile, .rows = 1, .columns = tile->rank ? tile->shape[tile->rank - 1] : 1};
         if (tile->scope == TS_shared) {
             t->offset = scratch;
             scratch += (tile_bytes(tile) * tile->slots + 63) / 64 * 64;
@@ -126,7 +134,8 @@ static void add_tiles(Emit *e, const Grid *grid)
         const RegTile *t = &e->tiles[i];
         for (int k = 0; k < t->rows * t->chunks; k++) {
             int width = chunk_width(e, t->columns, k % t->chunks * e->lanes);
-            e->parts[t->first + (uint32_t)k] = LLVMConstNull(vec(compute_type(e, t->tile->dtype), width));
+            e->parts[t->first + (uint32_t)k] =
+                LLVMConstNull(vec(compute_type(e, t->tile->dtype), width));
         }
     }
 }
@@ -169,7 +178,8 @@ static void emit_phase(Emit *e, const Grid *grid, int phase)
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->llvm), params, 4, false);
     e->fn = LLVMAddFunction(e->module, arena_printf(e->arena, "%s_%d", e->prog->name, phase), type);
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(e->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->llvm, nounwind, 0));
+    LLVMAddAttributeAtIndex(e->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(e->llvm, nounwind, 0));
     e->args = LLVMGetParam(e->fn, 0);
     e->scratch = LLVMGetParam(e->fn, 3);
     e->grid = grid;

@@ -1,13 +1,16 @@
-/* The scalar operations of ir/scalar.def on vectors, with its rules for NaN, division by zero and shifts.
+/* The scalar operations of ir/scalar.def on vectors, with its rules for NaN, division by zero and
+ * shifts.
  *
- * Functions without a vector form go lane by lane to libm, through symbols that the object loader knows. */
+ * Functions without a vector form go lane by lane to libm, through symbols that the object loader
+ * knows. */
 #include "codegen/llvm_emit.h"
 
 Ref lane_of(Emit *e, Ref vector, int lane, int width)
 {
     if (width == 1)
         return vector;
-    return LLVMBuildExtractElement(e->b, vector, LLVMConstInt(e->i32, (unsigned long long)lane, false), "");
+    return LLVMBuildExtractElement(e->b, vector,
+                                   LLVMConstInt(e->i32, (unsigned long long)lane, false), "");
 }
 
 static Ref call_lanes(Emit *e, const char *name, Ref *args, int count, int width)
@@ -27,12 +30,14 @@ static Ref call_lanes(Emit *e, const char *name, Ref *args, int count, int width
         Ref r = LLVMBuildCall2(e->b, sig, fn, in, (unsigned)count, "");
         if (width == 1)
             return r;
-        result = LLVMBuildInsertElement(e->b, result, r, LLVMConstInt(e->i32, (unsigned long long)i, false), "");
+        result = LLVMBuildInsertElement(e->b, result, r,
+                                        LLVMConstInt(e->i32, (unsigned long long)i, false), "");
     }
     return result;
 }
 
-/* libm's name of a function that reaches it. Those of f32 are computed in double and rounded once, as the reference says. */
+/* libm's name of a function that reaches it. Those of f32 are computed in double and rounded once,
+ * as the reference says. */
 static const char *libm_name(ScalarOp op)
 {
     switch ((int)op) {
@@ -91,7 +96,8 @@ static Ref float_mod(Emit *e, Dtype dtype, Ref *args, int width)
 {
     Ref r = libm(e, S_fmod, dtype, args, width), b = args[1];
     Ref zero = LLVMConstNull(LLVMTypeOf(b));
-    Ref differ = LLVMBuildXor(e->b, fcmp(e, LLVMRealOLT, r, zero), fcmp(e, LLVMRealOLT, b, zero), "");
+    Ref differ =
+        LLVMBuildXor(e->b, fcmp(e, LLVMRealOLT, r, zero), fcmp(e, LLVMRealOLT, b, zero), "");
     Ref fixed = choose(e, differ, LLVMBuildFAdd(e->b, r, b, ""), r);
     return choose(e, fcmp(e, LLVMRealOEQ, r, zero), intrinsic2(e, "llvm.copysign", r, b), fixed);
 }
@@ -105,9 +111,14 @@ static Ref emit_float(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
     case S_mul: return LLVMBuildFMul(e->b, a, b, "");
     case S_div: return LLVMBuildFDiv(e->b, a, b, "");
     case S_fma: return intrinsic3(e, "llvm.fma", a, b, c);
-    /* a < b ? a : b gives b when either is a NaN: the instruction; then a itself when it is the NaN. */
-    case S_min: return choose(e, fcmp(e, LLVMRealUNO, a, a), a, choose(e, fcmp(e, LLVMRealOLT, a, b), a, b));
-    case S_max: return choose(e, fcmp(e, LLVMRealUNO, a, a), a, choose(e, fcmp(e, LLVMRealOGT, a, b), a, b));
+    /* a < b ? a : b gives b when either is a NaN: the instruction; then a itself when it is the
+     * NaN. */
+    case S_min:
+        return choose(e, fcmp(e, LLVMRealUNO, a, a), a,
+                      choose(e, fcmp(e, LLVMRealOLT, a, b), a, b));
+    case S_max:
+        return choose(e, fcmp(e, LLVMRealUNO, a, a), a,
+                      choose(e, fcmp(e, LLVMRealOGT, a, b), a, b));
     case S_neg: return LLVMBuildFNeg(e->b, a, "");
     case S_abs: return intrinsic1(e, "llvm.fabs", a);
     case S_sign: return float_sign(e, a);
@@ -122,7 +133,9 @@ static Ref emit_float(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
     case S_lt: return fcmp(e, LLVMRealOLT, a, b);
     case S_le: return fcmp(e, LLVMRealOLE, a, b);
     case S_isnan: return fcmp(e, LLVMRealUNO, a, a);
-    case S_isinf: return fcmp(e, LLVMRealOEQ, intrinsic1(e, "llvm.fabs", a), const_real(LLVMTypeOf(a), 1.0 / 0.0));
+    case S_isinf:
+        return fcmp(e, LLVMRealOEQ, intrinsic1(e, "llvm.fabs", a),
+                    const_real(LLVMTypeOf(a), 1.0 / 0.0));
     default: break;
     }
     Ref r = dtype == DT_f32 ? emit_math(e, op, args, width) : NULL;
@@ -162,7 +175,8 @@ static Ref int_shift(Emit *e, ScalarOp op, bool is_signed, Ref a, Ref b)
 {
     LLVMTypeRef type = LLVMTypeOf(a);
     LLVMTypeRef one = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
-    Ref fits = LLVMBuildICmp(e->b, LLVMIntULT, b, const_int(type, (int64_t)LLVMGetIntTypeWidth(one)), "");
+    Ref fits =
+        LLVMBuildICmp(e->b, LLVMIntULT, b, const_int(type, (int64_t)LLVMGetIntTypeWidth(one)), "");
     Ref by = choose(e, fits, b, LLVMConstNull(type));
     Ref r = op == S_shl ? LLVMBuildShl(e->b, a, by, "")
             : is_signed ? LLVMBuildAShr(e->b, a, by, "")
@@ -174,7 +188,8 @@ static Ref int_shift(Emit *e, ScalarOp op, bool is_signed, Ref a, Ref b)
 static Ref int_pow(Emit *e, bool is_signed, Ref a, Ref b)
 {
     LLVMTypeRef type = LLVMTypeOf(a);
-    LLVMTypeRef scalar = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+    LLVMTypeRef scalar =
+        LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
     Ref one = const_int(type, 1), zero = LLVMConstNull(type);
     Ref result = one, base = a, left = b;
     for (unsigned i = 0; i < LLVMGetIntTypeWidth(scalar); i++) {
@@ -187,7 +202,8 @@ static Ref int_pow(Emit *e, bool is_signed, Ref a, Ref b)
         return result;
     Ref odd = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildAnd(e->b, b, one, ""), zero, "");
     Ref minus = const_int(type, -1);
-    Ref inverse = choose(e, LLVMBuildICmp(e->b, LLVMIntEQ, a, minus, ""), choose(e, odd, minus, one), zero);
+    Ref inverse =
+        choose(e, LLVMBuildICmp(e->b, LLVMIntEQ, a, minus, ""), choose(e, odd, minus, one), zero);
     inverse = choose(e, LLVMBuildICmp(e->b, LLVMIntEQ, a, one, ""), one, inverse);
     return choose(e, LLVMBuildICmp(e->b, LLVMIntSLT, b, zero, ""), inverse, result);
 }
@@ -197,7 +213,9 @@ static Ref int_sign(Emit *e, bool is_signed, Ref a)
     LLVMTypeRef type = LLVMTypeOf(a);
     Ref zero = LLVMConstNull(type);
     Ref r = choose(e, LLVMBuildICmp(e->b, LLVMIntNE, a, zero, ""), const_int(type, 1), zero);
-    return is_signed ? choose(e, LLVMBuildICmp(e->b, LLVMIntSLT, a, zero, ""), const_int(type, -1), r) : r;
+    return is_signed
+               ? choose(e, LLVMBuildICmp(e->b, LLVMIntSLT, a, zero, ""), const_int(type, -1), r)
+               : r;
 }
 
 static Ref int_compare(Emit *e, ScalarOp op, bool is_signed, Ref a, Ref b)
@@ -254,5 +272,6 @@ Ref emit_scalar(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
 {
     if (op == S_select)
         return choose(e, args[0], args[1], args[2]);
-    return dtype_is_float(dtype) ? emit_float(e, op, dtype, args, width) : emit_int(e, op, dtype, args);
+    return dtype_is_float(dtype) ? emit_float(e, op, dtype, args, width)
+                                 : emit_int(e, op, dtype, args);
 }

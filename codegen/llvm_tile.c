@@ -1,7 +1,7 @@
 /* Register tiles: SSA vectors along the last dim; reads, writes and reductions of them.
  *
- * A read or write that runs along a row of vectors is the vector itself; anything else (a column, a broadcast of one
- * element) goes lane by lane. */
+ * A read or write that runs along a row of vectors is the vector itself; anything else (a column, a
+ * broadcast of one element) goes lane by lane. */
 #include "codegen/llvm_emit.h"
 
 RegTile *tile_find(Emit *e, const Tile *tile)
@@ -20,8 +20,10 @@ int chunk_width(const Emit *e, int columns, int start)
     return width;
 }
 
-/* Where lane `lane` of the point finds its element: false when that is not known at compile time. */
-static bool locate(Emit *e, Point *p, const Access *access, const RegTile *t, int lane, int64_t *row, int64_t *column)
+/* Where lane `lane` of the point finds its element: false when that is not known at compile time.
+ */
+static bool locate(Emit *e, Point *p, const Access *access, const RegTile *t, int lane,
+                   int64_t *row, int64_t *column)
 {
     *row = *column = 0;
     for (int d = 0; d < access->rank; d++) {
@@ -48,16 +50,19 @@ static Ref *part_at(Emit *e, const RegTile *t, int64_t row, int64_t column)
 static Ref element(Emit *e, const RegTile *t, int64_t row, int64_t column)
 {
     int start = (int)(column / e->lanes * e->lanes);
-    return lane_of(e, *part_at(e, t, row, column), (int)column - start, chunk_width(e, t->columns, start));
+    return lane_of(e, *part_at(e, t, row, column), (int)column - start,
+                   chunk_width(e, t->columns, start));
 }
 
 typedef enum Run { RUN_splat, RUN_row, RUN_other } Run;
 
 /* How the lanes of a point meet the tile; row and column are of lane 0. */
-static Run run_of(Emit *e, Point *p, const Access *access, const RegTile *t, int64_t *row, int64_t *column)
+static Run run_of(Emit *e, Point *p, const Access *access, const RegTile *t, int64_t *row,
+                  int64_t *column)
 {
     if (!locate(e, p, access, t, 0, row, column))
-        emit_fail(e, ST_internal, "kernel %s: tile %s is indexed by something else than coordinates", e->prog->name,
+        emit_fail(e, ST_internal,
+                  "kernel %s: tile %s is indexed by something else than coordinates", e->prog->name,
                   t->tile->name);
     if (!p->lane)
         return RUN_splat;
@@ -65,13 +70,16 @@ static Run run_of(Emit *e, Point *p, const Access *access, const RegTile *t, int
     for (int d = 0; d < access->rank; d++) {
         int64_t coef = 0;
         const Expr *rest, *x = point_subst(e, p, access->index[d]);
-        if (!expr_linear(e->cx, x, p->lane, &coef, &rest) || (coef != 0 && (d != access->rank - 1 || coef != 1)))
+        if (!expr_linear(e->cx, x, p->lane, &coef, &rest) ||
+            (coef != 0 && (d != access->rank - 1 || coef != 1)))
             return RUN_other;
         moves |= coef != 0;
     }
     if (!moves)
         return RUN_splat;
-    return *column % e->lanes == 0 && chunk_width(e, t->columns, (int)*column) == p->width ? RUN_row : RUN_other;
+    return *column % e->lanes == 0 && chunk_width(e, t->columns, (int)*column) == p->width
+               ? RUN_row
+               : RUN_other;
 }
 
 static int active_lanes(Emit *e, Point *p, const Access *access, const RegTile *t)
@@ -109,7 +117,8 @@ static void put_element(Emit *e, const RegTile *t, int64_t row, int64_t column, 
     if (chunk_width(e, t->columns, start) == 1)
         *part = v;
     else
-        *part = LLVMBuildInsertElement(e->b, *part, v, LLVMConstInt(e->i32, (unsigned long long)(column - start), false), "");
+        *part = LLVMBuildInsertElement(
+            e->b, *part, v, LLVMConstInt(e->i32, (unsigned long long)(column - start), false), "");
 }
 
 void tile_put(Emit *e, Point *p, const Access *access, Val value)
@@ -127,7 +136,8 @@ void tile_put(Emit *e, Point *p, const Access *access, Val value)
         Ref v = value.lanes ? lane_of(e, value.v, i, p->width) : value.v;
         locate(e, p, access, t, i, &row, &column);
         if (p->mask)
-            v = LLVMBuildSelect(e->b, lane_of(e, p->mask, i, p->width), v, element(e, t, row, column), "");
+            v = LLVMBuildSelect(e->b, lane_of(e, p->mask, i, p->width), v,
+                                element(e, t, row, column), "");
         put_element(e, t, row, column, v);
     }
 }
@@ -152,13 +162,15 @@ static Ref upper_half(Emit *e, Ref v, int width, int half)
     for (int i = 0; i < half; i++)
         lanes[i] = LLVMConstInt(e->i32, (unsigned long long)(half + i), false);
     (void)width;
-    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
-                                  half == 1 ? LLVMConstVector(lanes, 1) : LLVMConstVector(lanes, (unsigned)half), "");
+    return LLVMBuildShuffleVector(
+        e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+        half == 1 ? LLVMConstVector(lanes, 1) : LLVMConstVector(lanes, (unsigned)half), "");
 }
 
 static Ref lower_half(Emit *e, Ref v, int half)
 {
-    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)), const_iota(e, e->i32, half), "");
+    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                  const_iota(e, e->i32, half), "");
 }
 
 /* Lanes to one: halves onto each other, always in the same order. */
@@ -190,7 +202,8 @@ static Ref reduce_row(Emit *e, const TileOp *op, const RegTile *s, int64_t row)
         if (width == e->lanes)
             list[count++] = tail;
     }
-    Ref all = count ? combine_lanes(e, op, combine_tree(e, op, list, count, e->lanes), e->lanes) : NULL;
+    Ref all =
+        count ? combine_lanes(e, op, combine_tree(e, op, list, count, e->lanes), e->lanes) : NULL;
     if (!left || width == e->lanes)
         return all;
     tail = combine_lanes(e, op, tail, width);
@@ -202,7 +215,8 @@ void emit_reduce(Emit *e, const TileOp *op)
     RegTile *s = tile_find(e, op->src), *d = tile_find(e, op->dst);
     const Tile *from = op->src;
     if (op->monoid == M_argmin || op->monoid == M_argmax)
-        emit_fail(e, ST_unsupported, "kernel %s: reduce %s of a tile", e->prog->name, monoid_name(op->monoid));
+        emit_fail(e, ST_unsupported, "kernel %s: reduce %s of a tile", e->prog->name,
+                  monoid_name(op->monoid));
     if (op->dim == from->rank - 1) {
         for (int row = 0; row < s->rows; row++)
             put_element(e, d, row, 0, reduce_row(e, op, s, row));
@@ -215,7 +229,9 @@ void emit_reduce(Emit *e, const TileOp *op)
     for (int row = 0; row < s->rows / extent; row++) {
         for (int c = 0; c < s->chunks; c++) {
             for (int k = 0; k < extent; k++)
-                list[k] = *part_at(e, s, ((int64_t)(row / inner) * extent + k) * inner + row % inner, (int64_t)c * e->lanes);
+                list[k] =
+                    *part_at(e, s, ((int64_t)(row / inner) * extent + k) * inner + row % inner,
+                             (int64_t)c * e->lanes);
             int width = chunk_width(e, s->columns, c * e->lanes);
             *part_at(e, d, row, (int64_t)c * e->lanes) = combine_tree(e, op, list, extent, width);
         }

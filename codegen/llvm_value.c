@@ -1,4 +1,5 @@
-/* Values of an operation at a point. What is the same for all lanes stays a scalar until a vector needs it. */
+/* Values of an operation at a point. What is the same for all lanes stays a scalar until a vector
+ * needs it. */
 #include "codegen/llvm_emit.h"
 
 Ref point_vector(Emit *e, Point *p, Val v)
@@ -58,9 +59,11 @@ static Val emit_bind(Emit *e, Point *p, const Value *v)
     LLVMTypeRef type = LLVMTypeOf(x);
     if (v->wraps) {
         Ref up = LLVMBuildAdd(e->b, LLVMBuildAdd(e->b, x, hi, ""), const_int(type, 1), "");
-        x = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, LLVMConstNull(type), ""), up, x, "");
+        x = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, LLVMConstNull(type), ""), up,
+                            x, "");
     }
-    Ref under = LLVMBuildICmp(e->b, LLVMIntSLT, x, lo, ""), over = LLVMBuildICmp(e->b, LLVMIntSGT, x, hi, "");
+    Ref under = LLVMBuildICmp(e->b, LLVMIntSLT, x, lo, ""),
+        over = LLVMBuildICmp(e->b, LLVMIntSGT, x, hi, "");
     Ref bad = LLVMBuildOr(e->b, under, over, "");
     x = LLVMBuildSelect(e->b, under, lo, LLVMBuildSelect(e->b, over, hi, x, ""), "");
     report_bad(e, p, v, bad, in.lanes);
@@ -79,7 +82,8 @@ static void emit_binds(Emit *e, Point *p, const Access *access)
         for (int d = 0; d < access->rank; d++)
             used |= expr_uses(access->index[d], v->sym);
         for (int g = 0; g < access->guard_count; g++)
-            used |= expr_uses(access->guards[g].e, v->sym) || expr_uses(access->guards[g].lo, v->sym) ||
+            used |= expr_uses(access->guards[g].e, v->sym) ||
+                    expr_uses(access->guards[g].lo, v->sym) ||
                     expr_uses(access->guards[g].hi, v->sym);
         if (used)
             point_value(e, p, v);
@@ -96,7 +100,8 @@ static Val compute(Emit *e, Point *p, const Value *v)
     case V_scalar: return emit_operation(e, p, v);
     case V_cast: {
         Val in = point_value(e, p, v->args[0]);
-        return (Val){emit_cast(e, v->dtype, v->args[0]->dtype, in.v, in.lanes ? p->width : 1), in.lanes};
+        return (Val){emit_cast(e, v->dtype, v->args[0]->dtype, in.v, in.lanes ? p->width : 1),
+                     in.lanes};
     }
     case V_bind: return emit_bind(e, p, v);
     case V_reduce: break;

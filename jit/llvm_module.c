@@ -22,7 +22,8 @@ static bool own_folder(char *folder, size_t size)
     char path[4096];
     if (!dladdr((void *)(uintptr_t)llvm_module_open, &info) || !info.dli_fname)
         return false;
-    ssize_t n = strchr(info.dli_fname, '/') ? -1 : readlink("/proc/self/exe", path, sizeof path - 1);
+    ssize_t n =
+        strchr(info.dli_fname, '/') ? -1 : readlink("/proc/self/exe", path, sizeof path - 1);
     snprintf(folder, size, "%s", info.dli_fname);
     if (n > 0) {
         path[n] = 0;
@@ -55,8 +56,8 @@ bool llvm_module_open(Cx *cx, LlvmModule *module, const char *path)
     *module = (LlvmModule){0};
     if (!(path ? open_file(module, path) : search(module))) {
         const char *why = dlerror();
-        cx_fail(cx, ST_missing, "the LLVM code generator %s cannot be opened: %s", path ? path : FILE_NAME,
-                why ? why : "not found");
+        cx_fail(cx, ST_missing, "the LLVM code generator %s cannot be opened: %s",
+                path ? path : FILE_NAME, why ? why : "not found");
         return false;
     }
     LlvmApiGet *get;

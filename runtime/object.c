@@ -2,8 +2,9 @@
  *
  *   [ .text | .rodata .. | stubs ]   one mapping, so that every 32-bit distance fits
  *
- * Only what LLVM emits for position-independent kernels is taken: allocated sections without write or thread-local
- * flags, PC32 and PLT32 relocations, and undefined symbols of the closed list below, which are reached through stubs. */
+ * Only what LLVM emits for position-independent kernels is taken: allocated sections without write
+ * or thread-local flags, PC32 and PLT32 relocations, and undefined symbols of the closed list
+ * below, which are reached through stubs. */
 #include "runtime/object.h"
 
 #include <elf.h>
@@ -17,16 +18,19 @@ enum { MAX_SECTIONS = 4096, STUB_BYTES = 16 };
 static const uint64_t max_bytes = UINT64_C(1) << 30;
 
 typedef void AnyFunction(void);
-#define EXTERNAL(name) {#name, (AnyFunction *)name}
+#define EXTERNAL(name)                                                                             \
+    {                                                                                              \
+#name, (AnyFunction *)name                                                                 \
+    }
 
 static const struct External {
     const char *name;
     AnyFunction *function;
 } externals[] = {
-    EXTERNAL(memcpy), EXTERNAL(memmove), EXTERNAL(memset), EXTERNAL(exp),  EXTERNAL(log),   EXTERNAL(sin),
-    EXTERNAL(cos),    EXTERNAL(tan),     EXTERNAL(asin),   EXTERNAL(acos), EXTERNAL(atan),  EXTERNAL(sinh),
-    EXTERNAL(cosh),   EXTERNAL(tanh),    EXTERNAL(asinh),  EXTERNAL(acosh), EXTERNAL(atanh), EXTERNAL(erf),
-    EXTERNAL(pow),    EXTERNAL(fmod),
+    EXTERNAL(memcpy), EXTERNAL(memmove), EXTERNAL(memset), EXTERNAL(exp),  EXTERNAL(log),
+    EXTERNAL(sin),    EXTERNAL(cos),     EXTERNAL(tan),    EXTERNAL(asin), EXTERNAL(acos),
+    EXTERNAL(atan),   EXTERNAL(sinh),    EXTERNAL(cosh),   EXTERNAL(tanh), EXTERNAL(asinh),
+    EXTERNAL(acosh),  EXTERNAL(atanh),   EXTERNAL(erf),    EXTERNAL(pow),  EXTERNAL(fmod),
 };
 
 enum { EXTERNAL_COUNT = sizeof externals / sizeof *externals };
@@ -49,13 +53,13 @@ typedef struct Loader {
     uint64_t size;
     const char *why;
     uint32_t section_count;
-    Elf64_Shdr *sections;   /* aligned copies */
-    uint64_t *at;           /* offset of a section in the mapping; UINT64_MAX = not loaded */
+    Elf64_Shdr *sections; /* aligned copies */
+    uint64_t *at;         /* offset of a section in the mapping; UINT64_MAX = not loaded */
     Elf64_Sym *symbols;
     uint64_t symbol_count;
     const char *names;
     uint64_t names_size;
-    uint64_t stubs;         /* offset of the first stub */
+    uint64_t stubs; /* offset of the first stub */
     Object *object;
 } Loader;
 
@@ -108,7 +112,8 @@ static bool read_symbols(Loader *l)
         !inside(l, table->sh_offset, table->sh_size) || table->sh_link >= l->section_count)
         return bad(l, "bad symbol table");
     const Elf64_Shdr *names = &l->sections[table->sh_link];
-    if (names->sh_type != SHT_STRTAB || names->sh_size == 0 || !inside(l, names->sh_offset, names->sh_size) ||
+    if (names->sh_type != SHT_STRTAB || names->sh_size == 0 ||
+        !inside(l, names->sh_offset, names->sh_size) ||
         l->bytes[names->sh_offset + names->sh_size - 1] != 0)
         return bad(l, "bad names of symbols");
     l->names = (const char *)l->bytes + names->sh_offset;
@@ -155,7 +160,8 @@ static bool lay_out(Loader *l)
         return bad(l, "out of memory");
     for (uint32_t i = 0; i < l->section_count; i++)
         if (l->at[i] != UINT64_MAX)
-            memcpy(l->object->code + l->at[i], l->bytes + l->sections[i].sh_offset, l->sections[i].sh_size);
+            memcpy(l->object->code + l->at[i], l->bytes + l->sections[i].sh_offset,
+                   l->sections[i].sh_size);
     return true;
 }
 
@@ -253,7 +259,8 @@ static bool collect_entries(Loader *l)
         if (ELF64_ST_TYPE(s->st_info) != STT_FUNC || ELF64_ST_BIND(s->st_info) != STB_GLOBAL)
             continue;
         if (s->st_shndx >= l->section_count || l->at[s->st_shndx] == UINT64_MAX ||
-            !(l->sections[s->st_shndx].sh_flags & SHF_EXECINSTR) || s->st_value >= l->sections[s->st_shndx].sh_size)
+            !(l->sections[s->st_shndx].sh_flags & SHF_EXECINSTR) ||
+            s->st_value >= l->sections[s->st_shndx].sh_size)
             return bad(l, "a function outside the code");
         uintptr_t address = (uintptr_t)(o->code + l->at[s->st_shndx] + s->st_value);
         o->symbols[o->symbol_count++] = (Symbol){o->names + s->st_name, (KernelEntry *)address};

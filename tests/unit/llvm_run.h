@@ -54,7 +54,8 @@ static inline Status kernel_open(Kernel *k, const char *text, const char *target
     return cx_run(&k->cx, kernel_body, k);
 }
 
-static inline void kernel_run(Kernel *k, int phase, void *const *buffers, const int64_t *dims, int64_t begin, int64_t end)
+static inline void kernel_run(Kernel *k, int phase, void *const *buffers, const int64_t *dims,
+                              int64_t begin, int64_t end)
 {
     char name[256];
     KernelArgs args = {.buffers = buffers, .dims = dims, .zeros = k->zeros, .error = &k->error};

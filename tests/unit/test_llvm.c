@@ -24,7 +24,8 @@ static const char gemm[] = "tile gemm_bias %s {\n"
 static char *gemm_text(const char *target, int mr, int nr)
 {
     static char text[4096];
-    snprintf(text, sizeof text, gemm, target, nr, 3 * nr, mr - 1, mr, mr, nr, mr, nr, mr, nr, mr, mr, mr, nr, mr, mr, nr);
+    snprintf(text, sizeof text, gemm, target, nr, 3 * nr, mr - 1, mr, mr, nr, mr, nr, mr, nr, mr,
+             mr, mr, nr, mr, mr, nr);
     return text;
 }
 
@@ -37,7 +38,8 @@ static void check_gemm(const char *target, int mr, int nr, int rows)
     Kernel k;
     cr_assert_eq(kernel_open(&k, gemm_text(target, mr, nr), target), ST_ok, "%s", k.cx.message);
     int columns = 3 * nr;
-    float *a = malloc(sizeof(float) * (size_t)rows * K), *b = malloc(sizeof(float) * (size_t)columns * K);
+    float *a = malloc(sizeof(float) * (size_t)rows * K),
+          *b = malloc(sizeof(float) * (size_t)columns * K);
     float *y = malloc(sizeof(float) * ((size_t)rows * (size_t)columns + 1));
     for (int i = 0; i < rows * K; i++)
         a[i] = (float)(i * 7 % 13 - 6);
@@ -52,8 +54,8 @@ static void check_gemm(const char *target, int mr, int nr, int rows)
             float sum = 0;
             for (int q = 0; q < K; q++)
                 sum += a[i * K + q] * b[j / nr * K * nr + q * nr + j % nr];
-            cr_assert_eq(y[i * columns + j], sum, "%s %dx%d: Y[%d, %d] is %g, not %g", target, mr, nr, i, j,
-                         (double)y[i * columns + j], (double)sum);
+            cr_assert_eq(y[i * columns + j], sum, "%s %dx%d: Y[%d, %d] is %g, not %g", target, mr,
+                         nr, i, j, (double)y[i * columns + j], (double)sum);
         }
     }
     cr_assert_eq(y[rows * columns], 12345);
@@ -117,9 +119,14 @@ Test(llvm, micro_kernels_do_not_spill)
     static const struct {
         const char *target;
         int mr, nr;
-    } tiles[] = {{"x86-64-v4", 8, 48}, {"x86-64-v4", 6, 64}, {"x86-64-v4", 7, 32}, {"x86-64-v4", 14, 32}, {"x86-64-v3", 6, 16}};
+    } tiles[] = {{"x86-64-v4", 8, 48},
+                 {"x86-64-v4", 6, 64},
+                 {"x86-64-v4", 7, 32},
+                 {"x86-64-v4", 14, 32},
+                 {"x86-64-v3", 6, 16}};
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        char *text = assembly(gemm_text(tiles[i].target, tiles[i].mr, tiles[i].nr), tiles[i].target);
+        char *text =
+            assembly(gemm_text(tiles[i].target, tiles[i].mr, tiles[i].nr), tiles[i].target);
         cr_assert(strstr(text, "vfmadd231ps"));
         int spills = count_spills(text);
         cr_expect_eq(spills, 0, "%dx%d: %d spills", tiles[i].mr, tiles[i].nr, spills);
