@@ -1,0 +1,395 @@
+/* Quern: compiles ONNX models for the machine at hand and runs them. The whole public interface.
+ *
+ *   qn_context    allocator, threads, log, cache            one per application
+ *     qn_model    an ONNX file, read and checked
+ *       qn_program   compiled for one device               shared between threads
+ *         qn_session   memory for given input shapes        one thread each
+ *           qn_run
+ *
+ *   qn_context *context;
+ *   qn_model *model;
+ *   qn_program *program;
+ *   qn_session *session;
+ *   qn_context_create(NULL, &context);
+ *   if (qn_model_open(context, qn_str("model.onnx"), NULL, &model) != QN_OK)
+ *       puts(qn_model_message(model));
+ *   qn_program_compile(model, NULL, &program);
+ *   qn_session_create(program, NULL, &session);
+ *   qn_shape shape = {.name = qn_str("x"), .rank = 2, .dims = (int64_t[]){1, 784}};
+ *   qn_session_set_shapes(session, &shape, 1);
+ *   qn_run(session, &(qn_buffer){.data = x, .bytes = sizeof x}, 1, &(qn_buffer){.data = y, .bytes =
+ * sizeof y}, 1);
+ *
+ * Rules that hold everywhere:
+ *   - Structs that are passed in start with `size` where a later version may add fields: set it to
+ * sizeof, or leave it 0 for "as in this header". All other fields: zero means the default. A NULL
+ * struct means all defaults.
+ *   - Strings are {pointer, length} and need no NUL; what Quern gives out is NUL-terminated as
+ * well.
+ *   - Every function that can fail returns a qn_status. The message, in words, hangs on the handle
+ * that failed: the create functions give out a handle even when they fail (unless memory ran out:
+ * NULL), so that its message can be read. It has to be released like any other, and every other
+ * call on it fails with QN_BAD_ARGUMENT.
+ *   - Handles are reference-counted: they start with one reference, and hold references on what
+ * they were made from, so they may be released in any order. Releasing NULL does nothing.
+ *   - Nothing is printed, no environment variable is read, no signal handler is installed, the
+ * process is not aborted by bad input. Nothing is global.
+ *   - Functions on different handles may be called at the same time. On one handle: context, model
+ * and program from any thread; a session from one thread at a time. */
+#ifndef QUERN_H
+#define QUERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define QN_API
+#else
+#define QN_API __attribute__((visibility("default")))
+#endif
+
+/* ---- versions, status, types ---- */
+
+#define QN_VERSION_MAJOR 0
+#define QN_VERSION_MINOR 1
+#define QN_VERSION_PATCH 0
+/* Version of the library that is loaded, as "0.1.0". */
+QN_API const char *qn_version(void);
+
+typedef enum qn_status {
+    QN_OK = 0,
+    QN_BAD_ARGUMENT, /* the call was wrong: shapes, names, sizes, NULL */
+    QN_BAD_MODEL,    /* the model contradicts the ONNX specification */
+    QN_UNSUPPORTED,  /* a correct model or request that this version cannot do */
+    QN_OUT_OF_MEMORY,
+    QN_IO,        /* the system refused to read or write */
+    QN_BAD_FILE,  /* a file is damaged or of another kind */
+    QN_DEVICE,    /* the device or its driver failed */
+    QN_BAD_INDEX, /* run: an index in the input data is out of range */
+    QN_CANCELLED, /* the progress function said so */
+    QN_LIMIT,     /* a size is beyond what Quern accepts */
+    QN_INTERNAL,  /* a bug in Quern */
+    QN_MISSING    /* something was not found: a file, a compiler, a device, a name */
+} qn_status;
+/* "out of memory"; for unknown numbers "unknown status". */
+QN_API const char *qn_status_text(qn_status status);
+
+typedef struct qn_string {
+    const char *data;
+    size_t length;
+} qn_string;
+
+/* A qn_string of a terminated string; NULL gives the empty one. */
+static inline qn_string qn_str(const char *text)
+{
+    qn_string s;
+    s.data = text;
+    s.length = text ? strlen(text) : 0;
+    return s;
+}
+
+/* Element types. The numbers are ONNX's (TensorProto.DataType). Types below 8 bits are packed, low
+ * bits first. */
+typedef enum qn_dtype {
+    QN_NONE = 0,
+    QN_F32 = 1,
+    QN_U8 = 2,
+    QN_I8 = 3,
+    QN_U16 = 4,
+    QN_I16 = 5,
+    QN_I32 = 6,
+    QN_I64 = 7,
+    QN_STRING = 8,
+    QN_BOOL = 9,
+    QN_F16 = 10,
+    QN_F64 = 11,
+    QN_U32 = 12,
+    QN_U64 = 13,
+    QN_C64 = 14,
+    QN_C128 = 15,
+    QN_BF16 = 16,
+    QN_F8E4M3 = 17,
+    QN_F8E4M3FNUZ = 18,
+    QN_F8E5M2 = 19,
+    QN_F8E5M2FNUZ = 20,
+    QN_U4 = 21,
+    QN_I4 = 22,
+    QN_F4E2M1 = 23,
+    QN_E8M0 = 24,
+    QN_U2 = 25,
+    QN_I2 = 26
+} qn_dtype;
+/* Short name ("f32"); "none" for unknown numbers. */
+QN_API const char *qn_dtype_name(qn_dtype dtype);
+/* Bits of one element; 0 when it has no fixed size. */
+QN_API int32_t qn_dtype_bits(qn_dtype dtype);
+
+enum { QN_MAX_RANK = 12 };
+
+/* ---- what the application hands in ---- */
+
+/* Memory. `alloc` returns NULL on failure and is asked for an alignment of 64 or more, a power of
+ * two; both may be called from any thread. */
+typedef struct qn_allocator {
+    void *user;
+    void *(*alloc)(void *user, size_t size, size_t align);
+    void (*release)(void *user, void *memory, size_t size);
+} qn_allocator;
+
+/* Work on the tasks [begin, end); `worker` is in [0, worker_count), and no two calls that run at
+ * the same time for one parallel_for have the same. */
+typedef void qn_tasks(void *arg, int64_t begin, int64_t end, int worker);
+
+/* Threads. parallel_for calls `body` until each of [0, tasks) was done exactly once, then returns,
+ * with what the bodies wrote visible to the caller. Tasks never wait for each other, so any order
+ * and any concurrency will do. It is called from qn_run, during session creation and from no other
+ * place. worker_count must not change. */
+typedef struct qn_executor {
+    void *user;
+    int (*worker_count)(void *user);
+    void (*parallel_for)(void *user, int64_t tasks, qn_tasks *body, void *arg);
+} qn_executor;
+
+typedef enum qn_log_level { QN_LOG_WARNING, QN_LOG_INFO } qn_log_level;
+/* `text` is terminated and has no newline. May be called from any thread. */
+typedef void qn_log(void *user, qn_log_level level, const char *text);
+
+/* ---- context ---- */
+
+typedef struct qn_context qn_context;
+
+typedef struct qn_context_options {
+    size_t size;
+    const qn_allocator *allocator; /* copied; NULL = the system's */
+    const qn_executor *executor;   /* copied; NULL = a pool of `threads` threads of our own */
+    int32_t threads; /* the calling one counts; 0 = one per processor this process may use */
+    qn_log *log;     /* NULL = silent */
+    void *log_user;
+    qn_string cache_dir;     /* compiled kernels are kept here; empty = no disk cache */
+    int64_t cache_limit;     /* bytes; least recently used entries go first; 0 = 1 GiB */
+    qn_string compiler_path; /* the file libquern_llvm.so; empty = looked for beside the library */
+} qn_context_options;
+
+QN_API qn_status qn_context_create(const qn_context_options *options, qn_context **context);
+QN_API qn_context *qn_context_retain(qn_context *context);
+QN_API void qn_context_release(qn_context *context);
+/* Threads that take part in a run. */
+QN_API int32_t qn_context_threads(const qn_context *context);
+/* The usual cache directory of this user, from XDG_CACHE_HOME or HOME, written to `path` with a
+ * NUL. This function is the only one that reads the environment. QN_MISSING when neither is set,
+ * QN_LIMIT when it does not fit. */
+QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
+
+/* Device number `index`; QN_MISSING past the last. */
+typedef struct qn_device_info {
+    qn_string name; /* for qn_compile_options.device: "cpu", or a target such as "x86-64-v3" */
+    qn_string description; /* why it is not usable, or what it is */
+    int32_t usable;        /* on this machine, now */
+} qn_device_info;
+QN_API qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info);
+
+/* ---- model ---- */
+
+typedef struct qn_model qn_model;
+
+typedef struct qn_model_options {
+    size_t size;
+    qn_string base_dir; /* qn_model_from_memory: where external data lies; empty = refused */
+} qn_model_options;
+
+/* Reads and checks an ONNX file. Weights are not copied: the file stays mapped as long as the model
+ * or a program of it lives, and must not be changed in place. */
+QN_API qn_status qn_model_open(qn_context *context, qn_string path, const qn_model_options *options,
+                               qn_model **model);
+/* The same for a file in memory, which must stay unchanged as long as the model or a program of it
+ * lives. */
+QN_API qn_status qn_model_from_memory(qn_context *context, const void *data, size_t bytes,
+                                      const qn_model_options *options, qn_model **model);
+QN_API qn_model *qn_model_retain(qn_model *model);
+QN_API void qn_model_release(qn_model *model);
+/* Why the last call on this handle failed; "" when none did. NULL gives "out of memory". Valid
+ * until the next failing call. */
+QN_API const char *qn_model_message(const qn_model *model);
+
+/* A dimension: a number, or -1 and the name of a symbol ("" when it has none). Dims with equal
+ * names are equal at run time. */
+typedef struct qn_dim {
+    int64_t value;
+    qn_string symbol;
+} qn_dim;
+
+/* Strings and dims belong to the handle that was asked. */
+typedef struct qn_tensor_info {
+    qn_string name;
+    qn_dtype dtype;
+    int32_t rank; /* -1 = not known */
+    const qn_dim *dims;
+    int64_t bytes; /* -1 while a dim is not known */
+} qn_tensor_info;
+
+/* What the model takes and gives, as declared in the file; initializers that are listed as inputs
+ * too are not counted. The index runs from 0; QN_MISSING past the last. */
+QN_API qn_status qn_model_input(const qn_model *model, int32_t index, qn_tensor_info *info);
+QN_API qn_status qn_model_output(const qn_model *model, int32_t index, qn_tensor_info *info);
+
+typedef struct qn_model_info {
+    int64_t ir_version;
+    qn_string producer, producer_version, graph_name;
+    int32_t inputs, outputs;
+    int64_t nodes; /* of the main graph */
+    int64_t functions;
+    int64_t parameters; /* elements of all initializers */
+    int64_t weight_bytes;
+} qn_model_info;
+QN_API qn_status qn_model_describe(const qn_model *model, qn_model_info *info);
+
+/* Operators the model uses (also in functions and subgraphs), each (domain, name, opset) once.
+ * QN_MISSING past the last. */
+typedef struct qn_operator_info {
+    qn_string domain, name; /* domain "" is ONNX's own */
+    int64_t opset;          /* version imported for the domain */
+    int64_t uses;
+    int32_t supported; /* there is an importer for it at that version */
+} qn_operator_info;
+QN_API qn_status qn_model_operator(const qn_model *model, int32_t index, qn_operator_info *info);
+
+/* ---- program ---- */
+
+typedef struct qn_program qn_program;
+
+/* A symbol of the model's input dims fixed to a number: the program is then compiled for it. */
+typedef struct qn_dim_value {
+    qn_string symbol;
+    int64_t value;
+} qn_dim_value;
+
+/* Fixed shape of an input; a negative dim stays as the model declares it. */
+typedef struct qn_shape {
+    qn_string name; /* empty = the input at this position of the list */
+    int32_t rank;
+    const int64_t *dims;
+} qn_shape;
+
+/* Called between steps of a compile, with `done` of `total`; returning 0 cancels. */
+typedef int32_t qn_progress(void *user, int64_t done, int64_t total, const char *what);
+
+/* Texts a program can keep, for people. */
+enum { QN_TEXT_GRAPH = 1, QN_TEXT_NEST = 2, QN_TEXT_TILE = 4, QN_TEXT_LLVM = 8, QN_TEXT_ASM = 16 };
+
+typedef struct qn_compile_options {
+    size_t size;
+    qn_string device; /* "cpu" or a target name; empty = "cpu" */
+    const qn_dim_value *dims;
+    size_t dim_count;
+    const qn_shape *shapes;
+    size_t shape_count;
+    qn_progress *progress;
+    void *progress_user;
+    uint32_t keep_text; /* QN_TEXT_* : what qn_program_text shall know */
+    int32_t no_cache;   /* neither read nor write the disk cache */
+} qn_compile_options;
+
+/* Compiles, or loads from the cache what was compiled before. */
+QN_API qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
+                                    qn_program **program);
+QN_API qn_program *qn_program_retain(qn_program *program);
+QN_API void qn_program_release(qn_program *program);
+/* As qn_model_message. */
+QN_API const char *qn_program_message(const qn_program *program);
+
+/* What a run takes and gives; dims that were fixed are numbers here. QN_MISSING past the last. */
+QN_API qn_status qn_program_input(const qn_program *program, int32_t index, qn_tensor_info *info);
+QN_API qn_status qn_program_output(const qn_program *program, int32_t index, qn_tensor_info *info);
+
+typedef struct qn_program_info {
+    qn_string target; /* "x86-64-v4" */
+    int32_t inputs, outputs;
+    int32_t kernels;          /* steps of a run */
+    int32_t distinct_kernels; /* compiled ones, those of loading included */
+    int32_t init_kernels;     /* steps at load: packing and what depends on weights only */
+    int32_t cached;           /* 1: nothing was compiled */
+    int64_t plan_bytes;       /* serialised plan */
+    int64_t object_bytes;     /* machine code */
+    int64_t weight_bytes;     /* read from the model file */
+    int64_t init_bytes;       /* packed and folded constants in memory, made by the first session */
+    double compile_ms;        /* everything in qn_program_compile */
+    double flops; /* scalar operations of a run; 0 when a dim is not known (see qn_session_info) */
+} qn_program_info;
+QN_API qn_status qn_program_describe(const qn_program *program, qn_program_info *info);
+
+/* Step `index` of a run (or, from 0 again, of loading when `init` is not 0). QN_MISSING past the
+ * last. */
+typedef struct qn_kernel_info {
+    qn_string name;     /* equal names: the same code */
+    qn_string nodes;    /* ONNX nodes fused into it, one per line */
+    qn_string why;      /* why fusion stopped there; "" for packing */
+    qn_string schedule; /* "contraction mr=8 nv=3 .." */
+    int32_t phases;
+    double flops;  /* scalar operations; 0 when a dim is not known */
+    int64_t bytes; /* read and written, each buffer once; -1 when a dim is not known */
+} qn_kernel_info;
+QN_API qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t index,
+                                   qn_kernel_info *info);
+/* One of the texts asked for in keep_text; QN_MISSING when it was not. A program from the cache has
+ * none, so compiling with keep_text does not look there. */
+QN_API qn_status qn_program_text(const qn_program *program, uint32_t which, qn_string *text);
+
+/* ---- session ---- */
+
+typedef struct qn_session qn_session;
+
+typedef struct qn_session_options {
+    size_t size;
+} qn_session_options;
+
+/* The first session of a program also computes its constants (packing), on all threads. When every
+ * input dim is a number, the session is ready to run; else qn_session_set_shapes has to come first.
+ */
+QN_API qn_status qn_session_create(qn_program *program, const qn_session_options *options,
+                                   qn_session **session);
+QN_API qn_session *qn_session_retain(qn_session *session);
+QN_API void qn_session_release(qn_session *session);
+/* As qn_model_message. */
+QN_API const char *qn_session_message(const qn_session *session);
+
+/* Gives the shapes of the inputs of the runs that follow, by name or by position; inputs whose dims
+ * are all numbers may be left out. Computes the memory layout and allocates it; nothing is
+ * compiled. On failure the shapes before stay in force. */
+QN_API qn_status qn_session_set_shapes(qn_session *session, const qn_shape *shapes, size_t count);
+/* Inputs and outputs with the shapes in force: all dims are numbers and `bytes` is what qn_run
+ * needs. */
+QN_API qn_status qn_session_input(const qn_session *session, int32_t index, qn_tensor_info *info);
+QN_API qn_status qn_session_output(const qn_session *session, int32_t index, qn_tensor_info *info);
+
+typedef struct qn_session_info {
+    int64_t memory_bytes; /* of this session: intermediate results and workers' scratch */
+    int64_t shared_bytes; /* constants shared by the sessions of the program */
+    double init_ms; /* what computing the constants took; 0 when another session had done it */
+    double flops;   /* scalar operations of a run with the shapes in force */
+    double bytes;   /* read and written by the kernels of a run */
+} qn_session_info;
+QN_API qn_status qn_session_describe(const qn_session *session, qn_session_info *info);
+
+/* Memory for one input or output: row-major, packed, aligned to the element type. */
+typedef struct qn_buffer {
+    qn_string name; /* empty = by position in the list */
+    void *data;     /* inputs are only read */
+    size_t bytes;   /* at least what qn_session_input or _output says */
+} qn_buffer;
+
+/* Runs the program: takes all inputs, fills all outputs. Compiles nothing, allocates nothing, takes
+ * no lock shared between sessions. Outputs must overlap neither each other nor inputs. On
+ * QN_BAD_INDEX the outputs' contents are undefined. */
+QN_API qn_status qn_run(qn_session *session, const qn_buffer *inputs, size_t input_count,
+                        const qn_buffer *outputs, size_t output_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
