@@ -527,16 +527,18 @@ int64_t buffer_reach(const Nest *nest, const Buffer *buffer, const int64_t *dims
     return last + 1;
 }
 
-/* The largest legal index when the buffer's elements are bound as indices, else -1. */
-static int64_t index_limit(const Nest *nest, const Buffer *buffer, const int64_t *dims)
+/* The largest legal index when the buffer's elements are bound as indices, else -1; *least: the
+ * least one. */
+static int64_t index_limit(const Nest *nest, const Buffer *buffer, const int64_t *dims,
+                           int64_t *least)
 {
     Lookup l = {nest, dims};
     int64_t hi = -1;
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
         if (v->op == V_bind && v->args[0]->op == V_load && v->args[0]->access->buffer == buffer &&
-            !expr_eval(v->hi, lookup, &l, &hi))
-            hi = -1;
+            expr_eval(v->hi, lookup, &l, &hi))
+            *least = v->wraps ? -hi - 1 : 0;
     }
     return hi;
 }
@@ -550,7 +552,8 @@ void **random_nest_buffers(Cx *cx, const Nest *nest, const int64_t *dims, uint64
         const Buffer *buffer = nest->buffers[i];
         int64_t count = buffer_reach(nest, buffer, dims);
         CHECK(count >= 0);
-        int64_t size = dtype_bytes(buffer->dtype, count), limit = index_limit(nest, buffer, dims);
+        int64_t size = dtype_bytes(buffer->dtype, count), least = -3;
+        int64_t limit = index_limit(nest, buffer, dims, &least), most = limit >= 0 ? limit : 3;
         char *memory = arena_alloc(cx->arena, (size_t)size + 128);
         memory += (64 - (uintptr_t)memory % 64) % 64;
         buffers[i] = memory;
@@ -560,8 +563,7 @@ void **random_nest_buffers(Cx *cx, const Nest *nest, const int64_t *dims, uint64
         if (buffer->role == BUF_out || buffer->role == BUF_scratch)
             continue;
         for (int64_t k = 0; k < count; k++) {
-            int64_t value = limit >= 0 ? (int64_t)(next(&state) % (uint64_t)(limit + 1))
-                                       : (int64_t)(next(&state) % 7) - 3;
+            int64_t value = least + (int64_t)(next(&state) % (uint64_t)(most - least + 1));
             bool flt = dtype_is_float(buffer->dtype);
             dtype_store(buffer->dtype, memory, k,
                         flt ? (Scalar){.f = (double)value} : (Scalar){.i = value});
