@@ -361,6 +361,15 @@ static Scalar eval_reduce(Run *run, const Value *v)
     return memo->values[at] = body->acc;
 }
 
+static Scalar read_element(Dtype dtype, const void *base, int64_t at)
+{
+    if (dtype != DT_f32)
+        return dtype_load(dtype, base, at);
+    float x; /* the common case, a third of the time of a product */
+    memcpy(&x, (const char *)base + at * 4, sizeof x);
+    return (Scalar){.f = (double)x};
+}
+
 static Scalar eval_instr(Run *run, const Body *body, const Instr *instr)
 {
     const Value *v = instr->value;
@@ -374,8 +383,8 @@ static Scalar eval_instr(Run *run, const Body *body, const Instr *instr)
         int64_t offset, element;
         if (!locate(run, &instr->place, &offset, &element))
             return v->access->fill;
-        return dtype_load(v->access->buffer->dtype, run->views[v->access->buffer->index].base,
-                          offset);
+        return read_element(v->access->buffer->dtype, run->views[v->access->buffer->index].base,
+                            offset);
     }
     case V_scalar: {
         Scalar args[3] = {0};
