@@ -42,12 +42,11 @@ typedef struct SimTile {
     int elem_bytes;
 } SimTile;
 
-/* Last accesses to one element of a global buffer in the running grid; grids and blocks count
- * from 1. */
+/* Last accesses to one element of a global buffer in the running grid; grid and block from 1, 0 =
+ * none. */
 typedef struct GlobalShadow {
-    uint32_t grid, block, epoch;                /* of the writer */
-    uint32_t read_grid, read_block, read_epoch; /* block 0 = several */
-    int32_t thread, read_thread;                /* read_thread -1 = several in that epoch */
+    uint32_t grid, block, epoch, read_grid, read_block;
+    int32_t thread;
 } GlobalShadow;
 
 typedef struct SimBuffer {

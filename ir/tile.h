@@ -121,8 +121,6 @@ typedef struct TileOp {
     Monoid monoid;
     Layout *by;     /* map, copy, placed: the thread map, a layout of the box; see "Thread maps"; NULL = none */
     bool async;     /* copy, placed: cp.async */
-    Layout *layout; /* map, copy, prefetch, placed on a GPU: which thread does which points (regs in order); mma, reduce:
-                       NULL, the register tiles say it */
     const Expr *slot; /* copy into / mma, map from a ring: which slot (placed); NULL = 0 */
     int64_t count;  /* wait */
 } TileOp;
