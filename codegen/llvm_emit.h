@@ -168,6 +168,7 @@ Ref call_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, int over_count,
 /* Scalar operations (llvm_scalar.c, llvm_math.c); operands of one width, NULL result after failing.
  */
 Ref emit_scalar(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width);
+Ref emit_libm(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width);
 Ref emit_math(Emit *e, ScalarOp op, Ref *args,
               int width); /* f32; NULL when it has no vector form */
 

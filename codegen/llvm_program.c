@@ -129,7 +129,7 @@ static void add_tiles(Emit *e, const Grid *grid)
         t->first = e->part_count;
         e->part_count += (uint32_t)(t->rows * t->chunks);
     }
-    e->parts = NEW_ARRAY(e->arena, Ref, e->part_count + 1);
+    e->parts = NEW_ARRAY(e->arena, Ref, e->part_count + 2); /* one more for emit_trig */
     for (uint32_t i = 0; i < grid->tile_count; i++) {
         const RegTile *t = &e->tiles[i];
         for (int k = 0; k < t->rows * t->chunks; k++) {

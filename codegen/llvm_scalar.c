@@ -62,7 +62,7 @@ static const char *libm_name(ScalarOp op)
     }
 }
 
-static Ref libm(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
+Ref emit_libm(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
 {
     Ref wide[2] = {NULL, NULL};
     int arity = scalar_arity(op);
@@ -94,7 +94,7 @@ static Ref float_sign(Emit *e, Ref a)
 /* mod: the divisor's sign. */
 static Ref float_mod(Emit *e, Dtype dtype, Ref *args, int width)
 {
-    Ref r = libm(e, S_fmod, dtype, args, width), b = args[1];
+    Ref r = emit_libm(e, S_fmod, dtype, args, width), b = args[1];
     Ref zero = LLVMConstNull(LLVMTypeOf(b));
     Ref differ =
         LLVMBuildXor(e->b, fcmp(e, LLVMRealOLT, r, zero), fcmp(e, LLVMRealOLT, b, zero), "");
@@ -143,7 +143,7 @@ static Ref emit_float(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
         return r;
     if (!libm_name(op))
         BUG("kernel %s: scalar %s on %s", e->prog->name, scalar_name(op), dtype_name(dtype));
-    return libm(e, op, dtype, args, width);
+    return emit_libm(e, op, dtype, args, width);
 }
 
 /* Division: 0 divides to 0, MIN / -1 wraps, and neither traps. */

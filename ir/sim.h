@@ -42,11 +42,12 @@ typedef struct SimTile {
     int elem_bytes;
 } SimTile;
 
-/* Last accesses to one element of a global buffer in the running grid; grid and block from 1, 0 =
- * none. */
+/* Last accesses to one element of a global buffer in the running grid; grids and blocks count
+ * from 1. */
 typedef struct GlobalShadow {
-    uint32_t grid, block, epoch, read_grid, read_block;
-    int32_t thread;
+    uint32_t grid, block, epoch;                /* of the writer */
+    uint32_t read_grid, read_block, read_epoch; /* block 0 = several */
+    int32_t thread, read_thread;                /* read_thread -1 = several in that epoch */
 } GlobalShadow;
 
 typedef struct SimBuffer {

@@ -136,11 +136,24 @@ static bool global_ordered(const Sim *sim, uint32_t block, uint32_t epoch, int o
     return block == sim->block_number && (epoch != sim->epoch || owner == thread);
 }
 
+static void note_read(const Sim *sim, GlobalShadow *g, int thread)
+{
+    bool again = g->read_grid == sim->grid_number;
+    if (again && g->read_block != sim->block_number)
+        g->read_block = 0;
+    else
+        g->read_block = sim->block_number;
+    bool same_epoch = again && g->read_epoch == sim->epoch && g->read_block != 0;
+    g->read_thread = same_epoch && g->read_thread != thread ? -1 : thread;
+    g->read_epoch = sim->epoch;
+    g->read_grid = sim->grid_number;
+}
+
 static bool global_access(Sim *sim, const SimAccess *access, int thread, int64_t at, bool write)
 {
     if (!access->buffer->shadow)
         return true;
-    if (at < 0 || at >= access->buffer->elems)
+    if (at >= access->buffer->elems)
         return sim_fail(sim, thread, "%s is outside the memory of the buffer",
                         place_text(sim, access));
     GlobalShadow *g = &access->buffer->shadow[at];
@@ -148,29 +161,25 @@ static bool global_access(Sim *sim, const SimAccess *access, int thread, int64_t
         return sim_fail(sim, thread, "race: %s is %s, but was written by thread %d of %s block",
                         place_text(sim, access), write ? "written" : "read", g->thread,
                         g->block == sim->block_number ? "this" : "another");
-    if (write && g->read_grid == sim->grid_number && g->read_block != sim->block_number)
-        return sim_fail(sim, thread, "race: %s is written, but was read by another block",
-                        place_text(sim, access));
-    if (write) {
-        g->grid = sim->grid_number;
-        g->block = sim->block_number;
-        g->epoch = sim->epoch;
-        g->thread = thread;
-    } else {
-        g->read_grid = sim->grid_number;
-        g->read_block = sim->block_number;
+    if (write && g->read_grid == sim->grid_number &&
+        !global_ordered(sim, g->read_block, g->read_epoch, g->read_thread, thread))
+        return sim_fail(sim, thread, "race: %s is written, but was read by another %s",
+                        place_text(sim, access),
+                        g->read_block == sim->block_number ? "thread" : "block");
+    if (!write) {
+        note_read(sim, g, thread);
+        return true;
     }
+    g->grid = sim->grid_number;
+    g->block = sim->block_number;
+    g->epoch = sim->epoch;
+    g->thread = thread;
     return true;
-}
-
-static Scalar fill_of(const SimAccess *access)
-{
-    return access->access->fill;
 }
 
 bool sim_load(Sim *sim, SimAccess *access, int thread, int seq, SimVal *out)
 {
-    *out = (SimVal){.s = fill_of(access)};
+    *out = (SimVal){.s = access->access->fill};
     if (sim->outside || !guards_hold(sim, access))
         return !cx_failed(sim->cx);
     int64_t at = locate(sim, access, thread);
