@@ -163,19 +163,34 @@ static void mark_needed(const SimOp *op, const Value *value, unsigned bit)
     op->values[value->id].needed |= bit;
 }
 
+/* Whether an index or a guard of the value uses a bound symbol. */
+static bool value_uses(const Value *value, const Expr *sym)
+{
+    if (value->op == V_index)
+        return expr_uses(value->index, sym);
+    if (value->op != V_load)
+        return false;
+    const Access *access = value->access;
+    for (int d = 0; d < access->rank; d++)
+        if (expr_uses(access->index[d], sym))
+            return true;
+    for (int g = 0; g < access->guard_count; g++)
+        if (expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
+            expr_uses(access->guards[g].hi, sym))
+            return true;
+    return false;
+}
+
 static void spread_needed(SimOp *op)
 {
     for (uint32_t i = op->value_count; i-- > 0;) {
-        const SimValue *v = &op->values[i];
+        const Value *value = op->values[i].value;
         for (int a = 0; a < 3; a++)
-            if (v->value->args[a])
-                op->values[v->value->args[a]->id].needed |= v->needed;
-        if (v->value->op != V_load)
-            continue;
-        for (uint32_t b = 0; b < i; b++) /* bound values its indices use */
-            for (int d = 0; op->op->values[b]->op == V_bind && d < v->access.rank; d++)
-                if (expr_uses(v->value->access->index[d], op->op->values[b]->sym))
-                    op->values[b].needed |= v->needed;
+            if (value->args[a])
+                op->values[value->args[a]->id].needed |= op->values[i].needed;
+        for (uint32_t b = 0; b < i; b++)
+            if (op->values[b].value->op == V_bind && value_uses(value, op->values[b].value->sym))
+                op->values[b].needed |= op->values[i].needed;
     }
 }
 

@@ -21,7 +21,8 @@ void sim_site_begin(Sim *sim, SimSite *site, int per_thread)
         site->cap = (uint32_t)need;
     }
     site->per_thread = per_thread;
-    memset(site->at, 0xff, need * sizeof *site->at);
+    if (need > 0)
+        memset(site->at, 0xff, need * sizeof *site->at); /* -1 */
 }
 
 /* Whether groups of v executions of one thread are neighbours, aligned, and all there or all not.

@@ -39,10 +39,12 @@ static Dtype operand_dtype(const Value *value)
     return value->dtype;
 }
 
-static bool half_operands(const SimOp *op)
+/* What the target's tensor cores multiply: f16, from sm_80 on bf16. */
+static bool tensor_operands(const Sim *sim, const SimOp *op)
 {
     Dtype a = operand_dtype(op->op->a), b = operand_dtype(op->op->b);
-    return a == b && (a == DT_f16 || a == DT_bf16);
+    const Caps *caps = sim->prog->caps;
+    return caps->mma_sync && a == b && (a == DT_f16 || (a == DT_bf16 && caps->sm >= 80));
 }
 
 /* Whether every element is held by lane (i mod 8) * 4 + (j mod 8) / 2 of the same warps as its 16 x
@@ -315,8 +317,8 @@ static bool prepare(Sim *sim, SimOp *op)
     *mma = (Mma){.op = op, .m = box->shape[0], .n = box->shape[1], .k = box->shape[2]};
     mma->direct_a = is_direct(op, op->root_a);
     mma->direct_b = is_direct(op, op->root_b) && op->root_a != op->root_b;
-    mma->fragment = sim->prog->caps->mma_sync && half_operands(op) && dst->dtype == DT_f32 &&
-                    is_fragment(op->dst, mma->m, mma->n);
+    mma->fragment =
+        tensor_operands(sim, op) && dst->dtype == DT_f32 && is_fragment(op->dst, mma->m, mma->n);
     if (mma->fragment && mma->k % 8 != 0)
         return sim_fail(sim, -1, "mma fragments of depth %d", mma->k);
     mma->a = NEW_ARRAY(sim->arena, SimVal, (int64_t)mma->m * mma->k);

@@ -18,7 +18,9 @@
  *   - indices and slots out of range; more shared memory than the target has.
  * Numbers: an mma adds its products in float32 in ascending order of r, as tile_run does; a
  * reduction combines the registers of a thread in ascending order, then lanes pairwise from the
- * nearest to the farthest, then warps in ascending order. */
+ * nearest to the farthest, then warps in ascending order.
+ * A convert is a store, a block barrier and a load, with no barrier before or after; the memory a
+ * reduction exchanges through is its own and orders nothing else. */
 #ifndef QUERN_IR_TILE_SIM_H
 #define QUERN_IR_TILE_SIM_H
 

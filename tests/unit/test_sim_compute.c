@@ -215,6 +215,41 @@ Test(sim_compute, operands_in_registers_must_be_fragments)
     expect_fault(&job, "of tile 'p', which it does not hold");
 }
 
+Test(sim_compute, integer_mma_with_gathered_rows)
+{
+    static int8_t x[10 * 8], w[8 * 16];
+    static int32_t idx[32], y[32 * 16];
+    for (int i = 0; i < 80; i++)
+        x[i] = (int8_t)(i * 37 % 251 - 125);
+    for (int i = 0; i < 128; i++)
+        w[i] = (int8_t)(i * 91 % 253 - 126);
+    for (int i = 0; i < 32; i++)
+        idx[i] = i * 3 % 10 - (i % 2) * 10;
+    Job job = {.text = "tile f sm_80 placed {\n"
+                       "  in x i8 [10, 8] in idx i32 [32] in w i8 [8, 16] out y i32 [32, 16]\n"
+                       "  grid (b 1) threads 64 {\n"
+                       "    tile acc i32 [32, 16] register lanes(1:8:2, 0:8:1) regs(1:2:1, 0:4:8)\n"
+                       "    map (i 32, j 16) { %0 = const i32 7 store acc[i, j] %0 }\n"
+                       "    mma acc (i 32, j 16, r 8) {\n"
+                       "      %0 = load idx[i] %1 = bind p %0 in 0..9 wrap\n"
+                       "      a %2 = load x[p, r] b %3 = load w[r, j] }\n"
+                       "    map (i 32, j 16) { %0 = tile acc[i, j] store y[i, j] %0 }\n"
+                       "  }\n"
+                       "}\n",
+               .buffers = {x, idx, w, y},
+               .unverified =
+                   true}; /* the verifier takes a bound index to depend on every coordinate */
+    expect_right(&job);
+    for (int i = 0; i < 32; i++)
+        for (int j = 0; j < 16; j++) {
+            int32_t sum = 7;
+            for (int r = 0; r < 8; r++)
+                sum += x[(idx[i] + 10) % 10 * 8 + r] * w[r * 16 + j];
+            cr_assert_eq(y[i * 16 + j], sum, "%d %d", i, j);
+        }
+    cr_expect_eq(job.report.fma_ops, 32 * 16 * 8);
+}
+
 /* ---- reductions and conversions */
 
 /* Rows of 256 over 4 x 32 threads: 4 registers, 16 lanes, 2 x 2 warps (2 of columns). */
