@@ -177,10 +177,26 @@ uint64_t nest_access_axes(const Nest *nest, const Access *access)
 
 /* ---- values */
 
+static ValueList list_of(Nest *nest)
+{
+    return (ValueList){nest->cx, nest->name, &nest->values, &nest->value_count, &nest->value_cap};
+}
+
 static Value *intern(Nest *nest, const Value *key)
 {
-    ValueList list = {nest->cx, &nest->values, &nest->value_count, &nest->value_cap};
-    return value_intern(list, key);
+    return value_intern(list_of(nest), key);
+}
+
+/* Sets the axes of a value the builder has made or found: they follow from its content. */
+static Value *with_axes(Nest *nest, Value *v)
+{
+    if (v->op == V_index)
+        v->axes = nest_expr_axes(nest, v->index);
+    else if (v->op == V_load)
+        v->axes = nest_access_axes(nest, v->access);
+    for (int i = 0; i < 3 && v->args[i] && v->op != V_reduce; i++)
+        v->axes |= v->args[i]->axes;
+    return v;
 }
 
 __attribute__((format(printf, 2, 3))) static Value *misuse(Nest *nest, const char *fmt, ...)
@@ -198,12 +214,7 @@ __attribute__((format(printf, 2, 3))) static Value *misuse(Nest *nest, const cha
 
 Value *nest_const(Nest *nest, Dtype dtype, Scalar value)
 {
-    if (dtype_compute(dtype) != dtype || dtype == DT_none)
-        return misuse(nest, "a constant of type %s", dtype_name(dtype));
-    if (dtype_is_float(dtype) && isnan(value.f))
-        value.f = (double)NAN; /* one NaN, so that text keeps it */
-    Value key = {.op = V_const, .dtype = dtype, .constant = value};
-    return intern(nest, &key);
+    return value_const(list_of(nest), dtype, value);
 }
 
 Value *nest_constf(Nest *nest, Dtype dtype, double value)
@@ -213,143 +224,45 @@ Value *nest_constf(Nest *nest, Dtype dtype, double value)
 
 Value *nest_index(Nest *nest, Dtype dtype, const Expr *index)
 {
-    if (dtype != DT_i64 && dtype != DT_i32 && dtype != DT_f32 && dtype != DT_f64)
-        return misuse(nest, "an index of type %s", dtype_name(dtype));
-    if (index->kind == EX_const)
-        return nest_const(nest, dtype, dtype_convert(dtype, DT_i64, (Scalar){.i = index->value}));
-    Value key = {
-        .op = V_index, .dtype = dtype, .index = index, .axes = nest_expr_axes(nest, index)};
-    return intern(nest, &key);
+    return with_axes(nest, value_index(list_of(nest), dtype, index));
 }
 
-static bool same_guard(const Guard *a, const Guard *b)
+/* A copy of an access without guards that bounds decide; false when one never holds. */
+static bool settled_access(Nest *nest, const Buffer *buffer, const Expr *const *index,
+                           const Guard *guards, int guard_count, Access *access)
 {
-    return a->e == b->e && a->lo == b->lo && a->hi == b->hi;
-}
-
-/* Copies the guards that bounds leave open; false when one never holds. */
-static bool keep_guards(Nest *nest, Access *access, const Guard *guards, int count)
-{
-    Cx *cx = nest->cx;
-    Guard *kept = NEW_ARRAY(cx->arena, Guard, count + 1);
-    int used = 0;
-    for (int i = 0; i < count; i++) {
-        const Guard *g = &guards[i];
-        if (expr_always_lt(cx, g->e, g->lo) || expr_always_le(cx, g->hi, g->e))
-            return false;
-        bool open = !expr_always_le(cx, g->lo, g->e) || !expr_always_lt(cx, g->e, g->hi);
-        for (int j = 0; j < used; j++)
-            open = open && !same_guard(&kept[j], g);
-        if (open)
-            kept[used++] = *g;
-    }
-    access->guards = kept;
-    access->guard_count = used;
-    return true;
-}
-
-static Access *new_access(Nest *nest, const Buffer *buffer, const Expr *const *index)
-{
-    Access *access = NEW(nest->cx->arena, Access);
-    access->buffer = buffer;
-    access->rank = buffer->rank;
-    access->index = NEW_ARRAY(nest->cx->arena, const Expr *, buffer->rank + 1);
-    if (buffer->rank)
-        memcpy(access->index, index, (size_t)buffer->rank * sizeof *index);
-    return access;
+    const Expr **copy = NEW_ARRAY(nest->cx->arena, const Expr *, buffer->rank + 1);
+    for (int i = 0; i < buffer->rank; i++)
+        copy[i] = index[i];
+    *access = (Access){.buffer = buffer,
+                       .rank = buffer->rank,
+                       .index = copy,
+                       .guard_count = guard_count,
+                       .guards = guards};
+    return access_settle(nest->cx, access);
 }
 
 Value *nest_load(Nest *nest, const Buffer *buffer, const Expr *const *index, const Guard *guards,
                  int guard_count, Scalar fill)
 {
-    Dtype dtype = dtype_compute(buffer->dtype);
-    if (dtype == DT_none)
-        return misuse(nest, "a load of type %s", dtype_name(buffer->dtype));
-    Access *access = new_access(nest, buffer, index);
-    if (!keep_guards(nest, access, guards, guard_count))
-        return nest_const(nest, dtype, fill);
-    if (access->guard_count)
-        access->fill = fill;
-    Value key = {
-        .op = V_load, .dtype = dtype, .access = access, .axes = nest_access_axes(nest, access)};
-    return intern(nest, &key);
+    Access access;
+    if (!settled_access(nest, buffer, index, guards, guard_count, &access))
+        return nest_const(nest, dtype_compute(buffer->dtype), fill);
+    if (access.guard_count)
+        access.fill = fill;
+    return with_axes(nest, value_access(list_of(nest), V_load, buffer->dtype, &access));
 }
 
 /* ---- operations */
 
-static bool is_const(const Value *v, double f, int64_t i)
-{
-    if (v->op != V_const)
-        return false;
-    return dtype_is_float(v->dtype) ? v->constant.f == f && !signbit(v->constant.f)
-                                    : v->constant.i == i;
-}
-
-/* Exact rules only. NULL when none fits. */
-static Value *simplify(Nest *nest, ScalarOp op, Value *const args[3], Dtype operand, Dtype result)
-{
-    Value *a = args[0], *b = args[1], *c = args[2];
-    bool constant = true;
-    Scalar values[3] = {0};
-    for (int i = 0; i < scalar_arity(op); i++) {
-        constant = constant && args[i]->op == V_const;
-        values[i] = args[i]->constant;
-    }
-    if (constant)
-        return nest_const(nest, result, scalar_eval(op, operand, values));
-    if (op == S_mul && (is_const(a, 1, 1) || is_const(b, 1, 1)))
-        return is_const(a, 1, 1) ? b : a;
-    if ((op == S_div && is_const(b, 1, 1)) || (op == S_sub && is_const(b, 0, 0)))
-        return a;
-    if (op == S_add && dtype_is_int(operand) && (is_const(a, 0, 0) || is_const(b, 0, 0)))
-        return is_const(a, 0, 0) ? b : a;
-    if (op == S_neg && a->op == V_scalar && a->scalar == S_neg)
-        return a->args[0];
-    if ((op == S_min || op == S_max || op == S_and || op == S_or) && a == b)
-        return a;
-    if (op == S_select && b == c)
-        return b;
-    if (op == S_select && a->op == V_const)
-        return a->constant.i ? b : c;
-    return NULL;
-}
-
 Value *nest_scalar(Nest *nest, ScalarOp op, Value *a, Value *b, Value *c)
 {
-    int arity = scalar_arity(op);
-    Value *args[3] = {a, arity > 1 ? b : NULL, arity > 2 ? c : NULL};
-    Dtype types[3] = {DT_none, DT_none, DT_none};
-    for (int i = 0; i < arity; i++) {
-        if (!args[i])
-            return misuse(nest, "%s: operand %d is missing", scalar_name(op), i);
-        types[i] = dtype_compute(args[i]->dtype);
-    }
-    Dtype result = scalar_result(op, types);
-    if (result == DT_none)
-        return misuse(nest, "%s of %s, %s, %s: operands do not fit", scalar_name(op),
-                      dtype_name(types[0]), dtype_name(types[1]), dtype_name(types[2]));
-    Value *simple = simplify(nest, op, args, types[op == S_select ? 1 : 0], result);
-    if (simple)
-        return simple;
-    Value key = {.op = V_scalar, .dtype = result, .scalar = op};
-    for (int i = 0; i < arity; i++) {
-        key.args[i] = args[i];
-        key.axes |= args[i]->axes;
-    }
-    return intern(nest, &key);
+    return with_axes(nest, value_scalar(list_of(nest), op, a, b, c));
 }
 
 Value *nest_cast(Nest *nest, Dtype to, Value *a)
 {
-    Dtype compute = dtype_compute(to);
-    if (!a || compute == DT_none)
-        return misuse(nest, "cast to %s: operand or type does not fit", dtype_name(to));
-    if (a->dtype == to)
-        return a;
-    if (a->op == V_const)
-        return nest_const(nest, compute, dtype_convert(to, a->dtype, a->constant));
-    Value key = {.op = V_cast, .dtype = to, .args = {a}, .axes = a->axes};
-    return intern(nest, &key);
+    return with_axes(nest, value_cast(list_of(nest), to, a));
 }
 
 Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const Expr *hi, bool wraps)
@@ -364,15 +277,8 @@ Value *nest_bind(Nest *nest, const char *name, Value *a, const Expr *lo, const E
     }
     int64_t high =
         hi->hi > lo->lo ? hi->hi : lo->lo + 1; /* two values, else it is simplified away */
-    Value key = {.op = V_bind,
-                 .dtype = dtype_compute(a->dtype),
-                 .sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1),
-                 .lo = lo,
-                 .hi = hi,
-                 .wraps = wraps,
-                 .args = {a},
-                 .axes = a->axes};
-    return intern(nest, &key);
+    const Expr *sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), lo->lo, high, 1);
+    return with_axes(nest, value_bind(list_of(nest), a, sym, lo, hi, wraps));
 }
 
 /* The axes that the extents of `axes` use. */
@@ -413,11 +319,10 @@ void nest_store(Nest *nest, const Buffer *buffer, const Expr *const *index, cons
                value ? dtype_name(value->dtype) : "none");
         return;
     }
-    Access *access = new_access(nest, buffer, index);
-    if (!keep_guards(nest, access, guards, guard_count))
-        return;
-    VEC_PUSH(nest->cx->arena, nest->stores, nest->store_count, nest->store_cap,
-             ((Store){access, value}));
+    Access access;
+    if (settled_access(nest, buffer, index, guards, guard_count, &access))
+        VEC_PUSH(nest->cx->arena, nest->stores, nest->store_count, nest->store_cap,
+                 ((Store){access_copy(nest->cx, &access), value}));
 }
 
 /* ---- totals */

@@ -195,7 +195,7 @@ TileOp *tile_sync(TileProg *prog, TileBlock *at, TileOpKind kind, int64_t count)
 
 static ValueList list_of(TileProg *prog, TileOp *op)
 {
-    return (ValueList){prog->cx, &op->values, &op->value_count, &op->value_cap};
+    return (ValueList){prog->cx, prog->name, &op->values, &op->value_count, &op->value_cap};
 }
 
 Value *tile_const(TileProg *prog, TileOp *op, Dtype dtype, Scalar value)
@@ -211,7 +211,14 @@ Value *tile_index(TileProg *prog, TileOp *op, Dtype dtype, const Expr *index)
 Value *tile_load(TileProg *prog, TileOp *op, const Access *access)
 {
     Dtype dtype = access->buffer ? access->buffer->dtype : access->tile->dtype;
-    return value_access(list_of(prog, op), V_load, dtype, access);
+    Access settled = *access;
+    if (op->kind != TO_copy) { /* a copy stays one load, and its fill is for its bounds too */
+        if (!access_settle(prog->cx, &settled))
+            return tile_const(prog, op, dtype_compute(dtype), access->fill);
+        if (settled.guard_count == 0)
+            settled.fill = (Scalar){0};
+    }
+    return value_access(list_of(prog, op), V_load, dtype, &settled);
 }
 
 static Access tile_access(Tile *tile, const Expr *const *index, const Expr *copy[MAX_BOX])
@@ -247,6 +254,7 @@ Value *tile_bind(TileProg *prog, TileOp *op, Value *a, const Expr *sym, const Ex
 void tile_store(TileProg *prog, TileOp *op, const Access *access, Value *value)
 {
     Store store = {.access = access_copy(prog->cx, access), .value = value};
+    access_settle(prog->cx, store.access);
     VEC_PUSH(prog->cx->arena, op->stores, op->store_count, op->store_cap, store);
 }
 

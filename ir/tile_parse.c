@@ -192,7 +192,8 @@ static Value *make_value(Parser *p, TileOp *op, const ParsedValue *parsed)
             return NULL;
         }
         sym = expr_sym(p->cx, parsed->bind, v->lo->lo,
-                       v->hi->hi < v->lo->lo ? v->lo->lo : v->hi->hi, 1);
+                       v->hi->hi > v->lo->lo ? v->hi->hi : v->lo->lo + 1,
+                       1); /* two values, else it is simplified away */
         names_add_sym(&p->names, &p->scan, parsed->bind, sym, -1);
         return tile_bind(p->prog, op, v->args[0], sym, v->lo, v->hi, v->wraps);
     case V_reduce: break;

@@ -5,6 +5,7 @@
  * hold tens of values, rarely hundreds, so a table would only add state to every owner. */
 #include "ir/value_build.h"
 
+#include <math.h>
 #include <string.h>
 
 static uint32_t mix(uint32_t hash, uint64_t part)
@@ -36,6 +37,11 @@ bool scalar_same(Scalar a, Scalar b)
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
+static bool same_guard(const Guard *a, const Guard *b)
+{
+    return a->e == b->e && a->lo == b->lo && a->hi == b->hi;
+}
+
 bool access_same(const Access *a, const Access *b)
 {
     if (!a || !b)
@@ -47,8 +53,7 @@ bool access_same(const Access *a, const Access *b)
         if (a->index[i] != b->index[i])
             return false;
     for (int i = 0; i < a->guard_count; i++)
-        if (a->guards[i].e != b->guards[i].e || a->guards[i].lo != b->guards[i].lo ||
-            a->guards[i].hi != b->guards[i].hi)
+        if (!same_guard(&a->guards[i], &b->guards[i]))
             return false;
     return true;
 }
@@ -63,6 +68,25 @@ Access *access_copy(Cx *cx, const Access *access)
         copy->guards = arena_copy(cx->arena, access->guards,
                                   (size_t)access->guard_count * sizeof *access->guards);
     return copy;
+}
+
+bool access_settle(Cx *cx, Access *access)
+{
+    Guard *kept = NEW_ARRAY(cx->arena, Guard, access->guard_count + 1);
+    int used = 0;
+    for (int i = 0; i < access->guard_count; i++) {
+        const Guard *g = &access->guards[i];
+        if (expr_always_lt(cx, g->e, g->lo) || expr_always_le(cx, g->hi, g->e))
+            return false;
+        bool open = !expr_always_le(cx, g->lo, g->e) || !expr_always_lt(cx, g->e, g->hi);
+        for (int j = 0; j < used; j++)
+            open = open && !same_guard(&kept[j], g);
+        if (open)
+            kept[used++] = *g;
+    }
+    access->guards = kept;
+    access->guard_count = used;
+    return true;
 }
 
 static bool value_same(const Value *a, const Value *b)
@@ -92,7 +116,7 @@ Value *value_intern(ValueList list, const Value *value)
 
 static Value *bad(ValueList list, const char *what, Dtype dtype)
 {
-    cx_fail(list.cx, ST_internal, "value: %s (type %s)", what, dtype_name(dtype));
+    cx_fail(list.cx, ST_internal, "'%s': %s (type %s)", list.owner, what, dtype_name(dtype));
     return value_const(list, DT_f32, (Scalar){0});
 }
 
@@ -100,6 +124,8 @@ Value *value_const(ValueList list, Dtype dtype, Scalar value)
 {
     if (dtype_compute(dtype) != dtype || dtype == DT_none)
         return bad(list, "a constant needs a compute type", dtype);
+    if (dtype_is_float(dtype) && isnan(value.f))
+        value.f = (double)NAN; /* one NaN, so that text keeps it */
     return value_intern(list, &(Value){.op = V_const, .dtype = dtype, .constant = value});
 }
 
@@ -123,30 +149,66 @@ Value *value_access(ValueList list, ValueOp op, Dtype dtype, const Access *acces
     return value_intern(list, &value);
 }
 
+static bool is_const(const Value *v, double f, int64_t i)
+{
+    if (v->op != V_const)
+        return false;
+    return dtype_is_float(v->dtype) ? v->constant.f == f && !signbit(v->constant.f)
+                                    : v->constant.i == i;
+}
+
+/* Exact rules only. NULL when none fits. */
+static Value *simplify(ValueList list, ScalarOp op, Value *const args[3], Dtype operand,
+                       Dtype result)
+{
+    Value *a = args[0], *b = args[1], *c = args[2];
+    bool constant = true;
+    Scalar values[3] = {{0}, {0}, {0}};
+    for (int i = 0; i < scalar_arity(op); i++) {
+        constant = constant && args[i]->op == V_const;
+        values[i] = args[i]->constant;
+    }
+    if (constant)
+        return value_const(list, result, scalar_eval(op, operand, values));
+    if (op == S_mul && (is_const(a, 1, 1) || is_const(b, 1, 1)))
+        return is_const(a, 1, 1) ? b : a;
+    if ((op == S_div && is_const(b, 1, 1)) || (op == S_sub && is_const(b, 0, 0)))
+        return a;
+    if (op == S_add && dtype_is_int(operand) && (is_const(a, 0, 0) || is_const(b, 0, 0)))
+        return is_const(a, 0, 0) ? b : a;
+    if (op == S_neg && a->op == V_scalar && a->scalar == S_neg)
+        return a->args[0];
+    if ((op == S_min || op == S_max || op == S_and || op == S_or) && a == b)
+        return a;
+    if (op == S_select && b == c)
+        return b;
+    if (op == S_select && a->op == V_const)
+        return a->constant.i ? b : c;
+    return NULL;
+}
+
 Value *value_scalar(ValueList list, ScalarOp op, Value *a, Value *b, Value *c)
 {
-    Value *args[3] = {a, b, c};
+    int arity = scalar_arity(op);
+    Value *args[3] = {a, arity > 1 ? b : NULL, arity > 2 ? c : NULL};
     Dtype types[3] = {DT_none, DT_none, DT_none};
-    Scalar constants[3] = {{0}, {0}, {0}};
-    bool all_const = true;
-    for (int i = 0; i < scalar_arity(op); i++) {
+    for (int i = 0; i < arity; i++) {
         if (!args[i])
             return bad(list, "missing operand", DT_none);
         types[i] = dtype_compute(args[i]->dtype);
-        constants[i] = args[i]->constant;
-        all_const = all_const && args[i]->op == V_const;
     }
     Dtype result = scalar_result(op, types);
     if (result == DT_none)
-        return bad(list, arena_printf(list.cx->arena, "operands do not fit %s", scalar_name(op)),
+        return bad(list,
+                   arena_printf(list.cx->arena, "%s of %s, %s, %s: operands do not fit",
+                                scalar_name(op), dtype_name(types[0]), dtype_name(types[1]),
+                                dtype_name(types[2])),
                    types[0]);
-    if (op == S_select && a->op == V_const)
-        return a->constant.i ? b : c;
-    Dtype of = op == S_select ? types[1] : types[0];
-    if (all_const)
-        return value_const(list, result, scalar_eval(op, of, constants));
+    Value *simple = simplify(list, op, args, types[op == S_select ? 1 : 0], result);
+    if (simple)
+        return simple;
     Value value = {.op = V_scalar, .dtype = result, .scalar = op};
-    memcpy(value.args, args, (size_t)scalar_arity(op) * sizeof *args);
+    memcpy(value.args, args, sizeof args);
     return value_intern(list, &value);
 }
 

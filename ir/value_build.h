@@ -11,6 +11,7 @@
 
 typedef struct ValueList {
     Cx *cx;
+    const char *owner; /* its name, for messages */
     Value ***values;
     uint32_t *count, *cap;
 } ValueList;
@@ -23,7 +24,8 @@ Value *value_const(ValueList list, Dtype dtype, Scalar value);
 Value *value_index(ValueList list, Dtype dtype, const Expr *index); /* a constant index becomes V_const */
 /* op is V_load or V_tile; dtype is what is stored at the place. Copies the access. */
 Value *value_access(ValueList list, ValueOp op, Dtype dtype, const Access *access);
-/* Folds constants, and what is exact for every operand: select of a constant, cast to the same type. */
+/* Folds by rules that are exact for every operand (NaN, infinities, -0, every integer): constants, x*1, x/1, x-0, integer
+ * x+0, double negation, min(x, x) and its like, a select that is decided. */
 Value *value_scalar(ValueList list, ScalarOp op, Value *a, Value *b, Value *c);
 Value *value_cast(ValueList list, Dtype to, Value *a);
 Value *value_bind(ValueList list, Value *a, const Expr *sym, const Expr *lo, const Expr *hi, bool wraps);
@@ -33,6 +35,8 @@ const char *value_fault(Value *const *values, const Value *value);
 
 /* A copy in the job's arena of an access with everything it points to (not buffer and tile). */
 Access *access_copy(Cx *cx, const Access *access);
+/* Drops guards that bounds decide, and repeated ones; false (nothing changed) when one never holds. */
+bool access_settle(Cx *cx, Access *access);
 bool access_same(const Access *a, const Access *b);
 /* Equal bits: NaN equals itself, 0 and -0 differ. */
 bool scalar_same(Scalar a, Scalar b);
