@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ir/nest.h"
+#include "ir/value_build.h"
 #include "ir/value_text.h"
 
 __attribute__((format(printf, 2, 3))) static bool fail(const Nest *nest, const char *fmt, ...)
@@ -171,34 +172,13 @@ static const char *load_fault(const Nest *nest, const Value *v)
         return fault;
     if (v->access->buffer->role == BUF_out)
         return "an output is read";
-    if (v->dtype != dtype_compute(v->access->buffer->dtype))
-        return "the type is not the buffer's type of computation";
-    return v->axes == nest_access_axes(nest, v->access) ? NULL : "the set of axes is wrong";
-}
-
-static const char *scalar_fault(const Value *v)
-{
-    Dtype types[3] = {DT_none, DT_none, DT_none};
-    uint64_t axes = 0;
-    int arity = scalar_arity(v->scalar);
-    for (int i = 0; i < 3; i++) {
-        if ((i < arity) != (v->args[i] != NULL))
-            return "the number of operands is wrong";
-        if (v->args[i]) {
-            types[i] = dtype_compute(v->args[i]->dtype);
-            axes |= v->args[i]->axes;
-        }
-    }
-    Dtype result = scalar_result(v->scalar, types);
-    if (result == DT_none || result != v->dtype)
-        return "the types of the operands do not fit";
-    return v->axes == axes ? NULL : "the set of axes is wrong";
+    return v->dtype == dtype_compute(v->access->buffer->dtype)
+               ? NULL
+               : "the type is not the buffer's type of computation";
 }
 
 static const char *bind_fault(const Nest *nest, const Value *v)
 {
-    if (!v->args[0] || !dtype_is_int(v->dtype) || dtype_compute(v->args[0]->dtype) != v->dtype)
-        return "an integer is required";
     const char *fault = expr_fault(nest, v->lo, 0, 0);
     if (!fault)
         fault = expr_fault(nest, v->hi, 0, 0);
@@ -206,57 +186,51 @@ static const char *bind_fault(const Nest *nest, const Value *v)
         return fault;
     if (v->lo->lo < v->sym->lo || v->hi->hi > v->sym->hi)
         return "the symbol's bounds are narrower than the range";
-    return v->axes == v->args[0]->axes ? NULL : "the set of axes is wrong";
+    return NULL;
 }
 
-static const char *reduce_fault(const Nest *nest, const Value *v)
+static const char *reduce_fault(const Nest *nest, const Value *v, uint64_t axes)
 {
-    const Value *a = v->args[0];
-    bool arg = v->monoid == M_argmin || v->monoid == M_argmax;
-    if (!a || !monoid_accepts(v->monoid, dtype_compute(a->dtype)) ||
-        v->dtype != (arg ? DT_i64 : dtype_compute(a->dtype)))
-        return "the types do not fit";
     if (!v->reduced || v->reduced >> nest->axis_count)
         return "the set of reduced axes is empty or has unknown axes";
-    uint64_t axes = a->axes;
-    for (int i = 0; i < nest->axis_count; i++)
-        if (v->reduced >> i & 1)
-            axes |= nest_expr_axes(nest, nest->axes[i].extent);
-    axes &= ~v->reduced;
     for (int i = 0; i < nest->axis_count; i++)
         if (axes >> i & 1 && nest_expr_axes(nest, nest->axes[i].extent) & v->reduced)
             return "the extent of an axis that stays depends on a reduced axis";
-    return v->axes == axes ? NULL : "the set of axes is wrong";
+    return NULL;
 }
 
-static const char *value_fault(const Nest *nest, const Value *v)
+/* The axes a value must say it depends on. */
+static uint64_t true_axes(const Nest *nest, const Value *v)
 {
-    const char *fault = NULL;
-    for (int i = 0; i < 3; i++)
-        if (v->args[i] && (v->args[i]->id >= v->id || nest->values[v->args[i]->id] != v->args[i]))
-            return "an operand does not come before it";
+    uint64_t axes = v->op == V_index ? nest_expr_axes(nest, v->index) : 0;
+    if (v->op == V_load)
+        axes |= nest_access_axes(nest, v->access);
+    for (int i = 0; i < 3 && v->args[i]; i++)
+        axes |= v->args[i]->axes;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (v->reduced >> i & 1)
+            axes |= nest_expr_axes(nest, nest->axes[i].extent);
+    return axes & ~v->reduced;
+}
+
+static const char *nest_value_fault(const Nest *nest, const Value *v)
+{
+    const char *fault = value_fault(nest->values, v);
+    if (fault)
+        return fault;
     switch (v->op) {
     case V_const:
-        return v->axes || dtype_compute(v->dtype) != v->dtype ? "the type does not fit" : NULL;
-    case V_index:
-        fault = expr_fault(nest, v->index, MAX_AXES, v->id);
-        if (!fault && v->axes != nest_expr_axes(nest, v->index))
-            fault = "the set of axes is wrong";
-        if (!fault && v->dtype != DT_i64 && v->dtype != DT_i32 && v->dtype != DT_f32 &&
-            v->dtype != DT_f64)
-            fault = "an index is i64, i32, f32 or f64";
-        return fault;
-    case V_load: return load_fault(nest, v);
-    case V_scalar: return scalar_fault(v);
-    case V_cast:
-        if (!v->args[0] || dtype_compute(v->dtype) == DT_none)
-            return "the type does not fit";
-        return v->axes == v->args[0]->axes ? NULL : "the set of axes is wrong";
-    case V_bind: return bind_fault(nest, v);
-    case V_reduce: return reduce_fault(nest, v);
-    case V_tile: return "a nest has no tiles";
+    case V_scalar:
+    case V_cast: break;
+    case V_index: fault = expr_fault(nest, v->index, MAX_AXES, v->id); break;
+    case V_load: fault = load_fault(nest, v); break;
+    case V_bind: fault = bind_fault(nest, v); break;
+    case V_reduce: fault = reduce_fault(nest, v, true_axes(nest, v)); break;
+    case V_tile: fault = "a nest has no tiles"; break;
     }
-    return "unknown kind of value";
+    if (!fault && v->axes != true_axes(nest, v))
+        fault = "the set of axes is wrong";
+    return fault;
 }
 
 /* ---- stores */
@@ -306,7 +280,7 @@ bool nest_verify(Nest *nest)
             return false;
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
-        const char *fault = v->id != i ? "its id is not its position" : value_fault(nest, v);
+        const char *fault = v->id != i ? "its id is not its position" : nest_value_fault(nest, v);
         if (fault)
             return fail(nest, "%s: in '%s'", fault, value_name(nest, v));
     }
