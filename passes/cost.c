@@ -85,6 +85,21 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
     return best;
 }
 
+/* Vectors of a box: independent accumulators hide the latency of additions; sums over outer axes
+ * (columns) also want long runs of every row. Many values alive at once leave registers for fewer.
+ */
+static int general_vectors(const Nest *nest, int unit)
+{
+    int values = 0, sums = 0;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        values += nest->values[i]->op == V_scalar;
+        sums += nest->values[i]->op == V_reduce && unit >= 0 && (nest->values[i]->axes >> unit & 1);
+    }
+    if (sums == 1 && values <= 2)
+        return 8;
+    return values <= 8 ? 4 : 2;
+}
+
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
     Contraction c = nest_contraction(cx, nest);
@@ -97,6 +112,7 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     const Store *store = &nest->stores[0];
     uint64_t axes = store->value->axes;
     int unit = access_unit_axis(cx, nest, store->access, axes);
+    general.field[SF_vec] = general_vectors(nest, unit);
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
         if (v->op != V_load || !v->access->buffer || unit < 0)

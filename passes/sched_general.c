@@ -132,6 +132,7 @@ static Value *expensive_again(const General *g, Value *value)
 }
 
 static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound);
+static void hoist(General *g, TileBlock *block, Value *value, uint64_t unbound);
 
 typedef struct Reduce {
     General *g;
@@ -288,6 +289,7 @@ static void compute_reduce(General *g, TileBlock *block, Value *value)
     bool arg = value->monoid == M_argmin || value->monoid == M_argmax;
     bool over_v = g->box.rank && g->box.axis[g->box.rank - 1] == g->v && (value->axes >> g->v & 1);
     ensure(g, block, value->args[0], value->reduced); /* what the loops do not change */
+    hoist(g, block, value->args[0], value->reduced);
     if (!over_v && !arg)
         r.lane = lane_axis(g, value->args[0], value->reduced);
     for (int i = 0; i < g->nest->axis_count; i++)
@@ -362,6 +364,55 @@ static void ensure_stores(General *g, TileBlock *block, uint64_t unbound)
             ensure(g, block, g->nest->stores[i].value, unbound);
 }
 
+static bool is_costly(const Value *value)
+{
+    if (value->op == V_reduce)
+        return true;
+    if (value->op == V_scalar && (value->scalar == S_div || value->scalar == S_sqrt ||
+                                  (scalar_flags(value->scalar) & TRANS)))
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && is_costly(value->args[i]))
+            return true;
+    return false;
+}
+
+/* Computes what a loop over `unbound` axes would compute again and again: the largest costly values
+ * that do not depend on them (a row's 1 / deviation). Reductions themselves were computed by
+ * `ensure`. */
+static void hoist(General *g, TileBlock *block, Value *value, uint64_t unbound)
+{
+    Held *held = &g->lower->held[value->id];
+    if (held->tile || value->op == V_reduce || !is_costly(value))
+        return;
+    bool fits = (value->op == V_scalar || value->op == V_cast) && !(value->axes & unbound) &&
+                axes_bound(g, value->axes);
+    for (int i = 0; i < 3 && !fits; i++)
+        if (value->args[i])
+            hoist(g, block, value->args[i], unbound);
+    if (!fits)
+        return;
+    BoxState outer = g->box;
+    g->box.rank = 0;
+    for (int d = 0; d < outer.rank; d++)
+        if (value->axes >> outer.axis[d] & 1)
+            set_box(g, g->box.rank++, outer.axis[d], outer.base[d], outer.size[d], outer.bound[d]);
+    Held kept = box_tile(g, dtype_compute(value->dtype), "row");
+    TileOp *op = box_op(g, block, false);
+    lower_write(g->lower, op, &kept, lower_value(g->lower, op, value));
+    for (int d = 0; d < g->box.rank; d++)
+        release_box_axis(g, g->box.axis[d]);
+    *held = kept;
+    g->box = outer;
+}
+
+static void hoist_stores(General *g, TileBlock *block, uint64_t unbound)
+{
+    for (uint32_t i = 0; i < g->nest->store_count; i++)
+        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
+            hoist(g, block, g->nest->stores[i].value, unbound);
+}
+
 static void v_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
 {
     General *g = user;
@@ -394,6 +445,8 @@ static void u_box(void *user, TileBlock *block, const Expr *base, int size, cons
         g->lower->at[g->u] = base;
     ensure_stores(g, block, g->v >= 0 ? 1ull << g->v : 0);
     if (g->v >= 0)
+        hoist_stores(g, block, 1ull << g->v);
+    if (g->v >= 0)
         lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task->lo, task->hi, g->lanes,
                     v_box, g);
     else
@@ -423,6 +476,21 @@ static int64_t extent_guess(const Axis *axis)
     return e->hi < 64 ? e->hi : 64;
 }
 
+/* A result along which the reduced operands are not contiguous, while they are along a reduced axis
+ * (sums of rows): lanes belong to the reduced axis. */
+static bool lanes_in_reduction(const General *g)
+{
+    for (uint32_t i = 0; i < g->nest->value_count; i++) {
+        const Value *r = g->nest->values[i];
+        if (r->op != V_reduce || !g->direct[i] || !(r->axes >> g->v & 1))
+            continue;
+        int lane = lane_axis(g, r->args[0], r->reduced | r->axes);
+        if (lane >= 0 && (r->reduced >> lane & 1) && r->monoid != M_argmin && r->monoid != M_argmax)
+            return true;
+    }
+    return false;
+}
+
 static void choose_axes(General *g)
 {
     const Store *store = NULL;
@@ -432,6 +500,8 @@ static void choose_axes(General *g)
     mark_direct(g, store->value);
     g->v = access_unit_axis(g->cx, g->nest, store->access, g->axes);
     g->u = -1;
+    if (g->v >= 0 && lanes_in_reduction(g))
+        g->v = -1;
     uint64_t others = g->v >= 0 ? g->axes & ~(1ull << g->v) : g->axes;
     int load = lane_axis(g, store->value, g->axes);
     if (load >= 0 && (others >> load & 1))

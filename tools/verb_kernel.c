@@ -77,9 +77,11 @@ static bool allocate(Cx *cx, const Nest *nest, Memory *m)
     const void *pair[2] = {nest, m->dims};
     for (uint32_t i = 0; i < nest->buffer_count; i++) {
         const Buffer *buffer = nest->buffers[i];
-        const Expr *elements = expr_const(cx, 1);
+        const Expr *elements = expr_addi(cx, buffer->offset, 1);
         for (int d = 0; d < buffer->rank; d++)
-            elements = expr_mul(cx, elements, buffer->shape[d]);
+            elements =
+                expr_add(cx, elements,
+                         expr_mul(cx, expr_addi(cx, buffer->shape[d], -1), buffer->strides[d]));
         int64_t count;
         if (!expr_eval(elements, lookup, pair, &count) || count < 0 ||
             dtype_bytes(buffer->dtype, count) < 0) {
