@@ -97,7 +97,7 @@ static int general_vectors(const Nest *nest, int unit)
     }
     if (sums == 1 && values <= 2)
         return 8;
-    return values <= 8 ? 4 : 2;
+    return values <= 24 ? 4 : 2;
 }
 
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)

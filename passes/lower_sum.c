@@ -247,7 +247,9 @@ Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
         nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, inner, max, NULL), NULL, NULL));
     Value *here = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, pull(p, x, index), max, NULL),
                               NULL, NULL);
-    return nest_scalar(nest, S_div, here, sum, NULL);
+    /* one division a row: at most 1 ULP from dividing each element */
+    Value *inverse = nest_scalar(nest, S_div, nest_constf(nest, sum->dtype, 1), sum, NULL);
+    return nest_scalar(nest, S_mul, here, inverse, NULL);
 }
 
 /* Two passes: the mean, then the mean of squared differences; a one-pass sum of squares cancels. */

@@ -19,6 +19,8 @@
  * accumulator. */
 enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
 
+enum { PACK_ROWS = 16 };
+
 typedef struct Shape {
     Lower *lower;
     Cx *cx;
@@ -235,34 +237,40 @@ static void pack_box(void *user, TileBlock *block, const Expr *base, int size, c
     tile_store(lower->prog, op, &to, lower_value(lower, op, s->c.b));
 }
 
-/* The phase that packs a run-time operand into scratch memory. Columns beyond N are left as they
- * are: the lanes that would see them are never stored. */
+/* The phase that packs a run-time operand into scratch memory: a task takes PACK_ROWS steps of k
+ * and walks over the column blocks, so that rows of b are read from end to end. Columns beyond N
+ * are left as they are: the lanes that would see them are never stored. */
+static void pack_rows(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    PackBox *p = user;
+    Shape *s = p->s;
+    TileBlock *inner =
+        tile_for(s->lower->prog, block, lower_name(s->lower, "block"), expr_const(s->cx, 0),
+                 s->packed->shape[s->packed_outer], 1, &p->block);
+    pack_box(p, inner, base, size, bound);
+}
+
 static void pack_phase(Shape *s)
 {
     Lower *lower = s->lower;
+    Cx *cx = s->cx;
     const char *names[MAX_GRID];
     const Expr *extents[MAX_GRID];
-    int rank = 0;
-    for (int i = 0; i <= s->packed_count; i++) {
-        if (i == s->packed_outer) {
-            names[rank] = lower_name(lower, "block");
-            extents[rank++] = s->packed->shape[i];
-        }
-        if (i < s->packed_count - 1) {
-            names[rank] = lower_name(lower, s->nest->axes[s->packed_axes[i]].sym->name);
-            extents[rank++] = s->nest->axes[s->packed_axes[i]].extent;
-        }
+    int rank = s->packed_count;
+    for (int i = 0; i < rank; i++) {
+        const Axis *axis = &s->nest->axes[s->packed_axes[i]];
+        names[i] = lower_name(lower, axis->sym->name);
+        extents[i] =
+            i < rank - 1 ? axis->extent : expr_ceildiv(cx, axis->extent, expr_const(cx, PACK_ROWS));
     }
     Grid *grid = lower->grid = tile_grid(lower->prog, rank, names, extents);
+    for (int i = 0; i < rank - 1; i++)
+        lower->at[s->packed_axes[i]] = grid->ids[i];
     PackBox p = {s, NULL};
-    for (int i = 0, at = 0; i < s->packed_count; i++) {
-        if (i == s->packed_outer)
-            p.block = grid->ids[at++];
-        if (i < s->packed_count - 1)
-            lower->at[s->packed_axes[i]] = grid->ids[at++];
-    }
-    lower_boxes(lower, &grid->body, "k", expr_const(s->cx, 0), s->nest->axes[s->k_axis].extent, 16,
-                pack_box, &p);
+    const Expr *k = s->nest->axes[s->k_axis].extent;
+    const Expr *lo = expr_muli(cx, grid->ids[rank - 1], PACK_ROWS);
+    const Expr *hi = expr_min(cx, k, expr_addi(cx, lo, PACK_ROWS));
+    lower_boxes(lower, &grid->body, "k", lo, hi, PACK_ROWS, pack_rows, &p);
     memset(lower->at, 0, sizeof lower->at);
 }
 
@@ -272,7 +280,7 @@ static bool choose_packing(Shape *s, Lowered *out)
     if (!s->schedule->field[SF_pack])
         return true;
     packed_order(s);
-    if (s->packed_count + 2 > MAX_RANK || s->packed_count + 1 > MAX_GRID)
+    if (s->packed_count + 2 > MAX_RANK || s->packed_count > MAX_GRID)
         return s->packed_count = 0, true;
     bool constant = load->op == V_load && load->access->buffer &&
                     load->access->buffer->role == BUF_const && !load->access->guard_count;
