@@ -47,7 +47,14 @@
  * are neighbours in memory; a cp.async needs at least 4 bytes of them.
  *
  * Outside its bounds a map does nothing: it neither reads nor writes, register tiles keep their elements.
- * Loads in a copy outside the bounds write `fill`. */
+ * Loads in a copy outside the bounds write `fill` (of its load's access; without guards printed after the bounds: `fill 1`).
+ * Bounds do not use the coordinates of their own box.
+ *
+ * A register tile is indexed by distinct coordinates of its operation, each of the extent of its dim, or by 0 where the dim
+ * has extent 1; a write uses every coordinate of extent over 1. An operation that writes a register tile reads it only at the
+ * point it writes. Tiles are undefined at the start of a grid point.
+ *
+ * Attributes of operations on boxes follow the coordinates in this order: bound.. by LAYOUT slot E fill C; `copy async`. */
 #ifndef QUERN_IR_TILE_H
 #define QUERN_IR_TILE_H
 

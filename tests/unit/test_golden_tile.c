@@ -86,6 +86,36 @@ static void check_error(const char *file)
     free(g.printed);
 }
 
+/* Cut and altered texts give a program or a message; a program that verifies prints. */
+static void try_text(const char *file, char *text)
+{
+    Golden g = {.file = file, .text = text};
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cx_run(&cx, parse_verify_print, &g);
+    cr_expect((g.printed != NULL) == (cx.status == ST_ok), "%s: neither program nor message", file);
+    cx_finish(&cx);
+    free(g.printed);
+}
+
+static void check_hostile(const char *file)
+{
+    static const char letters[] = "0123456789ijkr%,:()[]{}<-*+._ \n";
+    char *text = read_text(file);
+    size_t length = strlen(text);
+    uint32_t seed = 1;
+    for (size_t i = 0; i < length; i += 3) {
+        char kept = text[i];
+        text[i] = 0;
+        try_text(file, text);
+        seed = seed * 1664525u + 1013904223u;
+        text[i] = letters[(seed >> 16) % (sizeof letters - 1)];
+        try_text(file, text);
+        text[i] = kept;
+    }
+    free(text);
+}
+
 static void for_files(const char *pattern, size_t least, void (*check)(const char *file))
 {
     glob_t found;
@@ -104,4 +134,9 @@ Test(golden_tile, files_print_as_themselves)
 Test(golden_tile, errors_are_found)
 {
     for_files(QUERN_SOURCE_DIR "/tests/golden/tile/errors/*.tile", 10, check_error);
+}
+
+Test(golden_tile, hostile_text_is_refused)
+{
+    for_files(QUERN_SOURCE_DIR "/tests/golden/tile/*.tile", 6, check_hostile);
 }
