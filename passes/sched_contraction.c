@@ -19,7 +19,7 @@
  * accumulator. */
 enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
 
-enum { PACK_ROWS = 16 };
+enum { PACK_ROWS = 4 };
 
 typedef struct Shape {
     Lower *lower;
