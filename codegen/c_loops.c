@@ -161,6 +161,96 @@ static void put_mma_loops(CPrint *cp, const TileOp *op)
     cp->name_count = scope;
 }
 
+/* Where a row of b starts in memory when a vector of it can be loaded at once; NULL otherwise. */
+static const char *row_of_b(CPrint *cp, const TileOp *op)
+{
+    const Value *b = op->b;
+    int64_t coef;
+    const Expr *rest;
+    if (b->op != V_load || b->access->guard_count)
+        return NULL;
+    Dtype dtype = b->access->buffer ? b->access->buffer->dtype : b->access->tile->dtype;
+    const Expr *j = op->box.coord[1];
+    if (dtype != op->dst->dtype || !expr_linear(cp->cx, c_offset(cp, b->access), j, &coef, &rest) ||
+        coef != 1)
+        return NULL;
+    return arena_printf(cp->cx->arena, "%s + %s", c_base(cp, b->access), c_expr(cp, rest));
+}
+
+static void put_b_vectors(CPrint *cp, const TileOp *op, const char *type, int lanes)
+{
+    const Box *box = &op->box;
+    const char *row = row_of_b(cp, op);
+    if (!row) {
+        row = "row";
+        c_line(cp, "%s row[%d];", c_type(op->dst->dtype), box->shape[1]);
+        open_loop(cp, box, 1, arena_printf(cp->cx->arena, "%d", box->shape[1]));
+        c_values(cp, op, op->b);
+        c_line(cp, "row[%s] = v%u;", c_expr(cp, box->coord[1]), (unsigned)op->b->id);
+        c_close(cp);
+    }
+    for (int v = 0; v < box->shape[1] / lanes; v++)
+        c_line(cp, "q_vec_%s y%d = q_vload_%s(%s + %d);", type, v, type, row, v * lanes);
+}
+
+/* A full box with the accumulators in vector variables. */
+static void put_mma_vectors(CPrint *cp, const TileOp *op, int lanes)
+{
+    const Box *box = &op->box;
+    const char *type = dtype_name(op->dst->dtype), *tile = c_tile_name(cp, op->dst);
+    int rows = box->shape[0], vectors = box->shape[1] / lanes;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            c_line(cp, "q_vec_%s z%d_%d = q_vload_%s(%s + %d);", type, i, v, type, tile,
+                   i * op->dst->shape[1] + v * lanes);
+    open_loop(cp, box, 2, loop_end(cp, box, 2));
+    put_b_vectors(cp, op, type, lanes);
+    cp->coord[1] = expr_const(cp->cx, 0);
+    cp->coord[2] = box->coord[2];
+    for (int i = 0; i < rows; i++) {
+        cp->coord[0] = expr_const(cp->cx, i);
+        c_open(cp, "%s", "");
+        c_values(cp, op, op->a);
+        c_line(cp, "q_vec_%s x = (q_vec_%s)v%u;", type, type, (unsigned)op->a->id);
+        for (int v = 0; v < vectors; v++)
+            c_line(cp, "z%d_%d = q_fma_%s(x, y%d, z%d_%d);", i, v, type, v, i, v);
+        c_close(cp);
+    }
+    cp->coord[0] = NULL;
+    c_close(cp);
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            c_line(cp, "q_vstore_%s(z%d_%d, %s + %d);", type, i, v, tile,
+                   i * op->dst->shape[1] + v * lanes);
+}
+
+static void put_mma(CPrint *cp, const TileOp *op)
+{
+    const Box *box = &op->box;
+    int lanes = cp->prog->caps->vector_bits / dtype_bits(op->dst->dtype);
+    bool vectors = cp->dialect->vectors && dtype_is_float(op->dst->dtype) && lanes > 1 &&
+                   box->shape[1] % lanes == 0;
+    const char *full = NULL;
+    for (int d = 0; d < 2; d++)
+        if (box->bound[d] &&
+            !expr_always_le(cp->cx, expr_const(cp->cx, box->shape[d]), box->bound[d]))
+            full = arena_printf(cp->cx->arena, "%s%s%s >= %d", full ? full : "", full ? " && " : "",
+                                c_expr(cp, box->bound[d]), box->shape[d]);
+    uint32_t scope = cp->name_count;
+    if (vectors) {
+        c_open(cp, "%s%s%s", full ? "if (" : "", full ? full : "", full ? ") " : "");
+        put_mma_vectors(cp, op, lanes);
+        c_close(cp);
+        cp->name_count = scope;
+    }
+    if (vectors && full)
+        c_open(cp, "else ");
+    if (!vectors || full)
+        put_mma_loops(cp, op);
+    if (vectors && full)
+        c_close(cp);
+}
+
 void c_cpu_op(CPrint *cp, const TileOp *op)
 {
     uint32_t scope = cp->name_count;
@@ -169,7 +259,7 @@ void c_cpu_op(CPrint *cp, const TileOp *op)
     switch (op->kind) {
     case TO_map:
     case TO_copy: put_map(cp, op); break;
-    case TO_mma: put_mma_loops(cp, op); break;
+    case TO_mma: put_mma(cp, op); break;
     case TO_reduce: put_reduce(cp, op); break;
     case TO_prefetch: break; /* a hint */
     case TO_convert:

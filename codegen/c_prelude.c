@@ -47,7 +47,7 @@ static void emit_snippet(Prelude *prelude, const CSnippet *snippet, const char *
 {
     Text text;
     text_init(&text, prelude->cx->arena);
-    bool wide = type && strstr(type, "64");
+    bool wide = strstr(type ? type : snippet->name, "64") != NULL;
     const char *suffix = wide ? "" : prelude->dialect->suffix32;
     int bits = wide ? 64 : 32, lanes = prelude->caps->vector_bits / bits;
     const char *t = type ? type : "";

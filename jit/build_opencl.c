@@ -1,0 +1,87 @@
+/* Building OpenCL programs. One option beyond the language version: division and square root are
+ * rounded correctly where the device can; no option relaxes anything. */
+#include "jit/build_opencl.h"
+
+static const char *options(const OpenclApi *api, cl_device_id device)
+{
+    cl_device_fp_config config = 0;
+    api->clGetDeviceInfo(device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+    return config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT
+               ? "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt"
+               : "-cl-std=CL1.2";
+}
+
+static const OpenclApi *need_api(Cx *cx)
+{
+    const char *why = NULL;
+    const OpenclApi *api = opencl_api(&why);
+    if (!api)
+        cx_fail(cx, ST_missing, "%s", why);
+    return api;
+}
+
+static void report(Cx *cx, const OpenclApi *api, cl_program program, cl_device_id device,
+                   cl_int code)
+{
+    size_t size = 0;
+    api->clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    char *log = arena_alloc(cx->arena, size + 1);
+    if (api->clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log, NULL) !=
+        CL_SUCCESS)
+        log[0] = 0;
+    cx_fail(cx, ST_internal, "OpenCL build failed (%d): %.800s", (int)code, log);
+}
+
+cl_program build_opencl(Cx *cx, cl_context context, cl_device_id device, const char *source)
+{
+    const OpenclApi *api = need_api(cx);
+    cl_int code = CL_SUCCESS;
+    if (!api)
+        return NULL;
+    cl_program program = api->clCreateProgramWithSource(context, 1, &source, NULL, &code);
+    if (!program)
+        return cx_fail(cx, ST_device, "clCreateProgramWithSource failed (%d)", (int)code), NULL;
+    code = api->clBuildProgram(program, 1, &device, options(api, device), NULL, NULL);
+    if (code == CL_SUCCESS)
+        return program;
+    report(cx, api, program, device, code);
+    api->clReleaseProgram(program);
+    return NULL;
+}
+
+const void *build_opencl_save(Cx *cx, cl_program program, size_t *size)
+{
+    const OpenclApi *api = need_api(cx);
+    size_t sizes[1] = {0};
+    if (!api)
+        return NULL;
+    cl_int code =
+        api->clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes, NULL);
+    if (code != CL_SUCCESS || sizes[0] == 0)
+        return cx_fail(cx, ST_device, "the OpenCL driver gives no binary (%d)", (int)code), NULL;
+    unsigned char *binaries[1] = {arena_alloc(cx->arena, sizes[0])};
+    code = api->clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binaries, binaries, NULL);
+    if (code != CL_SUCCESS)
+        return cx_fail(cx, ST_device, "the OpenCL driver gives no binary (%d)", (int)code), NULL;
+    *size = sizes[0];
+    return binaries[0];
+}
+
+cl_program build_opencl_load(cl_context context, cl_device_id device, const void *binary,
+                             size_t size)
+{
+    const OpenclApi *api = opencl_api(NULL);
+    const unsigned char *data = binary;
+    cl_int status = CL_SUCCESS, code = CL_SUCCESS;
+    if (!api)
+        return NULL;
+    cl_program program =
+        api->clCreateProgramWithBinary(context, 1, &device, &size, &data, &status, &code);
+    if (!program)
+        return NULL;
+    if (code == CL_SUCCESS && status == CL_SUCCESS &&
+        api->clBuildProgram(program, 1, &device, options(api, device), NULL, NULL) == CL_SUCCESS)
+        return program;
+    api->clReleaseProgram(program);
+    return NULL;
+}

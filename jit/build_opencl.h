@@ -1,0 +1,18 @@
+/* OpenCL C text to a program of one device, and its binary for the cache. */
+#ifndef QUERN_JIT_BUILD_OPENCL_H
+#define QUERN_JIT_BUILD_OPENCL_H
+
+#include "base/cx.h"
+#include "runtime/opencl_api.h"
+
+/* Builds with the options the OpenCL dialects rely on. NULL after cx_fail, with the build log. The
+ * caller releases it. */
+cl_program build_opencl(Cx *cx, cl_context context, cl_device_id device, const char *source);
+/* The device's binary of a built program, in the job's arena; NULL after cx_fail. */
+const void *build_opencl_save(Cx *cx, cl_program program, size_t *size);
+/* A program from such a binary. NULL without an error when the driver refuses it: build from source
+ * then. */
+cl_program build_opencl_load(cl_context context, cl_device_id device, const void *binary,
+                             size_t size);
+
+#endif
