@@ -60,7 +60,11 @@ static Ref select_page(Emit *e, const Place *at, const Expr *outer, int level)
     Ref found = memo_find(e, level, TAG_safe, at->base, outer, at->cond, NULL);
     if (found)
         return found;
+    int current = e->level;
+    e->level = level; /* the address stands there whole, its constant too */
+    level_at(e, level);
     Ref p = emit_address(e, at->base, 0, outer, at->size), zeros = emit_zeros(e);
+    e->level = current;
     level_at(e, level);
     found = LLVMBuildSelect(e->b, at->cond, p, zeros, "");
     memo_add(e, level, TAG_safe, at->base, outer, at->cond, NULL, found);

@@ -20,6 +20,15 @@ int chunk_width(const Emit *e, int columns, int start)
     return width;
 }
 
+/* An index of a register tile. Clamped rows of an mma are for memory only. */
+static const Expr *tile_index_at(Emit *e, const Point *p, const Expr *x)
+{
+    Point plain = *p;
+    if (p->row)
+        plain.with[0] = p->row;
+    return point_subst(e, &plain, x);
+}
+
 /* Where lane `lane` of the point finds its element: false when that is not known at compile time.
  */
 static bool locate(Emit *e, Point *p, const Access *access, const RegTile *t, int lane,
@@ -27,7 +36,7 @@ static bool locate(Emit *e, Point *p, const Access *access, const RegTile *t, in
 {
     *row = *column = 0;
     for (int d = 0; d < access->rank; d++) {
-        const Expr *x = point_subst(e, p, access->index[d]);
+        const Expr *x = tile_index_at(e, p, access->index[d]);
         if (p->lane) {
             const Expr *at = expr_const(e->cx, lane);
             x = expr_subst(e->cx, x, &p->lane, &at, 1);
@@ -69,7 +78,7 @@ static Run run_of(Emit *e, Point *p, const Access *access, const RegTile *t, int
     bool moves = false;
     for (int d = 0; d < access->rank; d++) {
         int64_t coef = 0;
-        const Expr *rest, *x = point_subst(e, p, access->index[d]);
+        const Expr *rest, *x = tile_index_at(e, p, access->index[d]);
         if (!expr_linear(e->cx, x, p->lane, &coef, &rest) ||
             (coef != 0 && (d != access->rank - 1 || coef != 1)))
             return RUN_other;
