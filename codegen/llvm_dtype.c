@@ -231,7 +231,10 @@ static Ref small_encode(Emit *e, const Small *s, Ref value, int width)
     if (s->fnuz)
         top = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, code, 0), code, top, "");
     code = LLVMBuildOr(e->b, code, top, "");
-    if (s->bits == 8) {
+    if (s->bits == 4) { /* NaN becomes -0 */
+        Ref nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
+        code = LLVMBuildSelect(e->b, nan, const_int(LLVMTypeOf(code), 8), code, "");
+    } else {
         Ref nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
         Ref nan_code = s->fnuz ? const_int(LLVMTypeOf(code), 0x80)
                                : ibin(e, LLVMOr, ibin(e, LLVMAnd, top, 0x80), s->inf ? 0x7e : 0x7f);
@@ -250,6 +253,19 @@ static Ref scale_decode(Emit *e, Ref raw, int width)
     bits = LLVMBuildSelect(e->b, icmp(e, LLVMIntEQ, x, 255), const_int(LLVMTypeOf(x), 0x7fc00000),
                            bits, "");
     return float_of(e, bits, width);
+}
+
+/* The next power of two up, of the magnitude. */
+static Ref scale_encode(Emit *e, Ref value, int width)
+{
+    Ref mag = ibin(e, LLVMAnd, bits_of(e, value, width), 0x7fffffff);
+    Ref code = ibin(e, LLVMLShr, ibin(e, LLVMAdd, mag, 0x7fffff), 23);
+    LLVMTypeRef type = LLVMTypeOf(code);
+    code = LLVMBuildSelect(e->b, icmp(e, LLVMIntULE, mag, 0x400000), LLVMConstNull(type), code, "");
+    code = LLVMBuildSelect(e->b, icmp(e, LLVMIntUGT, code, 254), const_int(type, 254), code, "");
+    Ref nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
+    code = LLVMBuildSelect(e->b, nan, const_int(type, 255), code, "");
+    return LLVMBuildTrunc(e->b, code, vec(e->i8, width), "");
 }
 
 static Ref bf16_encode(Emit *e, Ref value, int width)
@@ -302,7 +318,7 @@ Ref to_memory(Emit *e, Dtype dtype, Ref value, int width)
     if (dtype == DT_bool)
         return LLVMBuildZExt(e->b, value, type, "");
     if (dtype == DT_e8m0)
-        emit_fail(e, ST_unsupported, "kernel %s: storing e8m0", e->prog->name);
+        return scale_encode(e, value, width);
     if (dtype_bits(dtype) >= 32)
         return value;
     value = LLVMBuildTrunc(e->b, value, type, "");

@@ -85,11 +85,12 @@ typedef struct Point {
     const TileOp *op;
     int count;
     const Expr *syms[MAX_BOX], *with[MAX_BOX];
-    int width;          /* vector lanes; 1 = scalars */
-    const Expr *lane;   /* lane symbol of that width; NULL when width is 1 */
-    Ref mask;           /* lanes inside the bounds: <width x i1>, or NULL = all */
-    const Expr *row;    /* mma: the plain coordinate of A's row, where with[0] is clamped to the bound; NULL elsewhere */
-    const Expr *seq;    /* mma: the coordinate r, replaced by a constant; NULL elsewhere */
+    int width;        /* vector lanes; 1 = scalars */
+    const Expr *lane; /* lane symbol of that width; NULL when width is 1 */
+    Ref mask;         /* lanes inside the bounds: <width x i1>, or NULL = all */
+    const Expr *row; /* mma: the plain coordinate of A's row, where with[0] is clamped to the bound;
+                        NULL elsewhere */
+    const Expr *seq; /* mma: the coordinate r, replaced by a constant; NULL elsewhere */
     const Guard *extra; /* copy: bounds, as guards of its load */
     int extra_count;
     Val *vals; /* by value id */

@@ -57,7 +57,8 @@ static Ref load_a(const Mma *m, const Expr *r, int i)
 {
     Emit *e = m->e;
     const Box *box = &m->op->box;
-    Point p = {.op = m->op, .width = 1, .seq = box->coord[2], .count = 2, .row = expr_const(e->cx, i)};
+    Point p = {
+        .op = m->op, .width = 1, .seq = box->coord[2], .count = 2, .row = expr_const(e->cx, i)};
     p.syms[0] = box->coord[0], p.with[0] = row_of(m, i);
     p.syms[1] = box->coord[2], p.with[1] = r;
     p.vals = NEW_ARRAY(e->arena, Val, m->op->value_count + 1);

@@ -1,4 +1,5 @@
-/* Runs a tile program compiled and interpreted (tile_run) on the same made-up data and compares all outputs. */
+/* Runs a tile program compiled and interpreted (tile_run) on the same made-up data and compares all
+ * outputs. */
 #ifndef QUERN_TESTS_LLVM_ORACLE_H
 #define QUERN_TESTS_LLVM_ORACLE_H
 
@@ -39,7 +40,8 @@ static inline int64_t oracle_eval(Oracle *o, const Expr *x)
 /* Other data than small integers: fills an input buffer of `count` elements. */
 static void (*oracle_data)(const Buffer *buffer, void *memory, int64_t count);
 
-/* Small integers, exact in every type and in every order of summation; positive for unsigned types. */
+/* Small integers, exact in every type and in every order of summation; positive for unsigned types.
+ */
 static inline void oracle_fill(Oracle *o, int b)
 {
     const Buffer *buffer = o->k->prog->buffers[b];
@@ -55,8 +57,10 @@ static inline void oracle_fill(Oracle *o, int b)
             oracle_data(buffer, o->memory[side][b], o->count[b]);
             continue;
         }
-        bool is_unsigned = dtype_class(buffer->dtype) == DC_UINT || dtype_class(buffer->dtype) == DC_BOOL;
-        for (int64_t i = 0; i < o->count[b] && buffer->role != BUF_out && buffer->role != BUF_scratch; i++) {
+        bool is_unsigned =
+            dtype_class(buffer->dtype) == DC_UINT || dtype_class(buffer->dtype) == DC_BOOL;
+        for (int64_t i = 0;
+             i < o->count[b] && buffer->role != BUF_out && buffer->role != BUF_scratch; i++) {
             int64_t v = (i * 7 + i / 13 + b) % 11 - (is_unsigned ? 0 : 5);
             Scalar s = {.i = v};
             if (dtype_is_float(buffer->dtype))
@@ -87,24 +91,32 @@ static inline void oracle_compare(Oracle *o, int b, double tolerance)
     const Buffer *buffer = o->k->prog->buffers[b];
     if (tolerance == 0) {
         for (int64_t i = 0; i < o->count[b]; i++) {
-            Scalar got = dtype_load(buffer->dtype, o->memory[0][b], i), want = dtype_load(buffer->dtype, o->memory[1][b], i);
-            bool same = got.i == want.i || (dtype_is_float(buffer->dtype) && (got.f == want.f || (isnan(got.f) && isnan(want.f))));
-            cr_assert(same, "%s %s: %s[%lld] is %g (%lld), not %g (%lld)", o->k->target, o->k->prog->name, buffer->name,
-                      (long long)i, got.f, (long long)got.i, want.f, (long long)want.i);
+            Scalar got = dtype_load(buffer->dtype, o->memory[0][b], i),
+                   want = dtype_load(buffer->dtype, o->memory[1][b], i);
+            bool same = got.i == want.i || (dtype_is_float(buffer->dtype) &&
+                                            (got.f == want.f || (isnan(got.f) && isnan(want.f))));
+            cr_assert(same, "%s %s: %s[%lld] is %g (%lld), not %g (%lld)", o->k->target,
+                      o->k->prog->name, buffer->name, (long long)i, got.f, (long long)got.i, want.f,
+                      (long long)want.i);
         }
     } else {
         for (int64_t i = 0; i < o->count[b]; i++) {
-            double got = dtype_load(buffer->dtype, o->memory[0][b], i).f, want = dtype_load(buffer->dtype, o->memory[1][b], i).f;
-            cr_assert(fabs(got - want) <= tolerance * (1 + fabs(want)) || (isnan(got) && isnan(want)),
-                      "%s %s: %s[%lld] is %g, not %g", o->k->target, o->k->prog->name, buffer->name, (long long)i, got, want);
+            double got = dtype_load(buffer->dtype, o->memory[0][b], i).f,
+                   want = dtype_load(buffer->dtype, o->memory[1][b], i).f;
+            cr_assert(fabs(got - want) <= tolerance * (1 + fabs(want)) ||
+                          (isnan(got) && isnan(want)),
+                      "%s %s: %s[%lld] is %g, not %g", o->k->target, o->k->prog->name, buffer->name,
+                      (long long)i, got, want);
         }
     }
     for (int64_t i = o->bytes[b]; i < o->bytes[b] + GUARD_BYTES; i++)
-        cr_assert_eq(((uint8_t *)o->memory[0][b])[i], 0x5a, "%s: %s written past its end", o->k->prog->name, buffer->name);
+        cr_assert_eq(((uint8_t *)o->memory[0][b])[i], 0x5a, "%s: %s written past its end",
+                     o->k->prog->name, buffer->name);
 }
 
 /* tolerance 0: bit for bit. Returns the error cell. */
-static inline int oracle_check(const char *text, const char *target, const int64_t *dims, double tolerance)
+static inline int oracle_check(const char *text, const char *target, const int64_t *dims,
+                               double tolerance)
 {
     Kernel k;
     if (!kernel_runs(target))
