@@ -8,7 +8,7 @@ void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *pr
     *lower = (Lower){.cx = cx, .nest = nest, .caps = caps, .prog = prog};
     lower->held = NEW_ARRAY(cx->arena, Held, nest->value_count);
     lower->memo = NEW_ARRAY(cx->arena, Value *, nest->value_count);
-    lower->replaced = NEW_ARRAY(cx->arena, Buffer *, nest->buffer_count);
+    lower->repacked = NEW_ARRAY(cx->arena, Repacked, nest->buffer_count);
 }
 
 const char *lower_name(Lower *lower, const char *stem)
@@ -154,6 +154,18 @@ static bool never_holds(const Access *access)
     return false;
 }
 
+static void read_repacked(const Lower *lower, Access *access)
+{
+    const Repacked *repacked = &lower->repacked[access->buffer->index];
+    if (!repacked->buffer)
+        return;
+    const Expr **index = NEW_ARRAY(lower->cx->arena, const Expr *, access->rank);
+    for (int d = 0; d < access->rank; d++)
+        index[d] = access->index[repacked->order[d]];
+    access->buffer = repacked->buffer;
+    access->index = index;
+}
+
 static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
 {
     TileProg *prog = lower->prog;
@@ -169,7 +181,7 @@ static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
         Access *access = lower_access(lower, v->access);
         if (never_holds(access))
             return tile_const(prog, op, v->dtype, access->fill);
-        CHECK(!lower->replaced[access->buffer->index]);
+        read_repacked(lower, access);
         return tile_load(prog, op, access);
     }
     case V_scalar: return tile_scalar(prog, op, v->scalar, args[0], args[1], args[2]);
@@ -241,4 +253,92 @@ void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *l
     Guard some = {rest, expr_const(cx, 1), expr_const(cx, size)};
     TileOp *guard = tile_if(lower->prog, block, &some, 1);
     body(user, guard->body, tail, size, rest);
+}
+
+/* The dim of an access that is exactly `axis`, when every dim is exactly one axis or constant; else
+ * -1. */
+static int plain_dim(const Nest *nest, const Access *access, int axis)
+{
+    int dim = -1;
+    for (int d = 0; d < access->rank; d++) {
+        const Expr *e = access->index[d];
+        if (e->kind != EX_const && e->kind != EX_sym)
+            return -1;
+        if (e == nest->axes[axis].sym)
+            dim = d;
+    }
+    return dim;
+}
+
+/* Only buffers that a single load reads, without guards. */
+static const Access *single_load(const Nest *nest, const Buffer *buffer)
+{
+    const Access *found = NULL;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op != V_load || v->access->buffer != buffer)
+            continue;
+        if (found || v->access->guard_count)
+            return NULL;
+        found = v->access;
+    }
+    return found;
+}
+
+static Buffer *reordered(Cx *cx, const Buffer *from, const int *order)
+{
+    Buffer *buffer = NEW(cx->arena, Buffer);
+    *buffer = *from;
+    const Expr **shape = NEW_ARRAY(cx->arena, const Expr *, from->rank);
+    const Expr **strides = NEW_ARRAY(cx->arena, const Expr *, from->rank);
+    const Expr *stride = expr_const(cx, 1);
+    for (int d = from->rank - 1; d >= 0; d--) {
+        shape[d] = from->shape[order[d]];
+        strides[d] = stride;
+        stride = expr_mul(cx, stride, shape[d]);
+    }
+    buffer->name = arena_printf(cx->arena, "%s_packed", from->name);
+    buffer->shape = shape;
+    buffer->strides = strides;
+    buffer->offset = expr_const(cx, 0);
+    buffer->align = 64;
+    return buffer;
+}
+
+static Nest *repack_nest(Lower *lower, const Buffer *from, const Buffer *to, const int *order)
+{
+    Nest *nest =
+        nest_new(lower->cx, arena_printf(lower->cx->arena, "%s_%s", lower->nest->name, to->name));
+    Buffer *source = nest_buffer(nest, from->name, from->dtype, BUF_in, from->rank, from->shape);
+    source->strides = from->strides;
+    source->offset = from->offset;
+    source->align = from->align;
+    Buffer *result = nest_buffer(nest, to->name, to->dtype, BUF_out, to->rank, to->shape);
+    const Expr *in[MAX_RANK], *index[MAX_RANK];
+    for (int d = 0; d < to->rank; d++)
+        in[order[d]] = index[d] =
+            nest_axis(nest, arena_printf(lower->cx->arena, "d%d", d), to->shape[d])->sym;
+    nest_store(nest, result, index, NULL, 0, nest_load(nest, source, in, NULL, 0, (Scalar){0}));
+    return nest;
+}
+
+void lower_repack(Lower *lower, int axis, Lowered *out)
+{
+    const int most = (int)(sizeof out->packs / sizeof *out->packs);
+    for (uint32_t b = 0; b < lower->nest->buffer_count && out->pack_count < most; b++) {
+        const Buffer *buffer = lower->nest->buffers[b];
+        const Access *access = buffer->role == BUF_const ? single_load(lower->nest, buffer) : NULL;
+        int dim = access && !lower->repacked[b].buffer ? plain_dim(lower->nest, access, axis) : -1;
+        if (dim < 0 || expr_is_const(buffer->strides[dim], 1))
+            continue;
+        Repacked *repacked = &lower->repacked[b];
+        for (int d = 0, at = 0; d < buffer->rank; d++)
+            if (d != dim)
+                repacked->order[at++] = d;
+        repacked->order[buffer->rank - 1] = dim;
+        repacked->buffer = reordered(lower->cx, buffer, repacked->order);
+        Nest *nest = repack_nest(lower, buffer, repacked->buffer, repacked->order);
+        out->packs[out->pack_count++] = (PackedConst){(int)b, nest};
+        lower->prog->buffers[b] = repacked->buffer;
+    }
 }

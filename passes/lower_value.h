@@ -14,6 +14,12 @@ typedef struct Held {
     int axis[MAX_BOX];
 } Held;
 
+/* A constant stored with its dims in another order: dim d of `buffer` is dim order[d] of the original. */
+typedef struct Repacked {
+    Buffer *buffer; /* NULL: as it was */
+    int order[MAX_RANK];
+} Repacked;
+
 typedef struct Lower {
     Cx *cx;
     Nest *nest;
@@ -25,7 +31,7 @@ typedef struct Lower {
     Held *held;                  /* by value id; tile NULL = not held */
     Value **memo;                /* by value id, for the current op */
     TileOp *memo_op;
-    Buffer **replaced; /* by buffer index: packed buffer, or NULL */
+    Repacked *repacked; /* by buffer index */
     int names;         /* counter for loop and tile names */
 } Lower;
 
@@ -51,6 +57,9 @@ const char *lower_name(Lower *lower, const char *stem);
 typedef void BoxBody(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound);
 void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi,
                  int size, BoxBody *body, void *user);
+
+/* Constants that vary along `axis` without being contiguous along it get a copy that is, made at load (depthwise weights). */
+void lower_repack(Lower *lower, int axis, Lowered *out);
 
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);
 bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out);

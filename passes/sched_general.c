@@ -584,7 +584,6 @@ static void unbox_axes(General *g, int *rows)
 static void general_grid(General *g)
 {
     Cx *cx = g->cx;
-    choose_axes(g);
     int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
     int rows = g->schedule->field[SF_rows];
     unbox_axes(g, &rows);
@@ -626,7 +625,6 @@ static bool axes_are_independent(const Nest *nest, uint64_t axes)
 
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
 {
-    (void)out;
     Nest *nest = lower->nest;
     for (uint32_t i = 0; i < nest->store_count; i++) {
         uint64_t axes = access_axes(nest, nest->stores[i].access);
@@ -647,6 +645,9 @@ bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
         memset(lower->held, 0, nest->value_count * sizeof *lower->held);
         memset(lower->at, 0, sizeof lower->at);
         memset(lower->coord, 0, sizeof lower->coord);
+        choose_axes(g);
+        if (g->v >= 0)
+            lower_repack(lower, g->v, out);
         general_grid(g);
     }
     return !cx_failed(lower->cx);
