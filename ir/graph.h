@@ -1,12 +1,13 @@
 /* The graph: what a model means. SSA of canonical tensor operations (graph.def) on tensors whose dims are expressions.
  *
- * Text form (print -> parse -> print is the identity):
+ * Text form (print -> parse -> print is the identity); tensors are numbered, names are only carried along:
  *   graph mlp {
  *     dim N 1..1024
- *     in %x f32 [N, 784]
- *     const %w f32 [784, 10] @0            # number of the weight; `= [1, 2]` shows small integer or float data inline
- *     %3 = matmul %x, %w : f32 [N, 10]     # "fc1"   <- the ONNX node it comes from
- *     %4 = map %3, %b scalar=add : f32 [N, 10]
+ *     in %0 f32 [N, 784] "x"
+ *     const %1 f32 [784, 10] @0 "w"        # @0: number of the weight, whose data is in the model
+ *     const %2 f32 [10] = [0, 1, ...]      # small data inline
+ *     %3 = matmul %0, %1 : f32 [N, 10] from "node 'fc1' (Gemm)"
+ *     %4 = map %3, %2 scalar=add : f32 [N, 10]
  *     out %4 "y"
  *   }
  *
@@ -33,6 +34,8 @@ typedef enum AttrName {
 #undef ATTR
     AT_count
 } AttrName;
+
+enum { GRAPH_MAX_ELEMENTS = 256 };
 
 typedef struct Attr {
     bool set;
@@ -70,6 +73,13 @@ struct GraphNode {
     Attr attrs[AT_count];
 };
 
+/* What shape inference assumed about symbolic dims: checked when the dims are known. */
+typedef struct GraphCheck {
+    const Expr *a, *b;   /* equal ... */
+    bool or_one;         /* ... or one of them is 1 (broadcasting) */
+    const char *source;
+} GraphCheck;
+
 typedef struct Graph {
     Cx *cx;
     const char *name;
@@ -83,17 +93,42 @@ typedef struct Graph {
     Tensor **outputs;
     const char **output_names;
     uint32_t weight_count;
+    uint32_t tensor_count;   /* ids are below this */
+    uint32_t check_count, check_cap;
+    GraphCheck *checks;
     const char *source;      /* given to new nodes: the importer sets it per ONNX node */
 } Graph;
 
 Graph *graph_new(Cx *cx, const char *name);
 const char *graph_op_name(GraphOp op);
 Tensor *graph_input(Graph *graph, const char *name, Dtype dtype, int rank, const Expr *const *shape);
+/* `data` stays where it is. With a name it is a weight of the model (gets the next number), without one a small literal. */
 Tensor *graph_constant(Graph *graph, const char *name, Dtype dtype, int rank, const int64_t *shape, const void *data);
 void graph_output(Graph *graph, Tensor *tensor, const char *name);
 /* The one builder behind all of the following: checks arity and attributes against graph.def, infers, simplifies trivial cases
  * (reshape to the same shape, cast to the same dtype, transposes of constants' element lists, integer folding of `elements`). */
 Tensor *graph_node(Graph *graph, GraphOp op, int input_count, Tensor *const *inputs, const Attr attrs[AT_count]);
+/* What builders return after a failure; they return it again for any input that is poison. */
+Tensor *graph_poison(Graph *graph);
+static inline bool tensor_is_poison(const Tensor *tensor)
+{
+    return tensor->producer->op == OP_none;
+}
+/* Attributes for graph_node: lists are copied. */
+Attr attr_int(int64_t value);
+Attr attr_float(double value);
+Attr attr_name(const char *name);
+Attr attr_ints(Cx *cx, int count, const int64_t *values);
+Attr attr_exprs(Cx *cx, int count, const Expr *const *values);
+/* Number of elements, an expression; -1 from tensor_count_const when it is not a constant. */
+const Expr *tensor_count(Cx *cx, const Tensor *tensor);
+int64_t tensor_count_const(Cx *cx, const Tensor *tensor);
+/* Two dims that must agree, or broadcast: fails with `what` when they never do, notes a check when it is open.
+ * graph_broadcast gives the dim of the result. */
+bool graph_same_dim(Graph *graph, const Expr *a, const Expr *b);
+const Expr *graph_broadcast(Graph *graph, const Expr *a, const Expr *b); /* NULL when they never agree */
+void tensor_print_type(Text *text, const Tensor *tensor);                /* f32 [N, 10] */
+const char *tensor_shape_text(Cx *cx, const Tensor *tensor);             /* [N, 10], for messages */
 
 Tensor *graph_map(Graph *graph, ScalarOp op, Tensor *a, Tensor *b, Tensor *c); /* broadcasts; unused NULL */
 Tensor *graph_scalar(Graph *graph, Dtype dtype, double value);                /* rank 0 constant */
@@ -105,12 +140,18 @@ Tensor *graph_slice(Graph *graph, Tensor *x, const Expr *const *starts, const Ex
 Tensor *graph_pad(Graph *graph, Tensor *x, Tensor *fill, const Expr *const *before, const Expr *const *after, const char *mode);
 Tensor *graph_concat(Graph *graph, int count, Tensor *const *inputs, int axis);
 Tensor *graph_gather(Graph *graph, Tensor *x, Tensor *indices, int axis);
+Tensor *graph_fill(Graph *graph, Tensor *scalar, int rank, const Expr *const *shape);
+Tensor *graph_iota(Graph *graph, Dtype dtype, int rank, const Expr *const *shape, int axis);
 Tensor *graph_reduce(Graph *graph, Monoid monoid, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *graph_matmul(Graph *graph, Tensor *a, Tensor *b);
 Tensor *graph_softmax(Graph *graph, Tensor *x, int axis);
 Tensor *graph_elements(Graph *graph, int rank, const int64_t *shape, const Expr *const *elements); /* OP_dim_value, i64 */
+/* The same of any integer type or bool. Elements that are all constant become a constant. */
+Tensor *graph_elements_of(Graph *graph, Dtype dtype, int rank, const int64_t *shape, const Expr *const *elements);
 
 void graph_count_uses(Graph *graph);
+/* Removes what no output needs and numbers nodes and tensors anew, in order. Inputs stay. */
+void graph_sweep(Graph *graph);
 bool graph_verify(Graph *graph);
 void graph_print(Text *text, const Graph *graph);
 Graph *graph_parse(Cx *cx, const char *file, const char *text);

@@ -1,0 +1,32 @@
+/* Inside of the graph: shape inference, one function per row of graph.def, and element lists. */
+#ifndef QUERN_IR_GRAPH_INFER_H
+#define QUERN_IR_GRAPH_INFER_H
+
+#include "ir/graph.h"
+
+/* Sets rank, shape and dtype of `out` (shape has room for MAX_RANK). Inputs are no poison; arity
+ * and the set of attributes fit graph.def. Failure goes through cx_fail. */
+typedef void InferOp(Graph *graph, const GraphNode *node, Tensor *out);
+
+#define GRAPH(name, least, most, attrs)                                                            \
+    void infer_##name(Graph *graph, const GraphNode *node, Tensor *out);
+#include "ir/graph.def"
+#undef GRAPH
+
+void graph_infer(Graph *graph, const GraphNode *node, Tensor *out);
+
+/* Element lists: fills out->elements when the contents of `out` (shape known) follow from those of
+ * the inputs. */
+void graph_fold_elements(Graph *graph, const GraphNode *node, Tensor *out);
+/* Integer or bool data as a list of constants; NULL when it is no such type or more than
+ * GRAPH_MAX_ELEMENTS. */
+const Expr **graph_data_elements(Cx *cx, Dtype dtype, int64_t count, const void *data);
+/* Whether an expression stays within the values of an integer type or bool. */
+bool graph_element_fits(Dtype dtype, const Expr *e);
+
+/* Attributes an operation may carry, as bits; arity. */
+uint64_t graph_op_attrs(GraphOp op);
+int graph_op_least(GraphOp op);
+int graph_op_most(GraphOp op);
+
+#endif

@@ -1,0 +1,501 @@
+/* The graph's text form (graph.h): printer and parser.
+ *
+ * Attributes are printed by their kind (attrs.def), once for all operations. The parser goes
+ * through the builder, which infers; the type written after the colon must be what it infers. Text
+ * is hostile: numbers, ranks and list lengths are checked. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ir/graph_infer.h"
+#include "ir/value_text.h"
+
+enum { KIND_INT, KIND_DTYPE, KIND_FLOAT, KIND_INTS, KIND_EXPRS, KIND_NAME };
+
+static const struct AttrRow {
+    const char *name;
+    int kind;
+} attr_rows[AT_count] = {
+#define ATTR(name, kind) [AT_##name] = {#name, KIND_##kind},
+#include "ir/attrs.def"
+#undef ATTR
+};
+
+enum { MAX_LIST = 4096, MAX_TENSORS = 1 << 20, INLINE_FLOATS = 16 };
+
+/* ---- printer */
+
+/* Names are carried along as strings without escapes. */
+static void print_string(Text *text, const char *string)
+{
+    text_put(text, "\"", 1);
+    for (const char *p = string; *p; p++) {
+        bool plain = *p != '"' && (unsigned char)*p >= ' ' && *p != 127;
+        text_put(text, plain ? p : "?", 1);
+    }
+    text_put(text, "\"", 1);
+}
+
+static void print_exprs(Text *text, int count, const Expr *const *list)
+{
+    text_add(text, "[");
+    for (int i = 0; i < count; i++) {
+        text_add(text, i ? ", " : "");
+        expr_print(text, list[i]);
+    }
+    text_add(text, "]");
+}
+
+static void print_attr(Text *text, AttrName name, const Attr *attr)
+{
+    text_add(text, " %s=", attr_rows[name].name);
+    if (name == AT_scalar || name == AT_monoid) {
+        text_add(text, "%s",
+                 name == AT_scalar ? scalar_name((ScalarOp)attr->i) : monoid_name((Monoid)attr->i));
+        return;
+    }
+    switch (attr_rows[name].kind) {
+    case KIND_INT: text_add(text, "%" PRId64, attr->i); break;
+    case KIND_DTYPE: text_add(text, "%s", dtype_name((Dtype)attr->i)); break;
+    case KIND_FLOAT: text_add_float(text, attr->f); break;
+    case KIND_NAME: text_add(text, "%s", attr->name); break;
+    case KIND_EXPRS: print_exprs(text, attr->count, attr->exprs); break;
+    case KIND_INTS:
+        for (int i = 0; i < attr->count; i++)
+            text_add(text, "%s%" PRId64, i ? ", " : "[", attr->ints[i]);
+        text_add(text, attr->count ? "]" : "[]");
+        break;
+    }
+}
+
+/* Whether a constant's data is part of the text: literals, and what shape inference looks at. */
+static bool shows_data(const Tensor *tensor, int64_t count)
+{
+    if (!tensor->data || dtype_compute(tensor->dtype) == DT_none || count > MAX_LIST)
+        return count == 0 && tensor->weight < 0;
+    return tensor->weight < 0 || tensor->elements || count <= INLINE_FLOATS;
+}
+
+static void print_constant(Text *text, Cx *cx, const Tensor *tensor)
+{
+    int64_t count = tensor_count_const(cx, tensor);
+    text_add(text, "const %%%u ", tensor->id);
+    tensor_print_type(text, tensor);
+    if (tensor->weight >= 0)
+        text_add(text, " @%d", tensor->weight);
+    if (shows_data(tensor, count)) {
+        bool flt = dtype_is_float(tensor->dtype);
+        text_add(text, " = [");
+        for (int64_t i = 0; i < count; i++) {
+            Scalar value = dtype_load(tensor->dtype, tensor->data, i);
+            text_add(text, i ? ", " : "");
+            if (flt)
+                text_add_float(text, value.f);
+            else
+                text_add(text, "%" PRId64, value.i);
+        }
+        text_add(text, "]");
+    }
+    if (tensor->name) {
+        text_put(text, " ", 1);
+        print_string(text, tensor->name);
+    }
+}
+
+static void print_node(Text *text, const Graph *graph, const GraphNode *node)
+{
+    const Tensor *out = node->output;
+    if (node->op == OP_constant) {
+        print_constant(text, graph->cx, out);
+        return;
+    }
+    if (node->op == OP_input) {
+        text_add(text, "in %%%u ", out->id);
+        tensor_print_type(text, out);
+        if (out->name) {
+            text_put(text, " ", 1);
+            print_string(text, out->name);
+        }
+        return;
+    }
+    text_add(text, "%%%u = %s", out->id, graph_op_name(node->op));
+    for (int i = 0; i < node->input_count; i++)
+        text_add(text, "%s%%%u", i ? ", " : " ", node->inputs[i]->id);
+    for (int i = 0; i < AT_count; i++)
+        if (node->attrs[i].set)
+            print_attr(text, (AttrName)i, &node->attrs[i]);
+    text_add(text, " : ");
+    tensor_print_type(text, out);
+    if (node->source) {
+        text_add(text, " from ");
+        print_string(text, node->source);
+    }
+}
+
+void graph_print(Text *text, const Graph *graph)
+{
+    text_add(text, "graph %s {\n", graph->name);
+    for (uint32_t i = 0; i < graph->dim_count; i++) {
+        text_add(text, "  ");
+        dim_print(text, graph->dims[i]);
+        text_add(text, "\n");
+    }
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        text_add(text, "  ");
+        print_node(text, graph, graph->nodes[i]);
+        text_add(text, "\n");
+    }
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        text_add(text, "  out %%%u ", graph->outputs[i]->id);
+        print_string(text, graph->output_names[i] ? graph->output_names[i] : "");
+        text_add(text, "\n");
+    }
+    text_add(text, "}\n");
+}
+
+/* ---- parser */
+
+typedef struct Parse {
+    Cx *cx;
+    Scan scan;
+    Names names; /* dims */
+    Graph *graph;
+    uint32_t count, capacity;
+    Tensor **tensors; /* by the number in the text */
+} Parse;
+
+static bool failed(const Parse *p)
+{
+    return cx_failed(p->cx);
+}
+
+/* At %12: the number; false after a failure. */
+static bool parse_number(Parse *p, uint32_t *number)
+{
+    Scan *scan = &p->scan;
+    uint32_t n = 0;
+    bool good = scan->kind == TOK_name && scan->start[0] == '%' && scan->length > 1;
+    for (size_t i = 1; good && i < scan->length; i++) {
+        good = scan->start[i] >= '0' && scan->start[i] <= '9' && n < MAX_TENSORS;
+        n = n * 10 + (uint32_t)(scan->start[i] - '0');
+    }
+    if (!good || n >= MAX_TENSORS) {
+        scan_fail(scan, "expected a tensor (%%number)");
+        return false;
+    }
+    *number = n;
+    scan_next(scan);
+    return true;
+}
+
+static void define(Parse *p, uint32_t number, Tensor *tensor)
+{
+    while (p->count <= number)
+        VEC_PUSH(p->cx->arena, p->tensors, p->count, p->capacity, NULL);
+    if (failed(p))
+        return;
+    if (p->tensors[number])
+        scan_fail(&p->scan, "%%%u is defined already", number);
+    else
+        p->tensors[number] = tensor;
+}
+
+static Tensor *parse_use(Parse *p)
+{
+    uint32_t number = 0;
+    Scan before = p->scan;
+    if (!parse_number(p, &number))
+        return NULL;
+    if (number < p->count && p->tensors[number])
+        return p->tensors[number];
+    p->scan = before;
+    scan_fail(&p->scan, "%%%u is not defined", number);
+    return NULL;
+}
+
+/* "text" when there is one, else NULL. */
+static const char *parse_string(Parse *p)
+{
+    Scan *scan = &p->scan;
+    if (scan->kind != TOK_string)
+        return NULL;
+    if (scan->length < 2 || scan->start[scan->length - 1] != '"') {
+        scan_fail(scan, "the string has no end");
+        return NULL;
+    }
+    char *text = arena_copy(p->cx->arena, scan->start + 1, scan->length - 1);
+    text[scan->length - 2] = 0;
+    scan_next(scan);
+    return text;
+}
+
+static int parse_exprs(Parse *p, int most, const Expr **list)
+{
+    int count = 0;
+    scan_expect(&p->scan, "[");
+    while (!failed(p) && !scan_is(&p->scan, "]")) {
+        if (count == most) {
+            scan_fail(&p->scan, "more than %d entries", most);
+            return 0;
+        }
+        list[count++] = names_parse_expr(&p->names, &p->scan);
+        if (!scan_accept(&p->scan, ","))
+            break;
+    }
+    scan_expect(&p->scan, "]");
+    return count;
+}
+
+static Dtype parse_dtype(Parse *p)
+{
+    Dtype dtype = p->scan.kind == TOK_name ? dtype_find(p->scan.start, p->scan.length) : DT_none;
+    if (dtype == DT_none)
+        scan_fail(&p->scan, "expected an element type");
+    else
+        scan_next(&p->scan);
+    return dtype;
+}
+
+typedef struct Type {
+    Dtype dtype;
+    int rank;
+    const Expr *shape[MAX_RANK];
+} Type;
+
+static Type parse_type(Parse *p)
+{
+    Type type = {.dtype = parse_dtype(p)};
+    if (!failed(p))
+        type.rank = parse_exprs(p, MAX_RANK, type.shape);
+    return type;
+}
+
+static void parse_word_attr(Parse *p, AttrName name, Attr *attr)
+{
+    Scan *scan = &p->scan;
+    bool word = scan->kind == TOK_name;
+    if (name == AT_scalar || name == AT_monoid) {
+        int op = !word               ? -1
+                 : name == AT_scalar ? scalar_find(scan->start, scan->length)
+                                     : monoid_find(scan->start, scan->length);
+        if (op < 0)
+            scan_fail(scan, "no such %s", attr_rows[name].name);
+        else
+            scan_next(scan);
+        attr->i = op;
+    } else {
+        attr->name = scan_name(scan);
+    }
+}
+
+static void parse_attr(Parse *p, Attr attrs[AT_count])
+{
+    Scan *scan = &p->scan;
+    int name = 0;
+    while (name < AT_count && !scan_is(scan, attr_rows[name].name))
+        name++;
+    if (name == AT_count || attrs[name].set) {
+        scan_fail(scan,
+                  name == AT_count ? "expected an attribute or ':'" : "attribute given twice");
+        return;
+    }
+    scan_next(scan);
+    scan_expect(scan, "=");
+    Attr *attr = &attrs[name];
+    attr->set = true;
+    const Expr *list[MAX_LIST];
+    switch (attr_rows[name].kind) {
+    case KIND_INT:
+        if (name == AT_scalar || name == AT_monoid)
+            parse_word_attr(p, (AttrName)name, attr);
+        else
+            attr->i = scan_int(scan);
+        break;
+    case KIND_NAME: parse_word_attr(p, (AttrName)name, attr); break;
+    case KIND_DTYPE: attr->i = parse_dtype(p); break;
+    case KIND_FLOAT: attr->f = scan_float(scan); break;
+    case KIND_EXPRS:
+    case KIND_INTS: {
+        attr->count = parse_exprs(p, MAX_LIST, list);
+        attr->exprs = arena_copy(p->cx->arena, list, (size_t)attr->count * sizeof *list);
+        if (attr_rows[name].kind == KIND_EXPRS)
+            break;
+        int64_t *ints = NEW_ARRAY(p->cx->arena, int64_t, attr->count);
+        for (int i = 0; i < attr->count && !failed(p); i++) {
+            if (list[i]->kind != EX_const)
+                scan_fail(scan, "'%s' lists numbers", attr_rows[name].name);
+            ints[i] = list[i]->value;
+        }
+        attr->ints = ints;
+        attr->exprs = NULL;
+        break;
+    }
+    }
+}
+
+static void parse_node(Parse *p)
+{
+    Scan *scan = &p->scan;
+    uint32_t number = 0;
+    if (!parse_number(p, &number) || !scan_expect(scan, "="))
+        return;
+    int op = OP_input + 1;
+    while (op < OP_count && !scan_is(scan, graph_op_name((GraphOp)op)))
+        op++;
+    if (op == OP_count || op == OP_constant) {
+        scan_fail(scan, "expected an operation");
+        return;
+    }
+    scan_next(scan);
+    Tensor *inputs[100];
+    int count = 0;
+    while (!failed(p) && scan->kind == TOK_name && scan->start[0] == '%') {
+        if (count == 99) {
+            scan_fail(scan, "more than 99 inputs");
+            return;
+        }
+        inputs[count++] = parse_use(p);
+        if (!scan_accept(scan, ","))
+            break;
+    }
+    Attr *attrs = NEW_ARRAY(p->cx->arena, Attr, AT_count);
+    while (!failed(p) && !scan_is(scan, ":"))
+        parse_attr(p, attrs);
+    scan_expect(scan, ":");
+    Scan at_type = *scan;
+    Type type = parse_type(p);
+    const char *source = !failed(p) && scan_accept(scan, "from") ? parse_string(p) : NULL;
+    if (failed(p))
+        return;
+    p->graph->source = source;
+    Tensor *out = graph_node(p->graph, (GraphOp)op, count, inputs, attrs);
+    if (failed(p))
+        return;
+    bool same = out->dtype == type.dtype && out->rank == type.rank;
+    for (int d = 0; same && d < type.rank; d++)
+        same = out->shape[d] == type.shape[d];
+    if (!same) {
+        Text text;
+        text_init(&text, p->cx->arena);
+        tensor_print_type(&text, out);
+        *scan = at_type;
+        scan_fail(scan, "inference gives %s", text.data);
+    }
+    define(p, number, out);
+}
+
+static void parse_input(Parse *p)
+{
+    uint32_t number = 0;
+    if (!parse_number(p, &number))
+        return;
+    Type type = parse_type(p);
+    const char *name = failed(p) ? NULL : parse_string(p);
+    if (!failed(p))
+        define(p, number, graph_input(p->graph, name, type.dtype, type.rank, type.shape));
+}
+
+static const void *parse_data(Parse *p, Dtype dtype, int64_t count)
+{
+    int64_t bytes = dtype_bytes(dtype, count);
+    if (count < 0 || count > MAX_LIST || bytes < 0 || dtype_compute(dtype) == DT_none) {
+        scan_fail(&p->scan, "data of this type or size cannot be inline");
+        return NULL;
+    }
+    char *data = arena_alloc(p->cx->arena, (size_t)bytes + 1);
+    scan_expect(&p->scan, "[");
+    for (int64_t i = 0; i < count && !failed(p); i++) {
+        Scalar value;
+        if (dtype_is_float(dtype))
+            value.f = scan_float(&p->scan);
+        else
+            value.i = scan_int(&p->scan);
+        dtype_store(dtype, data, i, value);
+        if (i + 1 < count)
+            scan_expect(&p->scan, ",");
+    }
+    scan_expect(&p->scan, "]");
+    return data;
+}
+
+static void parse_constant(Parse *p)
+{
+    Scan *scan = &p->scan;
+    uint32_t number = 0;
+    int64_t shape[MAX_RANK], count = 1, weight = -1;
+    if (!parse_number(p, &number))
+        return;
+    Type type = parse_type(p);
+    for (int d = 0; d < type.rank && !failed(p); d++) {
+        shape[d] = type.shape[d]->value;
+        if (type.shape[d]->kind != EX_const || shape[d] < 0 ||
+            __builtin_mul_overflow(count, shape[d], &count))
+            scan_fail(scan, "the shape of a constant is not constant, or too large");
+    }
+    if (!failed(p) && scan->kind == TOK_name && scan->start[0] == '@') {
+        weight = 0;
+        for (size_t i = 1; i < scan->length && weight <= MAX_TENSORS; i++)
+            weight = scan->start[i] >= '0' && scan->start[i] <= '9'
+                         ? weight * 10 + (scan->start[i] - '0')
+                         : MAX_TENSORS + 1;
+        if (weight > MAX_TENSORS)
+            scan_fail(scan, "expected the number of a weight");
+        else
+            scan_next(scan);
+    }
+    const void *data = NULL;
+    if (!failed(p) && scan_accept(scan, "="))
+        data = parse_data(p, type.dtype, count);
+    else if (!failed(p) && weight < 0)
+        scan_fail(scan, "a constant without data needs the number of its weight");
+    const char *name = failed(p) ? NULL : parse_string(p);
+    if (failed(p))
+        return;
+    uint32_t weights = p->graph->weight_count;
+    Tensor *out = graph_constant(p->graph, name, type.dtype, type.rank, shape, data);
+    out->weight = (int)weight;
+    p->graph->weight_count = weight >= weights ? (uint32_t)weight + 1 : weights;
+    define(p, number, out);
+}
+
+static void parse_statement(Parse *p)
+{
+    Scan *scan = &p->scan;
+    if (scan_accept(scan, "dim")) {
+        const Expr *dim = dim_parse(scan, &p->names);
+        if (dim)
+            VEC_PUSH(p->cx->arena, p->graph->dims, p->graph->dim_count, p->graph->dim_cap, dim);
+    } else if (scan_accept(scan, "in")) {
+        parse_input(p);
+    } else if (scan_accept(scan, "const")) {
+        parse_constant(p);
+    } else if (scan_accept(scan, "out")) {
+        Tensor *tensor = parse_use(p);
+        const char *name = failed(p) ? NULL : parse_string(p);
+        if (!failed(p))
+            graph_output(p->graph, tensor, name ? name : "");
+    } else if (scan->kind == TOK_name && scan->start[0] == '%') {
+        parse_node(p);
+    } else {
+        scan_fail(scan, "expected dim, in, const, out, %%number or }");
+    }
+}
+
+Graph *graph_parse(Cx *cx, const char *file, const char *text)
+{
+    Parse *p = NEW(cx->arena, Parse);
+    p->cx = cx;
+    scan_init(&p->scan, cx, file, text);
+    names_init(&p->names, cx);
+    scan_expect(&p->scan, "graph");
+    const char *name = scan_name(&p->scan);
+    if (cx_failed(cx))
+        return NULL;
+    p->graph = graph_new(cx, name);
+    scan_expect(&p->scan, "{");
+    while (!cx_failed(cx) && !scan_accept(&p->scan, "}"))
+        parse_statement(p);
+    if (!cx_failed(cx) && p->scan.kind != TOK_end)
+        scan_fail(&p->scan, "expected the end after '}'");
+    p->graph->source = NULL;
+    return cx_failed(cx) ? NULL : p->graph;
+}
