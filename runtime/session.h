@@ -1,0 +1,40 @@
+/* A session: memory for one set of input shapes, and running. One thread at a time; sessions of one
+ * program share nothing that changes. */
+#ifndef QUERN_RUNTIME_SESSION_H
+#define QUERN_RUNTIME_SESSION_H
+
+#include "runtime/program.h"
+
+typedef struct Session Session;
+
+/* Prepares the program when it is not, and sets the shapes when no input has a dim. */
+Status session_create(Program *program, Session **session, Report *report);
+void session_destroy(Session *session); /* NULL is allowed; before its program */
+
+/* By input; dims NULL: the shape without dims, which must be one. */
+typedef struct SessionShape {
+    int rank;
+    const int64_t *dims;
+} SessionShape;
+
+/* Checks the shapes against the plan, computes all sizes, takes the memory. On failure what was set
+ * before stays. */
+Status session_set_shapes(Session *session, const SessionShape *shapes, Report *report);
+bool session_ready(const Session *session);
+
+/* Of a plan's tensor with the shapes in force: extents (returns the rank), bytes. */
+int session_tensor(const Session *session, uint32_t tensor, int64_t dims[PLAN_RANK],
+                   int64_t *bytes);
+
+typedef struct SessionInfo {
+    int64_t memory_bytes; /* slab, scratch of workers */
+    double flops, bytes;  /* of a run */
+} SessionInfo;
+SessionInfo session_info(const Session *session);
+
+/* Allocates nothing, prints nothing. Pointers by input and by output, aligned to the element type,
+ * not NULL unless the tensor is empty. */
+Status session_run(Session *session, const void *const *inputs, void *const *outputs,
+                   Report *report);
+
+#endif
