@@ -8,27 +8,28 @@
  * registers wins; ties go to the larger tile (fewer loads). */
 #include "passes/schedule.h"
 
-static int64_t tile_cycles(int64_t mr, int64_t nv) /* quarter cycles */
+static int64_t tile_cycles(int64_t mr, int64_t nv, int64_t row_cost) /* in 1/64 cycles */
 {
-    int64_t cycles = 2 * mr * nv, loads = 2 * (mr + nv), stream = 8 * nv;
+    int64_t cycles = 32 * mr * nv, loads = 32 * (mr + nv), stream = 128 * nv;
     if (cycles < loads)
         cycles = loads;
     if (cycles < stream)
         cycles = stream;
-    return cycles < 16 ? 16 : cycles;
+    return (cycles < 256 ? 256 : cycles) + mr * row_cost;
 }
 
-static int64_t contraction_cost(int64_t rows, int64_t vectors, int64_t mr, int64_t nv)
+static int64_t contraction_cost(int64_t rows, int64_t vectors, int64_t mr, int64_t nv,
+                                int64_t row_cost)
 {
     int64_t full_m = rows / mr, rest_m = rows % mr, full_n = vectors / nv, rest_n = vectors % nv,
             cost = 0;
-    cost += full_m * full_n * tile_cycles(mr, nv);
+    cost += full_m * full_n * tile_cycles(mr, nv, row_cost);
     if (rest_m)
-        cost += full_n * tile_cycles(rest_m, nv);
+        cost += full_n * tile_cycles(rest_m, nv, row_cost);
     if (rest_n)
-        cost += full_m * tile_cycles(mr, rest_n);
+        cost += full_m * tile_cycles(mr, rest_n, row_cost);
     if (rest_m && rest_n)
-        cost += tile_cycles(rest_m, rest_n);
+        cost += tile_cycles(rest_m, rest_n, row_cost);
     return cost;
 }
 
@@ -56,13 +57,18 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
             inner = likely(nest->axes[i].extent);
     }
     int64_t vectors = (columns + width - 1) / width;
+    /* a row pointer and its guard cost about two cycles each time the outer loops over K move on */
+    int64_t row_cost = loops > 1 ? 128 / (inner < 1 ? 1 : inner) : 0;
     for (int mr = 14; mr >= 1; mr--)
         for (int nv = 1; nv <= 4; nv++) {
             if (mr * nv + nv + 1 > caps->registers - 1 || nv > vectors || (mr > rows && mr > 1))
                 continue;
-            int64_t cost = contraction_cost(rows, vectors, mr, nv);
+            int64_t cost = contraction_cost(rows, vectors, mr, nv, row_cost);
             /* tiles of 14 and more rows alias in L1 at large strides (docs/performance.md) */
             cost += mr > 8 ? cost / 32 : 0;
+            /* remainder tiles are code to generate */
+            cost += (rows > mr && rows % mr ? cost / 64 : 0) +
+                    (vectors > nv && vectors % nv ? cost / 64 : 0);
             if (cost < best_cost ||
                 (cost == best_cost && mr * nv > best.field[SF_mr] * best.field[SF_nv])) {
                 best_cost = cost;

@@ -328,8 +328,8 @@ static void bind_tile(RowTile *t, TileOp *op)
     op->box.bound[1] = t->column_bound;
     bind_rows(s, expr_add(s->cx, t->base, op->box.coord[0]));
     s->lower->at[s->n_axis] = expr_add(s->cx, s->column_base, op->box.coord[1]);
-    s->lower->coord[ROW] = op->box.coord[0];
-    s->lower->coord[COLUMN] = op->box.coord[1];
+    s->lower->coord[ROW] = s->lower->at[ROW] = op->box.coord[0];
+    s->lower->coord[COLUMN] = s->lower->at[COLUMN] = op->box.coord[1];
 }
 
 /* b's value with its load taken from the packed buffer: only casts stand between. */
@@ -382,6 +382,34 @@ static void k_loops(RowTile *t, TileBlock *block, int next)
     lower_boxes(s->lower, block, axis->sym->name, zero, axis->extent, ku, mma_box, t);
 }
 
+static bool has_transcendental(const Value *value)
+{
+    if (value->op == V_reduce)
+        return false;
+    if (value->op == V_scalar && (scalar_flags(value->scalar) & TRANS))
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && has_transcendental(value->args[i]))
+            return true;
+    return false;
+}
+
+/* An epilogue with transcendentals is long code: over register tiles it would be unrolled for every
+ * vector of the accumulator. From a tile in the L1 cache it is a loop. */
+static Held spill_tile(RowTile *t, TileBlock *block, const Held *acc)
+{
+    static const char *const names[] = {"i", "j"};
+    Lower *lower = t->s->lower;
+    Held spilled = *acc;
+    spilled.tile = tile_new(lower->prog, lower->grid, lower_name(lower, "spill"), acc->tile->dtype,
+                            TS_shared, 2, acc->tile->shape);
+    TileOp *op = tile_op(lower->prog, block, TO_map, 2, names, acc->tile->shape);
+    bind_tile(t, op);
+    op->box.bound[0] = op->box.bound[1] = NULL;
+    lower_write(lower, op, &spilled, lower_read(lower, op, acc));
+    return spilled;
+}
+
 static void row_tile(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
 {
     static const char *const names[] = {"i", "j"};
@@ -404,6 +432,8 @@ static void row_tile(void *user, TileBlock *block, const Expr *base, int size, c
     zero->box.bound[0] = zero->box.bound[1] = NULL;
     lower_write(lower, zero, &held, tile_const(lower->prog, zero, s->c.sum->dtype, (Scalar){0}));
     k_loops(t, block, 0);
+    if (has_transcendental(s->nest->stores[0].value))
+        held = spill_tile(t, block, &held);
     TileOp *epilogue = tile_op(lower->prog, block, TO_map, 2, names, shape);
     bind_tile(t, epilogue);
     lower->held[s->c.sum->id] = held;
