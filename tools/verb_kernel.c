@@ -3,6 +3,7 @@
 #include "ir/nest.h"
 #include "jit/kernel.h"
 #include "jit/roofline.h"
+#include "tools/text_file.h"
 #include "tools/verbs.h"
 
 #include <getopt.h>
@@ -224,7 +225,7 @@ static void run_file(Cx *cx, void *user)
                 o->target);
         return;
     }
-    char *text = tool_read_text(cx, o->file);
+    char *text = text_file_read(cx, o->file);
     Nest *nest = text ? nest_parse(cx, o->file, text) : NULL;
     if (cx_failed(cx) || !nest || !nest_verify(nest))
         return;
