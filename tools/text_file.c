@@ -20,7 +20,5 @@ char *text_file_read(Cx *cx, const char *path)
         cx_fail(cx, ST_bad_file, "%s: not a text file", path);
         return NULL;
     }
-    char *text = arena_alloc(cx->arena, size + 1);
-    memcpy(text, data, size);
-    return text;
+    return data;
 }
