@@ -39,6 +39,8 @@ typedef struct General {
     uint64_t axes; /* P */
     int u, v;      /* -1: none */
     int lanes;     /* points of a box along v */
+    bool v_outer;  /* u is reduced elsewhere in the nest (softmax over an inner axis): its loop is
+                      innermost */
     BoxState box;
     bool *direct; /* by value id: reachable from the stores without passing a reduction */
 } General;
@@ -429,6 +431,29 @@ static void v_box(void *user, TileBlock *block, const Expr *base, int size, cons
     memcpy(g->lower->held, held, g->nest->value_count * sizeof *held);
 }
 
+/* One box of v with the loop over u inside: reductions over u are computed once a box. */
+static void v_then_u(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    General *g = user;
+    Lower *lower = g->lower;
+    Held *held = arena_copy(g->cx->arena, lower->held, g->nest->value_count * sizeof *held);
+    const Axis *u = &g->nest->axes[g->u];
+    const Expr *var;
+    set_box(g, g->box.rank++, g->v, base, size, bound);
+    ensure_stores(g, block, 1ull << g->u);
+    hoist_stores(g, block, 1ull << g->u);
+    TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, u->sym->name),
+                                expr_const(g->cx, 0), u->extent, 1, &var);
+    lower->at[g->u] = var;
+    ensure_stores(g, inner, 0);
+    TileOp *op = box_op(g, inner, true);
+    lower_stores(lower, op, g->axes);
+    g->box.rank--;
+    release_box_axis(g, g->v);
+    release_box_axis(g, g->u);
+    memcpy(lower->held, held, g->nest->value_count * sizeof *held);
+}
+
 typedef struct Task {
     General *g;
     const Expr *lo, *hi; /* of v */
@@ -493,15 +518,25 @@ static bool lanes_in_reduction(const General *g)
 
 static void choose_axes(General *g)
 {
-    const Store *store = NULL;
-    for (uint32_t i = 0; i < g->nest->store_count && !store; i++)
-        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
+    const Store *store = NULL; /* the first */
+    for (uint32_t i = g->nest->store_count; i-- > 0;)
+        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes) {
             store = &g->nest->stores[i];
-    mark_direct(g, store->value);
+            mark_direct(g, store->value);
+        }
     g->v = access_unit_axis(g->cx, g->nest, store->access, g->axes);
     g->u = -1;
     if (g->v >= 0 && lanes_in_reduction(g))
         g->v = -1;
+    for (uint32_t i = 0; i < g->nest->value_count && g->v >= 0; i++) {
+        const Value *r = g->nest->values[i];
+        if (r->op == V_reduce && g->direct[i] && (r->axes >> g->v & 1) && (r->reduced & g->axes)) {
+            for (g->u = 0; !((r->reduced & g->axes) >> g->u & 1);)
+                g->u++;
+            g->v_outer = true;
+            return;
+        }
+    }
     uint64_t others = g->v >= 0 ? g->axes & ~(1ull << g->v) : g->axes;
     int load = lane_axis(g, store->value, g->axes);
     if (load >= 0 && (others >> load & 1))
@@ -509,9 +544,6 @@ static void choose_axes(General *g)
     for (int i = g->nest->axis_count - 1; i >= 0 && g->u < 0; i--)
         if (others >> i & 1)
             g->u = i;
-    for (uint32_t i = 0; i < g->nest->store_count; i++)
-        if (access_axes(g->nest, g->nest->stores[i].access) == g->axes)
-            mark_direct(g, g->nest->stores[i].value);
 }
 
 /* Opens the grid: outer axes, then chunks. Leading outer axes share one grid id when there are too
@@ -539,7 +571,7 @@ static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const 
         names[rank] = lower_name(g->lower, g->nest->axes[outer[i]].sym->name);
         extents[rank++] = g->nest->axes[outer[i]].extent;
     }
-    if (g->u >= 0) {
+    if (u_chunk) {
         names[rank] = lower_name(g->lower, g->nest->axes[g->u].sym->name);
         extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->u].extent, expr_const(cx, u_chunk));
     }
@@ -561,7 +593,7 @@ static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const 
     }
     for (int i = folded; i < outer_count; i++)
         g->lower->at[outer[i]] = grid->ids[at++];
-    *u_id = g->u >= 0 ? grid->ids[at++] : NULL;
+    *u_id = u_chunk ? grid->ids[at++] : NULL;
     *v_id = v_chunk ? grid->ids[at] : NULL;
     return &grid->body;
 }
@@ -597,6 +629,12 @@ static void general_grid(General *g)
     int64_t u_chunk = split_v ? rows : (grain / v_extent + rows - 1) / rows * rows;
     if (u_chunk < rows)
         u_chunk = rows;
+    if (g->v_outer) {
+        v_chunk = g->lanes;
+        u_chunk = 0;
+    } else if (g->u < 0) {
+        u_chunk = 0;
+    }
     const Expr *u_id, *v_id;
     TileBlock *block = open_grid(g, u_chunk, v_chunk, &u_id, &v_id);
     Task task = {.g = g, .lo = expr_const(cx, 0)};
@@ -605,6 +643,11 @@ static void general_grid(General *g)
     if (v_id) {
         task.lo = expr_muli(cx, v_id, v_chunk);
         task.hi = expr_min(cx, task.hi, expr_addi(cx, task.lo, v_chunk));
+    }
+    if (g->v_outer) {
+        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task.lo, task.hi, g->lanes,
+                    v_then_u, g);
+        return;
     }
     if (g->u < 0) {
         u_box(&task, block, NULL, 1, NULL);
