@@ -188,6 +188,27 @@ Val tile_get(Emit *e, Point *p, const Access *access);
 void tile_put(Emit *e, Point *p, const Access *access, Val value);
 void emit_reduce(Emit *e, const TileOp *op);
 
+/* A box being walked (llvm_map.c): coordinates get their values one by one, then points are
+ * emitted. */
+typedef struct Walk {
+    Emit *e;
+    const TileOp *op;
+    Point point;
+    bool in_loops;                           /* else unrolled */
+    const Expr *from[MAX_BOX], *to[MAX_BOX]; /* part of the box; NULL = 0 and the bound */
+    int block, across; /* transposition: its side, 0 = none; the dim it goes over with the last */
+    bool *turned;      /* by value id: loads that run along `across` */
+} Walk;
+void walk_set(Walk *w, int dim, const Expr *value);
+void walk_drop(Walk *w);                         /* the coordinate set last */
+const Expr *walk_extent(const Walk *w, int dim); /* shape and bound */
+void walk_point(Walk *w, const Val *known);      /* known: by value id, NULL = none */
+void walk_dim(Walk *w, int dim);                 /* dims from here on */
+/* Transpositions (llvm_transpose.c): plan fills block, across, turned; emit does the last dim and
+ * `across`. */
+void plan_transpose(Walk *w);
+void emit_transpose(Walk *w);
+
 /* Operations */
 void emit_map(Emit *e, const TileOp *op); /* map, copy, prefetch */
 void emit_mma(Emit *e, const TileOp *op);

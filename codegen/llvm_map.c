@@ -8,19 +8,12 @@
 
 enum { MAX_UNROLL = 8192, FEW_VECTORS = 4, LINE = 64 };
 
-typedef struct Walk {
-    Emit *e;
-    const TileOp *op;
-    Point point;
-    bool in_loops; /* else unrolled */
-} Walk;
-
-static const Expr *with_const(Walk *w, int64_t value)
+static const Expr *with_const(const Walk *w, int64_t value)
 {
     return expr_const(w->e->cx, value);
 }
 
-static void set_coord(Walk *w, int d, const Expr *with)
+void walk_set(Walk *w, int d, const Expr *with)
 {
     Point *p = &w->point;
     for (int i = 0; i < p->count; i++) {
@@ -33,7 +26,7 @@ static void set_coord(Walk *w, int d, const Expr *with)
     p->with[p->count++] = with;
 }
 
-static void drop_coord(Walk *w)
+void walk_drop(Walk *w)
 {
     w->point.count--;
 }
@@ -44,7 +37,7 @@ static const Expr *bound_of(const Walk *w, int d)
     return w->op->kind == TO_map ? w->op->box.bound[d] : NULL;
 }
 
-static void emit_point(Walk *w, Val *known)
+void walk_point(Walk *w, const Val *known)
 {
     Emit *e = w->e;
     const TileOp *op = w->op;
@@ -74,7 +67,7 @@ static void emit_point(Walk *w, Val *known)
 /* One vector of the last coordinate: `base` + lane, of which `active` lanes exist, and those under
  * `bound`. */
 static void emit_chunk(Walk *w, const Expr *base, int width, int active, const Expr *bound,
-                       Val *known)
+                       const Val *known)
 {
     Emit *e = w->e;
     Point *p = &w->point;
@@ -85,7 +78,7 @@ static void emit_chunk(Walk *w, const Expr *base, int width, int active, const E
     p->lane = width > 1 ? e->lane_syms[log] : NULL;
     p->mask = active < width ? const_mask(e, active, width) : NULL;
     const Expr *at = p->lane ? expr_add(e->cx, base, p->lane) : base;
-    set_coord(w, w->op->box.rank - 1, at);
+    walk_set(w, w->op->box.rank - 1, at);
     Guard inside = {at, with_const(w, 0), bound};
     if (bound && !expr_always_lt(e->cx, expr_addi(e->cx, base, active - 1), bound)) {
         Ref lanes, all = emit_guards(e, &inside, 1, p->lane, width, &lanes, &level);
@@ -94,20 +87,19 @@ static void emit_chunk(Walk *w, const Expr *base, int width, int active, const E
         if (all) {
             Region r;
             region_begin(e, &r, all);
-            emit_point(w, known);
+            walk_point(w, known);
             region_end(e, &r);
-            drop_coord(w);
+            walk_drop(w);
             return;
         }
     }
-    emit_point(w, known);
-    drop_coord(w);
+    walk_point(w, known);
+    walk_drop(w);
 }
 
-static void emit_row_unrolled(Walk *w, const Expr *bound, Val *known)
+static void emit_row_unrolled(Walk *w, int columns, const Expr *bound, const Val *known)
 {
     Emit *e = w->e;
-    int columns = w->op->box.shape[w->op->box.rank - 1];
     for (int start = 0; start < columns; start += e->lanes) {
         int left = columns - start;
         emit_chunk(w, with_const(w, start), chunk_width(e, columns, start),
@@ -176,59 +168,77 @@ static Val *emit_invariants(Walk *w)
     return known;
 }
 
-static void emit_row_loop(Walk *w, const Expr *bound)
+const Expr *walk_extent(const Walk *w, int d)
+{
+    const Expr *shape = with_const(w, w->op->box.shape[d]), *bound = bound_of(w, d);
+    return bound ? expr_min(w->e->cx, shape, bound) : shape;
+}
+
+static void walk_range(const Walk *w, int d, const Expr **from, const Expr **to)
+{
+    *from = w->from[d] ? w->from[d] : with_const(w, 0);
+    *to = w->to[d] ? w->to[d] : walk_extent(w, d);
+}
+
+static Ref positive(Emit *e, const Expr *x)
+{
+    return LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, x), const_int(e->i64, 0), "");
+}
+
+/* Full vectors from `from` on in a loop, then what is left of `total` points. */
+static void emit_row_parts(Walk *w, const Expr *from, const Expr *total, const Val *known)
 {
     Emit *e = w->e;
-    int d = w->op->box.rank - 1, columns = w->op->box.shape[d];
-    const Expr *total = with_const(w, columns);
-    if (bound)
-        total = expr_max(e->cx, with_const(w, 0), expr_min(e->cx, total, bound));
+    int columns = w->op->box.shape[w->op->box.rank - 1];
+    const Expr *left = expr_modi(e->cx, total, e->lanes), *full = expr_sub(e->cx, total, left);
+    if (full->hi > 0) {
+        Loop loop;
+        loop_begin(e, &loop, const_int(e->i64, 0), emit_expr(e, full), e->lanes, full->lo > 0,
+                   NULL);
+        const Expr *base = expr_sym(e->cx, "row", 0, columns - e->lanes, e->lanes);
+        sym_define(e, base, loop.var, false);
+        emit_chunk(w, expr_add(e->cx, from, base), e->lanes, e->lanes, NULL, known);
+        loop_end(e, &loop);
+    }
+    const Expr *start = expr_add(e->cx, from, full);
+    if (left->kind == EX_const && left->value > 0) {
+        int active = (int)left->value;
+        emit_chunk(w, start, chunk_width(e, active, 0), active, NULL, known);
+    } else if (left->kind != EX_const) {
+        Region r;
+        region_begin(e, &r, positive(e, left));
+        emit_chunk(w, start, e->lanes, e->lanes, expr_add(e->cx, from, total), known);
+        region_end(e, &r);
+    }
+}
+
+static void emit_row_loop(Walk *w)
+{
+    Emit *e = w->e;
+    const Expr *from, *to;
+    walk_range(w, w->op->box.rank - 1, &from, &to);
+    const Expr *total = expr_max(e->cx, with_const(w, 0), expr_sub(e->cx, to, from));
     Region some;
     bool sure = total->lo > 0;
     if (!sure)
-        region_begin(
-            e, &some,
-            LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, total), const_int(e->i64, 0), ""));
+        region_begin(e, &some, positive(e, total));
     Val *known = emit_invariants(w);
-    const Expr *left = expr_modi(e->cx, total, e->lanes), *full = expr_sub(e->cx, total, left);
-    if (total->kind == EX_const && columns <= FEW_VECTORS * e->lanes) {
-        emit_row_unrolled(w, NULL, known);
-    } else {
-        Loop loop;
-        if (full->hi > 0) {
-            loop_begin(e, &loop, const_int(e->i64, 0), emit_expr(e, full), e->lanes, full->lo > 0,
-                       NULL);
-            const Expr *base = expr_sym(e->cx, "row", 0, columns - e->lanes, e->lanes);
-            sym_define(e, base, loop.var, false);
-            emit_chunk(w, base, e->lanes, e->lanes, NULL, known);
-            loop_end(e, &loop);
-        }
-        if (left->kind == EX_const && left->value > 0) {
-            int start = (int)full->value;
-            emit_chunk(w, full, chunk_width(e, columns, start), columns - start, NULL, known);
-        } else if (left->kind != EX_const) {
-            Region r;
-            region_begin(
-                e, &r,
-                LLVMBuildICmp(e->b, LLVMIntSGT, emit_expr(e, left), const_int(e->i64, 0), ""));
-            emit_chunk(w, full, e->lanes, e->lanes, total, known);
-            region_end(e, &r);
-        }
-    }
+    if (total->kind == EX_const && expr_is_const(from, 0) && total->value <= FEW_VECTORS * e->lanes)
+        emit_row_unrolled(w, (int)total->value, NULL, known);
+    else
+        emit_row_parts(w, from, total, known);
     if (!sure)
         region_end(e, &some);
 }
 
-static void walk_dim(Walk *w, int d);
-
 static void walk_loop(Walk *w, int d)
 {
     Emit *e = w->e;
-    const Expr *hi = with_const(w, w->op->box.shape[d]), *bound = bound_of(w, d);
-    if (bound)
-        hi = expr_min(e->cx, hi, bound);
+    const Expr *from, *to;
+    walk_range(w, d, &from, &to);
     Loop loop;
-    loop_begin(e, &loop, const_int(e->i64, 0), emit_expr(e, hi), 1, hi->lo > 0, NULL);
+    loop_begin(e, &loop, emit_expr(e, from), emit_expr(e, to), 1, expr_always_lt(e->cx, from, to),
+               NULL);
     sym_define(e, w->op->box.coord[d], loop.var, false);
     walk_dim(w, d + 1);
     loop_end(e, &loop);
@@ -245,9 +255,9 @@ static void walk_unrolled(Walk *w, int d)
         if (check)
             region_begin(
                 e, &r, LLVMBuildICmp(e->b, LLVMIntSLT, emit_expr(e, at), emit_expr(e, bound), ""));
-        set_coord(w, d, at);
+        walk_set(w, d, at);
         walk_dim(w, d + 1);
-        drop_coord(w);
+        walk_drop(w);
         if (check)
             region_end(e, &r);
     }
@@ -255,21 +265,25 @@ static void walk_unrolled(Walk *w, int d)
 
 static void emit_prefetch_row(Walk *w);
 
-static void walk_dim(Walk *w, int d)
+void walk_dim(Walk *w, int d)
 {
     const Box *box = &w->op->box;
-    if (d + 1 < box->rank && w->in_loops && box->shape[d] > 1)
+    if (w->block && d == w->across)
+        walk_dim(w, d + 1);
+    else if (d + 1 < box->rank && w->in_loops && box->shape[d] > 1)
         walk_loop(w, d);
     else if (d + 1 < box->rank)
         walk_unrolled(w, d);
     else if (w->op->kind == TO_prefetch)
         emit_prefetch_row(w);
     else if (box->rank == 0)
-        emit_point(w, NULL);
+        walk_point(w, NULL);
+    else if (w->block)
+        emit_transpose(w);
     else if (w->in_loops)
-        emit_row_loop(w, bound_of(w, d));
+        emit_row_loop(w);
     else
-        emit_row_unrolled(w, bound_of(w, d), NULL);
+        emit_row_unrolled(w, box->shape[d], bound_of(w, d), NULL);
 }
 
 /* One hint per cache line. */
@@ -286,7 +300,7 @@ static void emit_prefetch_row(Walk *w)
         int bits = dtype_bits(dtype), step = LINE * 8 / bits;
         for (int at = 0; at < columns; at += step) {
             if (d >= 0)
-                set_coord(w, d, with_const(w, at));
+                walk_set(w, d, with_const(w, at));
             const Expr *offset = access_offset(e, p, v->access);
             if (bits >= 8) {
                 Ref ptr = emit_address(e, emit_base(e, v->access), 0, offset, bits / 8);
@@ -295,7 +309,7 @@ static void emit_prefetch_row(Walk *w)
                 call_intrinsic(e, "llvm.prefetch", &e->ptr, 1, args, 4);
             }
             if (d >= 0)
-                drop_coord(w);
+                walk_drop(w);
         }
     }
 }
@@ -337,5 +351,7 @@ void emit_map(Emit *e, const TileOp *op)
         w.in_loops = points > 64;
     if (op->kind == TO_copy)
         bounds_as_guards(&w);
+    if (op->kind != TO_prefetch && w.in_loops)
+        plan_transpose(&w);
     walk_dim(&w, 0);
 }
