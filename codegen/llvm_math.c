@@ -132,13 +132,26 @@ static Ref reduce_exp(Emit *e, Ref x, Ref *n, int width)
     return fma3(e, whole, real(x, -ln2_low), r);
 }
 
+/* e^x / 2^n */
+static Ref exp_fraction(Emit *e, Ref x, Ref *n, int width)
+{
+    Ref r = reduce_exp(e, x, n, width);
+    Ref p = fma3(e, poly(e, exp_poly, COUNT(exp_poly), r), mul(e, r, r), r);
+    return add(e, p, real(x, 1));
+}
+
 static Ref emit_exp(Emit *e, Ref x, int width)
 {
-    Ref n;
-    x = clamp(e, x, -110, 110);
-    Ref r = reduce_exp(e, x, &n, width);
-    Ref p = fma3(e, poly(e, exp_poly, COUNT(exp_poly), r), mul(e, r, r), r);
-    return scale(e, add(e, p, real(x, 1)), n, width);
+    Ref n, p = exp_fraction(e, clamp(e, x, -110, 110), &n, width);
+    return scale(e, p, n, width);
+}
+
+/* For |x| < 80, where the result is normal: the exponent is added in place. NaN stays NaN only in `p`. */
+static Ref exp_moderate(Emit *e, Ref x, int width)
+{
+    Ref n, p = exp_fraction(e, x, &n, width);
+    Ref sum = LLVMBuildAdd(e->b, as_int(e, p, width), int_op(e, LLVMShl, n, 23), "");
+    return as_float(e, sum, width);
 }
 
 static Ref emit_log(Emit *e, Ref x, int width)
@@ -166,21 +179,23 @@ static Ref emit_tanh(Emit *e, Ref x, int width)
 {
     Ref a = absolute(e, x), square = mul(e, x, x);
     Ref near = fma3(e, mul(e, poly(e, tanh_poly, COUNT(tanh_poly), square), square), x, x);
-    Ref twice = emit_exp(e, add(e, a, a), width);
+    Ref small = pick(e, compare(e, LLVMRealOLT, a, 10), a, real(a, 10)); /* 10 for NaN */
+    Ref twice = exp_moderate(e, add(e, small, small), width);
     Ref far = LLVMBuildFDiv(e->b, real(x, 2), add(e, twice, real(x, 1)), "");
     far = LLVMBuildFSub(e->b, real(x, 1), far, "");
     far = intrinsic2(e, "llvm.copysign", far, x);
-    return pick(e, compare(e, LLVMRealOLT, a, 0.6), near, far);
+    return pick(e, compare(e, LLVMRealOGE, a, 0.6), far, near); /* near for NaN */
 }
 
 static Ref emit_erf(Emit *e, Ref x, int width)
 {
     Ref a = absolute(e, x);
     Ref near = fma3(e, poly(e, erf_small, COUNT(erf_small), mul(e, x, x)), x, x);
-    Ref g = poly(e, erf_large, COUNT(erf_large), clamp(e, a, 0, 4));
-    Ref far = LLVMBuildFSub(e->b, real(x, 1), emit_exp(e, LLVMBuildFNeg(e->b, g, ""), width), "");
+    Ref small = pick(e, compare(e, LLVMRealOLT, a, 4), a, real(a, 4)); /* 4 for NaN */
+    Ref g = poly(e, erf_large, COUNT(erf_large), small);
+    Ref far = LLVMBuildFSub(e->b, real(x, 1), exp_moderate(e, LLVMBuildFNeg(e->b, g, ""), width), "");
     far = intrinsic2(e, "llvm.copysign", far, x);
-    return pick(e, compare(e, LLVMRealOLT, a, 0.93), near, far);
+    return pick(e, compare(e, LLVMRealOGE, a, 0.93), far, near); /* near for NaN */
 }
 
 /* sin, cos or tan of moderate arguments: x = n pi / 2 + r in float64. */
