@@ -9,7 +9,9 @@ typedef struct Place {
     Cx *cx;
     TileProg *prog;
     Grid *grid;
-    uint32_t fresh; /* for names of tiles made here */
+    bool register_a; /* some mma takes its operand a from registers: warps along m only, so that
+                        results are operands */
+    uint32_t fresh;  /* for names of tiles made here */
 } Place;
 
 /* Calls visit for every operation of the block, nested ones after their parent. */

@@ -23,14 +23,16 @@ static Dtype half_type(const Value *value)
 }
 
 /* Warps as a rectangle over m x n with the least operand traffic; false when none fits. */
-static bool warp_rectangle(int warps, int m, int n, int *warps_m, int *warps_n)
+static bool warp_rectangle(const Place *place, int m, int n, int *warps_m, int *warps_n)
 {
-    int best = 0;
+    int best = 0, warps = place->grid->threads / 32;
     for (int wn = 1; wn <= warps; wn *= 2) {
         int wm = warps / wn;
         if (m % (16 * wm) || n % (8 * wn))
             continue;
         int cost = m / wm + n / wn + (n / wn % 16 ? 1 : 0); /* ldmatrix brings two column atoms */
+        if (place->register_a && wn > 1)
+            cost += m + n;
         if (best == 0 || cost < best) {
             best = cost;
             *warps_m = wm;
@@ -84,8 +86,8 @@ static void place_mma(Place *place, TileBlock *block, TileOp *op)
     if (op->kind != TO_mma)
         return;
     const int *shape = op->box.shape;
-    bool cores = fits_tensor_cores(place, op) &&
-                 warp_rectangle(place->grid->threads / 32, shape[0], shape[1], &wm, &wn);
+    bool cores =
+        fits_tensor_cores(place, op) && warp_rectangle(place, shape[0], shape[1], &wm, &wn);
     if (!cores) {
         if (op->a->op == V_tile || op->b->op == V_tile)
             cx_fail(place->cx, ST_unsupported,
@@ -304,8 +306,17 @@ static void give_thread_map(Place *place, TileBlock *block, TileOp *op)
     op->by = layout_blocked(place->cx, rank, op->box.shape, place->grid->threads, vec);
 }
 
+static void find_register_a(Place *place, TileBlock *block, TileOp *op)
+{
+    (void)block;
+    if (op->kind == TO_mma && op->a->op == V_tile)
+        place->register_a = true;
+}
+
 void place_layouts(Place *place)
 {
+    place->register_a = false;
+    place_each(place, &place->grid->body, find_register_a);
     place_each(place, &place->grid->body, place_mma);
     if (cx_failed(place->cx))
         return;

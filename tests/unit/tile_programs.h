@@ -267,6 +267,31 @@ static const TileCase gpu_cases[] = {
      "}\n",
      {70},
      1e-5},
+    {"two_layouts", /* a fragment meets the column statistics of a blocked tile */
+     "tile two_layouts TARGET {\n"
+     "  in A f16 [64, 32] align 64\n"
+     "  in B f16 [32, 64] align 64\n"
+     "  in X f32 [128, 64] align 64\n"
+     "  out Y f32 [64, 64] align 64\n"
+     "  grid (b 1) threads 128 {\n"
+     "    tile sa f16 [64, 32] shared\n"
+     "    tile sb f16 [32, 64] shared\n"
+     "    tile acc f32 [64, 64] register\n"
+     "    tile x f32 [128, 64] register\n"
+     "    tile s f32 [1, 64] register\n"
+     "    copy (i 64, r 32) { %0 = load A[i, r]  store sa[i, r] %0 }\n"
+     "    copy (r 32, j 64) { %0 = load B[r, j]  store sb[r, j] %0 }\n"
+     "    map (i 64, j 64) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    map (i 128, j 64) { %0 = load X[i, j]  store x[i, j] %0 }\n"
+     "    reduce s <- x dim 0 sum\n"
+     "    mma acc (i 64, j 64, r 32) { a %0 = load sa[i, r]  b %1 = load sb[r, j] }\n"
+     "    map (i 64, j 64) {\n"
+     "      %0 = tile acc[i, j]  %1 = tile s[0, j]  %2 = mul f32 %0, %1  store Y[i, j] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {0},
+     1e-4},
     {"vector_map",
      "tile vector_map TARGET {\n"
      "  dim N 4..100000 mult 4\n"
