@@ -26,7 +26,7 @@ BELOW = {
     "include": set(),
     # The tool shows what is inside: kernels and passes on their own, test data read by the model
     # reader, the measured peak. What runs models in it goes through the public header like any user.
-    "tools": {"base", "ir", "frontend", "passes", "jit", "include"},
+    "tools": {"base", "ir", "frontend", "passes", "codegen", "jit", "include"},
     "bindings": {"include"},
     "bench": {"include"},
     "examples": {"include"},
