@@ -138,16 +138,10 @@ static bool runs_along(const Core *core, const Value *value, int dim, const Expr
     const Access *access = value->access;
     if (value->op != V_load || !access->tile || access->guard_count || !cp->dialect->ldmatrix)
         return false;
-    const Expr *at[3], *rest;
+    const Expr *step = expr_sym(cp->cx, "s", 0, 7, 1), *rest;
     int64_t coef;
-    for (int d = 0; d < 3; d++) /* the other coordinate is any; the run starts at a multiple of 8 */
-        at[d] = d == dim
-                    ? expr_add(cp->cx, expr_sym(cp->cx, "s", 0, 7, 1), expr_muli(cp->cx, lane, 8))
-                    : lane;
-    put_coords(core, at[0], at[1], at[2]);
-    cp->coord[2] = at[2];
-    const Expr *step = expr_sym(cp->cx, "s", 0, 7, 1);
-    cp->coord[dim] = expr_add(cp->cx, step, expr_muli(cp->cx, lane, 8));
+    for (int d = 0; d < 3; d++) /* any value elsewhere; the run starts at a multiple of 8 */
+        cp->coord[d] = d == dim ? expr_add(cp->cx, step, expr_muli(cp->cx, lane, 8)) : lane;
     const Expr *offset = c_offset(cp, access);
     return expr_linear(cp->cx, offset, step, &coef, &rest) && coef == 1 && rest->div % 8 == 0;
 }

@@ -24,6 +24,18 @@
             "q_shift); } while (0)\n"                                                              \
     }
 
+#define MOVE_TO(bytes, type, name, space)                                                          \
+    {"load" #bytes "_" name, "",                                                                   \
+     "#define q_load" #bytes "_" name "(to, from) (*(" type " *)(to) = *(const " space " " type    \
+     " *)(from))\n"},                                                                              \
+    {                                                                                              \
+        "store" #bytes "_" name, "",                                                               \
+            "#define q_store" #bytes "_" name "(to, from) (*(" space " " type                      \
+            " *)(to) = *(const " type " *)(from))\n"                                               \
+    }
+#define MOVE(bytes, type)                                                                          \
+    MOVE_TO(bytes, type, "global", "__global"), MOVE_TO(bytes, type, "shared", "__local")
+
 static const CSnippet snippets[] = {
     {"f64", "", "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\ntypedef double q_f64;\n"},
     {"bits", "", "#define q_bits(v) as_uint(v)\n"},
@@ -60,6 +72,10 @@ static const CSnippet snippets[] = {
     MATH2(copysign),
     PUTBITS("putbits", "__global"),
     PUTBITS("putbits_shared", "__local"),
+    {"aligned", "", "#define q_aligned __attribute__((aligned(16)))\n"},
+    MOVE(4, "u32"),
+    MOVE(8, "uint2"),
+    MOVE(16, "uint4"),
     {"vec_f32", "", "typedef float$w q_vec_f32;\n"},
     {"vec_f64", "", "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\ntypedef double$w q_vec_f64;\n"},
     {"vload", "f", "#define q_vload_$t(p) vload$w(0, p)\n"},
@@ -106,7 +122,7 @@ const Dialect dialect_opencl = {
     .shared = SHARED,
     .shared_tile = SHARED_TILE,
     .barrier = "barrier(CLK_LOCAL_MEM_FENCE);",
-    .unroll = "__attribute__((opencl_unroll_hint))",
+    .unroll = "#pragma unroll",
     .snippets = snippets,
     .global = "__global ",
     .local = "__local ",

@@ -98,8 +98,7 @@ Layout *layout_mma_a(Cx *cx, int m, int k, int warps_m, int warps_n, int atom_k)
     add_lane(layout, 0, warps_m, m / warps_m);
     add_reg(layout, 1, 2, 1);
     add_reg(layout, 0, 2, 8);
-    add_reg(layout, 1, atom_k / 8, 8);
-    add_reg(layout, 1, k / atom_k, atom_k);
+    add_reg(layout, 1, k / 8, 8); /* halves of an atom, then atoms: one run */
     add_reg(layout, 0, m / warps_m / 16, 16);
     return layout;
 }
@@ -113,8 +112,7 @@ Layout *layout_mma_b(Cx *cx, int k, int n, int warps_m, int warps_n, int atom_k)
     add_lane(layout, 1, warps_n, n / warps_n);
     add_lane(layout, -1, warps_m, 0);
     add_reg(layout, 0, 2, 1);
-    add_reg(layout, 0, atom_k / 8, 8);
-    add_reg(layout, 0, k / atom_k, atom_k);
+    add_reg(layout, 0, k / 8, 8);
     add_reg(layout, 1, n / warps_n / 8, 8);
     return layout;
 }

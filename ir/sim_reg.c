@@ -294,6 +294,8 @@ bool sim_convert(Sim *sim, SimOp *op)
 {
     if (sim->active_count != sim->threads)
         return sim_fail(sim, -1, "deadlock: a conversion that not all threads reach");
+    sim_site_begin(sim, op->put.site, op->src->elems); /* grow before the mark: they outlive it */
+    sim_site_begin(sim, op->get.site, op->dst->elems);
     ArenaMark mark = arena_mark(sim->arena);
     int *seq = NEW_ARRAY(sim->arena, int, sim->threads);
     staging(sim, op, op->src, &op->put, true, seq);

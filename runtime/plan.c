@@ -140,6 +140,14 @@ static void io_dim(Codec *c, PlanDim *dim)
     io_u32(c, &dim->axis);
 }
 
+static void io_check(Codec *c, PlanCheck *check)
+{
+    io_code(c, &check->a);
+    io_code(c, &check->b);
+    io_u32(c, &check->or_one);
+    io_text(c, &check->source);
+}
+
 static void io_weight(Codec *c, PlanWeight *weight)
 {
     io_u32(c, &weight->file);
@@ -212,6 +220,7 @@ static void io_plan(Codec *c, Plan *plan)
 {
     io_text(c, &plan->target);
     IO_ALL(c, plan->dims, plan->dim_count, io_dim);
+    IO_ALL(c, plan->checks, plan->check_count, io_check);
     IO_ALL(c, plan->weights, plan->weight_count, io_weight);
     IO_ALL(c, plan->tensors, plan->tensor_count, io_tensor);
     IO_ALL(c, plan->inputs, plan->input_count, io_port);

@@ -60,6 +60,14 @@ typedef struct PlanPort {
     const char *symbols[PLAN_RANK];
 } PlanPort;
 
+/* What the model assumes of its dims: a and b are equal, or (or_one) one of them is 1. Over the
+ * plan's dims. */
+typedef struct PlanCheck {
+    ExprCode a, b;
+    uint32_t or_one;
+    const char *source; /* for messages: the ONNX node */
+} PlanCheck;
+
 /* A constant of the model: a range of a file of the model, or bytes that the plan carries. */
 typedef struct PlanWeight {
     uint32_t
@@ -98,6 +106,8 @@ typedef struct Plan {
     const char *target;
     uint32_t dim_count;
     PlanDim *dims;
+    uint32_t check_count;
+    PlanCheck *checks;
     uint32_t weight_count;
     PlanWeight *weights;
     uint32_t tensor_count;

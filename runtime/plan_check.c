@@ -29,6 +29,10 @@ static bool check_dims(Check *c)
             dim->axis >= (uint32_t)plan->tensors[plan->inputs[dim->input].tensor].rank)
             return wrong(c, "origin of a dim", i);
     }
+    for (uint32_t i = 0; i < plan->check_count; i++)
+        if (!expr_code_valid(plan->checks[i].a, plan->dim_count) ||
+            !expr_code_valid(plan->checks[i].b, plan->dim_count))
+            return wrong(c, "assumption about dims", i);
     return true;
 }
 

@@ -204,6 +204,22 @@ static Status compare_dims(const Session *s, uint32_t input, const SessionShape 
     return ST_ok;
 }
 
+static Status check_assumptions(const Plan *plan, const int64_t *dims, Report *report)
+{
+    for (uint32_t i = 0; i < plan->check_count; i++) {
+        const PlanCheck *check = &plan->checks[i];
+        int64_t a, b;
+        if (!expr_code_run(check->a, dims, &a) || !expr_code_run(check->b, dims, &b))
+            return report_fail(report, ST_limit, "%s: the size of a dim overflows", check->source);
+        if (a != b && !(check->or_one && (a == 1 || b == 1)))
+            return report_fail(
+                report, ST_bad_argument,
+                "%s: with these shapes two dims that have to agree are %lld and %lld",
+                check->source, (long long)a, (long long)b);
+    }
+    return ST_ok;
+}
+
 static Status set_dims(const Session *s, const SessionShape *shapes, Frame *frame, Report *report)
 {
     for (uint32_t i = 0; shapes && i < s->plan->input_count; i++)
@@ -214,7 +230,7 @@ static Status set_dims(const Session *s, const SessionShape *shapes, Frame *fram
     for (uint32_t i = 0; shapes && i < s->plan->input_count; i++)
         if (shapes[i].dims && compare_dims(s, i, &shapes[i], frame->dims, report) != ST_ok)
             return report->status;
-    return ST_ok;
+    return check_assumptions(s->plan, frame->dims, report);
 }
 
 /* Lives of slab tensors, then offsets, kept in frame->tensors as numbers until the slab is there.

@@ -6,7 +6,8 @@
  *          z[M,4] = y[i[M]]                sets the error cell
  *          c[N,4] = x                      a copy
  *
- * with inputs x f32 [N, 4], i i64 [M], x2 f32 [N, 4] (not used, but its N is the same). */
+ * and the assumption that N / 300 = M / 21, or one of them is 1; with inputs x f32 [N, 4], i i64
+ * [M], x2 f32 [N, 4] (not used, but its N is the same). */
 #ifndef QUERN_TESTS_HAND_PLAN_H
 #define QUERN_TESTS_HAND_PLAN_H
 
@@ -149,6 +150,11 @@ static Plan *hand_plan(Cx *cx)
     p->dims = NEW_ARRAY(cx->arena, PlanDim, 2);
     p->dims[0] = (PlanDim){"N", 0, 1000, 1, 0, 0};
     p->dims[1] = (PlanDim){"M", 1, 64, 2, 1, 0};
+    p->check_count = 1;
+    p->checks = NEW_ARRAY(cx->arena, PlanCheck, 1);
+    p->checks[0] = (PlanCheck){expr_compile(cx, expr_divi(cx, d.n, 300), hand_slot, &d),
+                               expr_compile(cx, expr_divi(cx, d.m, 21), hand_slot, &d), 1,
+                               "node 'wide' (Add)"};
     p->weight_count = 1;
     p->weights = NEW_ARRAY(cx->arena, PlanWeight, 1);
     p->weights[0] = (PlanWeight){PLAN_INLINE, 0, sizeof hand_weight, hand_weight};

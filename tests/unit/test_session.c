@@ -153,6 +153,10 @@ Test(session, wrong_shapes)
     cr_assert_eq(shapes(s, 5, 3, 5), ST_bad_argument);
     cr_assert_str_eq(report.text, "input 'i': dim 0, 'M', is 3; it has to be a multiple of 2");
     cr_assert_eq(shapes(s, -1, 4, -1), ST_bad_argument);
+    cr_assert_eq(shapes(s, 600, 4, 600), ST_bad_argument);
+    cr_assert_str_eq(report.text,
+                     "node 'wide' (Add): with these shapes two dims that have to agree "
+                     "are 2 and 0");
     SessionShape bad[] = {{2, (int64_t[]){5, 3}}, {1, (int64_t[]){4}}, {2, (int64_t[]){5, 4}}};
     cr_assert_eq(session_set_shapes(s, bad, &report), ST_bad_argument);
     cr_assert_str_eq(report.text, "input 'x': dim 1 is 3; it has to be 4");

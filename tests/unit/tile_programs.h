@@ -194,6 +194,161 @@ static const TileCase tile_cases[] = {
      0},
 };
 
+/* For GPU targets only: tiles of a block, pipelines, tensor cores. */
+static const TileCase gpu_cases[] = {
+    {"gemm_f16",
+     "tile gemm_f16 TARGET {\n"
+     "  dim M 1..400\n"
+     "  in A f16 [M, 200] align 64\n"
+     "  in B f16 [200, 128] align 64\n"
+     "  in bias f32 [128]\n"
+     "  out Y f16 [M, 128] align 64\n"
+     "  grid (ib (M + 63) floordiv 64, jb 2) threads 128 {\n"
+     "    tile sa f16 [64, 32] shared\n"
+     "    tile sb f16 [32, 64] shared\n"
+     "    tile acc f32 [64, 64] register\n"
+     "    map (i 64, j 64) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    for k 0..200 step 32 stages 3 {\n"
+     "      copy (i 64, r 32) bound i M - 64*ib bound r 200 - k { %0 = load A[64*ib + i, k + r]  "
+     "store sa[i, r] %0 }\n"
+     "      copy (r 32, j 64) bound r 200 - k { %0 = load B[k + r, 64*jb + j]  store sb[r, j] %0 "
+     "}\n"
+     "      mma acc (i 64, j 64, r 32) { a %0 = load sa[i, r]  b %1 = load sb[r, j] }\n"
+     "    }\n"
+     "    map (i 64, j 64) bound i M - 64*ib {\n"
+     "      %0 = tile acc[i, j]  %1 = load bias[64*jb + j]  %2 = add f32 %0, %1\n"
+     "      store Y[64*ib + i, 64*jb + j] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {150},
+     2e-3},
+    {"gemm_f16_nt", /* b is stored with k contiguous, a with m contiguous */
+     "tile gemm_f16_nt TARGET {\n"
+     "  in A f16 [96, 128] align 64\n"
+     "  in B f16 [64, 96] align 64\n"
+     "  out Y f32 [128, 64] align 64\n"
+     "  grid (ib 4) threads 64 {\n"
+     "    tile sa f16 [16, 32] shared\n"
+     "    tile sb f16 [64, 16] shared\n"
+     "    tile acc f32 [32, 64] register\n"
+     "    map (i 32, j 64) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    for k 0..96 step 16 stages 2 {\n"
+     "      copy (r 16, i 32) { %0 = load A[k + r, 32*ib + i]  store sa[r, i] %0 }\n"
+     "      copy (j 64, r 16) { %0 = load B[j, k + r]  store sb[j, r] %0 }\n"
+     "      mma acc (i 32, j 64, r 16) { a %0 = load sa[r, i]  b %1 = load sb[j, r] }\n"
+     "    }\n"
+     "    map (i 32, j 64) { %0 = tile acc[i, j]  store Y[32*ib + i, j] %0 }\n"
+     "  }\n"
+     "}\n",
+     {0},
+     1e-5},
+    {"gemm_f32",
+     "tile gemm_f32 TARGET {\n"
+     "  dim M 1..400\n"
+     "  in A f32 [M, 50] align 64\n"
+     "  in B f32 [50, 64] align 64\n"
+     "  out Y f32 [M, 64] align 64\n"
+     "  grid (ib (M + 31) floordiv 32) threads 64 {\n"
+     "    tile sa f32 [32, 8] shared\n"
+     "    tile sb f32 [8, 64] shared\n"
+     "    tile acc f32 [32, 64] register\n"
+     "    map (i 32, j 64) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    for k 0..50 step 8 stages 2 {\n"
+     "      copy (i 32, r 8) bound i M - 32*ib bound r 50 - k { %0 = load A[32*ib + i, k + r]  "
+     "store sa[i, r] %0 }\n"
+     "      copy (r 8, j 64) bound r 50 - k { %0 = load B[k + r, j]  store sb[r, j] %0 }\n"
+     "      mma acc (i 32, j 64, r 8) { a %0 = load sa[i, r]  b %1 = load sb[r, j] }\n"
+     "    }\n"
+     "    map (i 32, j 64) bound i M - 32*ib {\n"
+     "      %0 = tile acc[i, j]  %1 = const f32 0  %2 = max f32 %0, %1  store Y[32*ib + i, j] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {70},
+     1e-5},
+    {"two_layouts", /* a fragment meets the column statistics of a blocked tile */
+     "tile two_layouts TARGET {\n"
+     "  in A f16 [64, 32] align 64\n"
+     "  in B f16 [32, 64] align 64\n"
+     "  in X f32 [128, 64] align 64\n"
+     "  out Y f32 [64, 64] align 64\n"
+     "  grid (b 1) threads 128 {\n"
+     "    tile sa f16 [64, 32] shared\n"
+     "    tile sb f16 [32, 64] shared\n"
+     "    tile acc f32 [64, 64] register\n"
+     "    tile x f32 [128, 64] register\n"
+     "    tile s f32 [1, 64] register\n"
+     "    copy (i 64, r 32) { %0 = load A[i, r]  store sa[i, r] %0 }\n"
+     "    copy (r 32, j 64) { %0 = load B[r, j]  store sb[r, j] %0 }\n"
+     "    map (i 64, j 64) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    map (i 128, j 64) { %0 = load X[i, j]  store x[i, j] %0 }\n"
+     "    reduce s <- x dim 0 sum\n"
+     "    mma acc (i 64, j 64, r 32) { a %0 = load sa[i, r]  b %1 = load sb[r, j] }\n"
+     "    map (i 64, j 64) {\n"
+     "      %0 = tile acc[i, j]  %1 = tile s[0, j]  %2 = mul f32 %0, %1  store Y[i, j] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {0},
+     1e-4},
+    {"vector_map",
+     "tile vector_map TARGET {\n"
+     "  dim N 4..100000 mult 4\n"
+     "  in x f32 [N] align 16\n"
+     "  in y bf16 [N] align 16\n"
+     "  out z f32 [N] align 16\n"
+     "  out w f16 [N] align 16\n"
+     "  grid (b (N + 1023) floordiv 1024) threads 256 {\n"
+     "    map (i 1024) bound i N - 1024*b {\n"
+     "      %0 = load x[1024*b + i]  %1 = load y[1024*b + i]  %2 = add f32 %0, %1  %3 = tanh f32 "
+     "%2\n"
+     "      store z[1024*b + i] %3\n"
+     "      store w[1024*b + i] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {3204},
+     2e-6},
+    {"attention", /* scores stay in registers: result fragment, row statistics, operand fragment */
+     "tile attention TARGET {\n"
+     "  in Q f16 [128, 32] align 64\n"
+     "  in K f16 [64, 32] align 64\n"
+     "  in V f16 [64, 32] align 64\n"
+     "  out O f32 [128, 32] align 64\n"
+     "  grid (b 2) threads 128 {\n"
+     "    tile sq f16 [64, 32] shared\n"
+     "    tile sk f16 [64, 32] shared\n"
+     "    tile sv f16 [64, 32] shared\n"
+     "    tile s f32 [64, 64] register\n"
+     "    tile m f32 [64, 1] register\n"
+     "    tile l f32 [64, 1] register\n"
+     "    tile p f16 [64, 64] register\n"
+     "    tile o f32 [64, 32] register\n"
+     "    copy (i 64, r 32) { %0 = load Q[64*b + i, r]  store sq[i, r] %0 }\n"
+     "    copy (i 64, r 32) { %0 = load K[i, r]  store sk[i, r] %0 }\n"
+     "    copy (i 64, r 32) { %0 = load V[i, r]  store sv[i, r] %0 }\n"
+     "    map (i 64, j 64) { %0 = const f32 0  store s[i, j] %0 }\n"
+     "    map (i 64, j 32) { %0 = const f32 0  store o[i, j] %0 }\n"
+     "    mma s (i 64, j 64, r 32) { a %0 = load sq[i, r]  b %1 = load sk[j, r] }\n"
+     "    reduce m <- s dim 1 max\n"
+     "    map (i 64, j 64) {\n"
+     "      %0 = tile s[i, j]  %1 = tile m[i, 0]  %2 = sub f32 %0, %1  %3 = exp f32 %2\n"
+     "      store s[i, j] %3\n"
+     "      store p[i, j] %3\n"
+     "    }\n"
+     "    reduce l <- s dim 1 sum\n"
+     "    mma o (i 64, j 32, r 64) { a %0 = tile p[i, r]  b %1 = load sv[r, j] }\n"
+     "    map (i 64, j 32) {\n"
+     "      %0 = tile o[i, j]  %1 = tile l[i, 0]  %2 = div f32 %0, %1  store O[64*b + i, j] %2\n"
+     "    }\n"
+     "  }\n"
+     "}\n",
+     {0},
+     1e-4},
+};
+
+enum { GPU_CASES = sizeof gpu_cases / sizeof *gpu_cases };
 enum { TILE_CASES = sizeof tile_cases / sizeof *tile_cases };
 
 static bool test_dim(void *user, const Expr *sym, int64_t *value)

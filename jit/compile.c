@@ -1,0 +1,296 @@
+/* The pipeline:
+ *
+ *   graph -> groups (fusion) -> for each group: nest -> schedule -> tile program -> kernel and step
+ *                                   and for each constant it wants packed: nest -> ... -> init step
+ *         -> machine code of the distinct kernels -> plan
+ *
+ * Groups that depend on weights only become init steps, unless their sizes depend on dims. Before
+ * scheduling the buffers of a nest get names by position, so that equal work in different places of
+ * a model is one kernel. */
+#include "jit/compile.h"
+
+#include <string.h>
+
+#include "passes/group.h"
+#include "passes/schedule.h"
+
+typedef struct Compile {
+    Cx *cx;
+    Graph *graph;
+    const CompileOptions *options;
+    const Grouping *grouping;
+    PlanBuild *build;
+    Text nests, tiles;
+} Compile;
+
+static const Expr *nest_flops(Cx *cx, const Nest *nest)
+{
+    const Expr *total = expr_const(cx, 0);
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op != V_scalar && v->op != V_reduce)
+            continue;
+        const Expr *points = expr_const(cx, v->op == V_scalar && v->scalar == S_fma ? 2 : 1);
+        for (int a = 0; a < nest->axis_count; a++)
+            if ((v->axes | v->reduced) >> a & 1)
+                points = expr_mul(cx, points, nest->axes[a].extent);
+        total = expr_add(cx, total, points);
+    }
+    /* extents that depend on outer axes have no closed form here */
+    for (int a = 0; a < nest->axis_count; a++)
+        if (expr_uses(total, nest->axes[a].sym))
+            return expr_const(cx, 0);
+    return total;
+}
+
+static void name_buffers(Cx *cx, Nest *nest)
+{
+    nest->name = "k";
+    for (uint32_t i = 0; i < nest->buffer_count; i++)
+        nest->buffers[i]->name = arena_printf(cx->arena, "b%u", i);
+}
+
+static const char *schedule_text(Cx *cx, const Schedule *schedule)
+{
+    Text text;
+    text_init(&text, cx->arena);
+    schedule_print(&text, schedule);
+    return text.data;
+}
+
+static void keep_texts(Compile *c, const Nest *nest, const TileProg *prog, const char *nodes)
+{
+    if (c->options->keep & KEEP_nest) {
+        text_add(&c->nests, "# %s\n", nodes);
+        nest_print(&c->nests, nest);
+    }
+    if (c->options->keep & KEEP_tile) {
+        text_add(&c->tiles, "# %s\n", nodes);
+        tile_print(&c->tiles, prog);
+    }
+}
+
+static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
+{
+    Cx *cx = c->cx;
+    Schedule schedule = schedule_choose(cx, nest, c->options->caps);
+    info->schedule = schedule_text(cx, &schedule);
+    info->flops = nest_flops(cx, nest);
+    if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
+        return false;
+    keep_texts(c, nest, lowered->prog, info->nodes);
+    return !cx_failed(cx);
+}
+
+/* --- packing --- */
+
+/* The init tensor that holds a constant in packed form; made once per way of packing. */
+static bool pack_constant(Compile *c, const PackedConst *pack, const Buffer *as, uint32_t from,
+                          const char *nodes, uint32_t *packed)
+{
+    StepInfo info = {.init = true, .nodes = nodes, .why = ""};
+    Lowered lowered;
+    name_buffers(c->cx, pack->nest);
+    if (!lower_nest(c, pack->nest, &info, &lowered))
+        return false;
+    uint32_t kernel = plan_build_kernel(c->build, lowered.prog, "pack");
+    const uint32_t key[] = {kernel, from};
+    uintptr_t known = (uintptr_t)map_find(&c->build->packs, key, sizeof key);
+    if (known) {
+        *packed = (uint32_t)(known - 1);
+        return true;
+    }
+    *packed = plan_build_buffer(c->build, as, true);
+    map_set(&c->build->packs, key, sizeof key, (void *)(uintptr_t)(*packed + 1));
+    uint32_t *tensors = NEW_ARRAY(c->cx->arena, uint32_t, lowered.prog->buffer_count);
+    tensors[0] = from;
+    tensors[1] = *packed;
+    for (uint32_t i = 2; i < lowered.prog->buffer_count; i++)
+        tensors[i] = plan_build_buffer(c->build, lowered.prog->buffers[i], true);
+    plan_build_step(c->build, kernel, lowered.prog, tensors, &info);
+    return !cx_failed(c->cx);
+}
+
+/* --- groups --- */
+
+static bool all_const(const Tensor *tensor)
+{
+    for (int d = 0; d < tensor->rank; d++)
+        if (tensor->shape[d]->kind != EX_const)
+            return false;
+    return true;
+}
+
+/* Whether the group can be computed at load: sizes are numbers, and what it reads is there. */
+static bool is_init(const Compile *c, const GroupInfo *group)
+{
+    if (!group->init)
+        return false;
+    for (uint32_t i = 0; i < group->node_count; i++) {
+        const GraphNode *node = group->nodes[i];
+        if (!all_const(node->output))
+            return false;
+        for (int k = 0; k < node->input_count; k++) {
+            const Tensor *input = node->inputs[k];
+            if (!group->group.inside[input->id] && input->producer->op != OP_constant &&
+                !c->build->init[input->id])
+                return false;
+        }
+    }
+    for (uint32_t o = 0; o < c->graph->output_count; o++)
+        if (c->graph->outputs[o] == group->group.roots[0])
+            return false; /* the caller's memory is there only in a run */
+    return true;
+}
+
+/* The ONNX nodes of a group, each once, in order. */
+static const char *node_list(Cx *cx, const GroupInfo *group)
+{
+    Text text;
+    text_init(&text, cx->arena);
+    Map seen;
+    map_init(&seen, cx->arena);
+    text_put(&text, "", 0);
+    for (uint32_t i = 0; i < group->node_count; i++) {
+        const char *source = group->nodes[i]->source;
+        if (!source || map_set_text(&seen, source, &seen))
+            continue;
+        text_add(&text, "%s%s", text.length ? "\n" : "", source);
+    }
+    return text.length ? text.data : "";
+}
+
+/* What the kernel is called after: its heaviest operation. */
+static const char *stem(const GroupInfo *group)
+{
+    GraphOp found = group->group.roots[0]->producer->op;
+    for (uint32_t i = 0; i < group->node_count; i++) {
+        GraphOp op = group->nodes[i]->op;
+        if (op == OP_conv || op == OP_matmul || op == OP_conv_transpose)
+            return graph_op_name(op);
+        if (op == OP_softmax || op == OP_normalize || op == OP_reduce || op == OP_window)
+            found = op;
+    }
+    return graph_op_name(found);
+}
+
+/* Constants may be packed at load; in what is done at load itself that would be no gain. */
+static void set_roles(const Compile *c, const LoweredGroup *group, bool init)
+{
+    for (uint32_t i = 0; i < group->nest->buffer_count; i++) {
+        Buffer *buffer = group->nest->buffers[i];
+        if (init && buffer->role == BUF_const)
+            buffer->role = BUF_in;
+        else if (!init && buffer->role == BUF_in && c->build->init[group->tensors[i]->id])
+            buffer->role = BUF_const;
+    }
+    if (init)
+        group->nest->dim_count = 0;
+}
+
+static bool compile_group(Compile *c, const GroupInfo *group)
+{
+    Cx *cx = c->cx;
+    bool init = is_init(c, group);
+    LoweredGroup lowered_group;
+    Lowered lowered;
+    if (!lower_group(cx, c->graph, &group->group, c->grouping->layouts, &lowered_group))
+        return false;
+    cx->where = group->group.roots[0]->producer->source;
+    c->build->init[group->group.roots[0]->id] = init;
+    set_roles(c, &lowered_group, init);
+    name_buffers(cx, lowered_group.nest);
+    StepInfo info = {
+        .init = init, .nodes = node_list(cx, group), .why = group->why ? group->why : ""};
+    if (!lower_nest(c, lowered_group.nest, &info, &lowered))
+        return false;
+    TileProg *prog = lowered.prog;
+    uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
+    for (uint32_t i = 0; i < prog->buffer_count; i++)
+        tensors[i] = i < lowered_group.tensor_count
+                         ? plan_build_tensor(c->build, lowered_group.tensors[i])
+                         : plan_build_buffer(c->build, prog->buffers[i], init);
+    for (int p = 0; p < lowered.pack_count; p++) {
+        const PackedConst *pack = &lowered.packs[p];
+        if (!pack_constant(c, pack, prog->buffers[pack->index], tensors[pack->index], info.nodes,
+                           &tensors[pack->index]))
+            return false;
+    }
+    uint32_t kernel = plan_build_kernel(c->build, prog, stem(group));
+    plan_build_step(c->build, kernel, prog, tensors, &info);
+    cx->where = NULL;
+    return !cx_failed(cx);
+}
+
+/* --- the whole --- */
+
+static bool progress(const Compile *c, int64_t done, const char *what)
+{
+    const CompileOptions *o = c->options;
+    if (!o->progress || o->progress(o->progress_user, done, (int64_t)c->grouping->count * 2, what))
+        return true;
+    cx_fail(c->cx, ST_cancelled, "the caller cancelled");
+    return false;
+}
+
+static bool emit_texts(Compile *c, Compiled *out)
+{
+    Cx *cx = c->cx;
+    TileProg **progs = NEW_ARRAY(cx->arena, TileProg *, c->build->text_count);
+    Text text[2];
+    for (int i = 0; i < 2; i++)
+        text_init(&text[i], cx->arena);
+    for (uint32_t i = 0; i < c->build->text_count; i++) {
+        progs[i] = tile_parse(cx, c->build->texts[i].name, c->build->texts[i].text);
+        if (cx_failed(cx))
+            return false;
+        progs[i]->name = c->build->texts[i].name;
+    }
+    int count = (int)c->build->text_count;
+    const CompileOptions *o = c->options;
+    if (o->keep & KEEP_llvm && o->llvm->text(cx, progs, count, o->caps, (LlvmOptions){0}, &text[0]))
+        out->texts[3] = text[0].data;
+    if (o->keep & KEEP_asm &&
+        o->llvm->assembly(cx, progs, count, o->caps, (LlvmOptions){0}, &text[1]))
+        out->texts[4] = text[1].data;
+    return !cx_failed(cx);
+}
+
+static void give_texts(Compile *c, Compiled *out)
+{
+    Text graph;
+    if (c->options->keep & KEEP_graph) {
+        text_init(&graph, c->cx->arena);
+        graph_print(&graph, c->graph);
+        out->texts[0] = graph.data;
+    }
+    if (c->options->keep & KEEP_nest)
+        out->texts[1] = c->nests.length ? c->nests.data : "";
+    if (c->options->keep & KEEP_tile)
+        out->texts[2] = c->tiles.length ? c->tiles.data : "";
+}
+
+bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled *out)
+{
+    Compile *c = NEW(cx->arena, Compile);
+    *c = (Compile){.cx = cx, .graph = graph, .options = options};
+    *out = (Compiled){0};
+    text_init(&c->nests, cx->arena);
+    text_init(&c->tiles, cx->arena);
+    c->grouping = group_graph(cx, graph);
+    if (cx_failed(cx))
+        return false;
+    c->build = plan_build(cx, graph, options->file_count, options->files);
+    c->build->plan->target = options->caps->name;
+    for (uint32_t g = 0; g < c->grouping->count; g++)
+        if (!progress(c, g, "lowering") || !compile_group(c, &c->grouping->groups[g]))
+            return false;
+    give_texts(c, out);
+    out->plan = plan_build_finish(c->build);
+    if (!out->plan || !progress(c, c->grouping->count, "machine code"))
+        return false;
+    if (options->keep & (KEEP_llvm | KEEP_asm) && !emit_texts(c, out))
+        return false;
+    return emit_kernels(cx, options->llvm, options->caps, c->build->texts, c->build->text_count,
+                        options->threads, &out->object_count, &out->objects);
+}

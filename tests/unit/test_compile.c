@@ -1,0 +1,202 @@
+/* From graphs to results: plan, machine code, session, compared with plain loops. */
+#include <criterion/criterion.h>
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/pool.h"
+#include "jit/compile.h"
+#include "jit/llvm_module.h"
+#include "runtime/object.h"
+#include "runtime/session.h"
+
+enum { IN = 40, HIDDEN = 72, OUT = 10 };
+static float w1[IN * HIDDEN], b1[HIDDEN], w2[OUT * HIDDEN], b2[OUT], gain[1] = {0.5f};
+
+typedef struct Job {
+    Graph *(*make)(Cx *cx);
+    Compiled compiled;
+    int threads;
+    LlvmModule llvm;
+    Object *objects[16];
+} Job;
+
+static Tensor *constant(Graph *g, const char *name, int rank, int64_t d0, int64_t d1,
+                        const float *data)
+{
+    return graph_constant(g, name, DT_f32, rank, (int64_t[]){d0, d1}, data);
+}
+
+/* y = relu(x w1 + b1) (w2 * gain)^T + b2; x itself, and w2 * gain, are results too. */
+static Graph *make_mlp(Cx *cx)
+{
+    Graph *g = graph_new(cx, "mlp");
+    const Expr *shape[] = {expr_sym(cx, "N", 1, 100, 1), expr_const(cx, IN)};
+    Tensor *x = graph_input(g, "x", DT_f32, 2, shape);
+    g->source = "node 'fc1' (Gemm)";
+    Tensor *h = graph_map(g, S_add, graph_matmul(g, x, constant(g, "w1", 2, IN, HIDDEN, w1)),
+                          constant(g, "b1", 1, HIDDEN, 0, b1), NULL);
+    h = graph_map(g, S_max, h, graph_scalar(g, DT_f32, 0), NULL);
+    g->source = "node 'fc2' (Gemm)";
+    Tensor *w = graph_map(g, S_mul, constant(g, "w2", 2, OUT, HIDDEN, w2),
+                          constant(g, "gain", 1, 1, 0, gain), NULL);
+    Tensor *t = graph_transpose(g, w, (int64_t[]){1, 0});
+    Tensor *y = graph_map(g, S_add, graph_matmul(g, h, t), constant(g, "b2", 1, OUT, 0, b2), NULL);
+    graph_output(g, y, "y");
+    graph_output(g, x, "same");
+    graph_output(g, y, "again");
+    graph_count_uses(g);
+    return g;
+}
+
+static void compile(Cx *cx, void *user)
+{
+    Job *job = user;
+    if (!llvm_module_open(cx, &job->llvm, NULL))
+        return;
+    const FileRange files[] = {{w1, sizeof w1}, {w2, sizeof w2}};
+    CompileOptions options = {.caps = target_host_cpu(),
+                              .llvm = job->llvm.api,
+                              .file_count = 2,
+                              .files = files,
+                              .threads = job->threads,
+                              .keep = KEEP_graph | KEEP_nest | KEEP_tile | KEEP_llvm | KEEP_asm};
+    compile_graph(cx, job->make(cx), &options, &job->compiled);
+}
+
+static KernelEntry *find(void *user, const char *name)
+{
+    Job *job = user;
+    for (uint32_t i = 0; i < job->compiled.object_count; i++) {
+        KernelEntry *entry = object_find(job->objects[i], name);
+        if (entry)
+            return entry;
+    }
+    return NULL;
+}
+
+static void fill(float *data, int count, uint32_t seed)
+{
+    for (int i = 0; i < count; i++) {
+        seed = seed * 1664525 + 1013904223;
+        data[i] = (float)(seed >> 20) / 4096.0f - 0.5f;
+    }
+}
+
+static void reference(const float *x, float *y)
+{
+    double h[HIDDEN];
+    for (int j = 0; j < HIDDEN; j++) {
+        h[j] = (double)b1[j];
+        for (int k = 0; k < IN; k++)
+            h[j] += (double)x[k] * (double)w1[k * HIDDEN + j];
+        h[j] = h[j] > 0 ? h[j] : 0;
+    }
+    for (int o = 0; o < OUT; o++) {
+        double sum = (double)b2[o];
+        for (int j = 0; j < HIDDEN; j++)
+            sum += h[j] * (double)(w2[o * HIDDEN + j] * gain[0]);
+        y[o] = (float)sum;
+    }
+}
+
+static void run_sizes(Program *program, Report *report)
+{
+    static float x[100 * IN], y[100 * OUT], again[100 * OUT], same[100 * IN], want[OUT];
+    Session *s;
+    cr_assert_eq(session_create(program, &s, report), ST_ok, "%s", report->text);
+    fill(x, 100 * IN, 5);
+    for (int64_t n = 1; n <= 100; n = n * 2 + 1) {
+        SessionShape shape = {2, (int64_t[]){n, IN}};
+        cr_assert_eq(session_set_shapes(s, &shape, report), ST_ok, "%s", report->text);
+        cr_assert_eq(session_run(s, (const void *[]){x}, (void *[]){y, same, again}, report), ST_ok,
+                     "%s", report->text);
+        for (int64_t i = 0; i < n; i++) {
+            reference(x + i * IN, want);
+            for (int o = 0; o < OUT; o++)
+                cr_assert(fabsf(y[i * OUT + o] - want[o]) < 1e-5f, "n %lld row %lld: %g, not %g",
+                          (long long)n, (long long)i, (double)y[i * OUT + o], (double)want[o]);
+        }
+        cr_assert_eq(memcmp(again, y, (size_t)n * OUT * 4), 0);
+        cr_assert_eq(memcmp(same, x, (size_t)n * IN * 4), 0);
+    }
+    cr_assert_gt(session_info(s).flops, 100.0 * 2 * IN * HIDDEN * 0.5);
+    session_destroy(s);
+}
+
+/* Memory with guards behind, so that a kernel that writes too much is caught. */
+enum { GUARD = 4096 };
+
+static void *guarded_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    char *memory = aligned_alloc(align, (size + GUARD + align - 1) / align * align);
+    if (memory)
+        memset(memory + size, 0xAB, GUARD);
+    return memory;
+}
+
+static void guarded_release(void *user, void *memory, size_t size)
+{
+    (void)user;
+    for (int i = 0; i < GUARD; i++)
+        cr_assert_eq(((unsigned char *)memory)[size + (size_t)i], 0xAB, "byte %d behind %zu bytes",
+                     i, size);
+    free(memory);
+}
+
+static const Allocator guarded = {NULL, guarded_alloc, guarded_release};
+
+static void check_threads(int threads)
+{
+    Job job = {.make = make_mlp, .threads = threads};
+    Cx cx;
+    Report report;
+    fill(w1, IN * HIDDEN, 1);
+    fill(b1, HIDDEN, 2);
+    fill(w2, OUT * HIDDEN, 3);
+    fill(b2, OUT, 4);
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+    for (uint32_t i = 0; i < job.compiled.object_count; i++) {
+        const char *why;
+        const ObjectBytes *bytes = &job.compiled.objects[i];
+        job.objects[i] = object_load(bytes->data, bytes->size, &why);
+        cr_assert_not_null(job.objects[i], "%s", why);
+    }
+    const Plan *plan = job.compiled.plan;
+    cr_assert_eq(plan->init_count, 3, "%u", plan->init_count); /* w2 * gain, two packed weights */
+    cr_assert_eq(plan->step_count, 4, "%u", plan->step_count); /* two products, two copies */
+    cr_assert_str_eq(plan->steps[0].nodes, "node 'fc1' (Gemm)");
+    for (int i = 0; i < KEEP_count; i++)
+        cr_assert_not_null(job.compiled.texts[i], "text %d", i);
+    const void *weights[16] = {NULL};
+    for (uint32_t w = 0; w < plan->weight_count; w++)
+        if (plan->weights[w].file != PLAN_INLINE)
+            weights[w] = (const char *)(plan->weights[w].file ? w2 : w1) + plan->weights[w].offset;
+    Pool *pool = pool_create(NULL, threads);
+    ProgramParts parts = {.plan = plan,
+                          .weights = weights,
+                          .find = find,
+                          .find_user = &job,
+                          .from = &guarded,
+                          .executor = pool_executor(pool)};
+    Program *program;
+    cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
+    run_sizes(program, &report);
+    program_destroy(program);
+    pool_destroy(pool);
+    for (uint32_t i = 0; i < job.compiled.object_count; i++)
+        object_close(job.objects[i]);
+    cx_finish(&cx);
+}
+
+Test(compile, one_thread)
+{
+    check_threads(1);
+}
+
+Test(compile, two_threads)
+{
+    check_threads(2);
+}
