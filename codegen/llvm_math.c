@@ -111,9 +111,13 @@ static Ref int_op(Emit *e, LLVMOpcode op, Ref a, int64_t b)
     return LLVMBuildBinOp(e->b, op, a, const_int(LLVMTypeOf(a), b), "");
 }
 
-/* p * 2^n for |n| < 250, in two factors, so that the last multiplication alone rounds. */
-static Ref scale(Emit *e, Ref p, Ref n, int width)
+/* p * 2^n for |n| < 250, in two factors, so that the last multiplication alone rounds. `whole` is n as a float. */
+static Ref scale(Emit *e, Ref p, Ref n, Ref whole, int width)
 {
+    if (width == 16 && e->caps->vector_bits == 512) { /* one instruction, the same bits */
+        Ref args[5] = {p, whole, p, LLVMConstAllOnes(e->i16), LLVMConstInt(e->i32, 4, false)};
+        return call_intrinsic(e, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0, args, 5);
+    }
     Ref half = int_op(e, LLVMAShr, n, 1), rest = LLVMBuildSub(e->b, n, half, "");
     Ref a = as_float(e, int_op(e, LLVMShl, int_op(e, LLVMAdd, half, 127), 23), width);
     Ref b = as_float(e, int_op(e, LLVMShl, int_op(e, LLVMAdd, rest, 127), 23), width);
@@ -122,34 +126,35 @@ static Ref scale(Emit *e, Ref p, Ref n, int width)
 
 /* x = n ln 2 + r. Adding 1.5 * 2^23 leaves n in the low bits, whatever x is: no conversion that is
  * undefined for NaN. */
-static Ref reduce_exp(Emit *e, Ref x, Ref *n, int width)
+static Ref reduce_exp(Emit *e, Ref x, Ref *n, Ref *count, int width)
 {
     const double magic = 12582912;
     Ref t = fma3(e, x, real(x, M_LOG2E), real(x, magic));
     Ref whole = LLVMBuildFSub(e->b, t, real(x, magic), "");
     *n = int_op(e, LLVMSub, as_int(e, t, width), 0x4b400000);
+    *count = whole;
     Ref r = fma3(e, whole, real(x, -ln2_high), x);
     return fma3(e, whole, real(x, -ln2_low), r);
 }
 
-/* e^x / 2^n */
-static Ref exp_fraction(Emit *e, Ref x, Ref *n, int width)
+/* e^x / 2^n; n as an integer and as a float */
+static Ref exp_fraction(Emit *e, Ref x, Ref *n, Ref *count, int width)
 {
-    Ref r = reduce_exp(e, x, n, width);
+    Ref r = reduce_exp(e, x, n, count, width);
     Ref p = fma3(e, poly(e, exp_poly, COUNT(exp_poly), r), mul(e, r, r), r);
     return add(e, p, real(x, 1));
 }
 
 static Ref emit_exp(Emit *e, Ref x, int width)
 {
-    Ref n, p = exp_fraction(e, clamp(e, x, -110, 110), &n, width);
-    return scale(e, p, n, width);
+    Ref n, count, p = exp_fraction(e, clamp(e, x, -110, 110), &n, &count, width);
+    return scale(e, p, n, count, width);
 }
 
 /* For |x| < 80, where the result is normal: the exponent is added in place. NaN stays NaN only in `p`. */
 static Ref exp_moderate(Emit *e, Ref x, int width)
 {
-    Ref n, p = exp_fraction(e, x, &n, width);
+    Ref n, count, p = exp_fraction(e, x, &n, &count, width);
     Ref sum = LLVMBuildAdd(e->b, as_int(e, p, width), int_op(e, LLVMShl, n, 23), "");
     return as_float(e, sum, width);
 }

@@ -134,6 +134,17 @@ Test(llvm, micro_kernels_do_not_spill)
     }
 }
 
+/* Code for AVX2 machines has no 512-bit register, mask register or 17th register. */
+Test(llvm, code_keeps_to_its_level)
+{
+    char *text = assembly(gemm_text("x86-64-v3", 6, 16), "x86-64-v3");
+    cr_assert(strstr(text, "%ymm"));
+    static const char *const above[] = {"%zmm", "%k0", "%k1", "%ymm16", "%xmm16", "{1to"};
+    for (size_t i = 0; i < sizeof above / sizeof *above; i++)
+        cr_expect_null(strstr(text, above[i]), "%s", above[i]);
+    free(text);
+}
+
 Test(llvm, same_bytes_every_time)
 {
     char *a = assembly(gemm_text("x86-64-v4", 8, 48), "x86-64-v4");
