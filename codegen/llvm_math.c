@@ -111,7 +111,8 @@ static Ref int_op(Emit *e, LLVMOpcode op, Ref a, int64_t b)
     return LLVMBuildBinOp(e->b, op, a, const_int(LLVMTypeOf(a), b), "");
 }
 
-/* p * 2^n for |n| < 250, in two factors, so that the last multiplication alone rounds. `whole` is n as a float. */
+/* p * 2^n for |n| < 250, in two factors, so that the last multiplication alone rounds. `whole` is n
+ * as a float. */
 static Ref scale(Emit *e, Ref p, Ref n, Ref whole, int width)
 {
     if (width == 16 && e->caps->vector_bits == 512) { /* one instruction, the same bits */
@@ -151,7 +152,8 @@ static Ref emit_exp(Emit *e, Ref x, int width)
     return scale(e, p, n, count, width);
 }
 
-/* For |x| < 80, where the result is normal: the exponent is added in place. NaN stays NaN only in `p`. */
+/* For |x| < 80, where the result is normal: the exponent is added in place. NaN stays NaN only in
+ * `p`. */
 static Ref exp_moderate(Emit *e, Ref x, int width)
 {
     Ref n, count, p = exp_fraction(e, x, &n, &count, width);
@@ -198,7 +200,8 @@ static Ref emit_erf(Emit *e, Ref x, int width)
     Ref near = fma3(e, poly(e, erf_small, COUNT(erf_small), mul(e, x, x)), x, x);
     Ref small = pick(e, compare(e, LLVMRealOLT, a, 4), a, real(a, 4)); /* 4 for NaN */
     Ref g = poly(e, erf_large, COUNT(erf_large), small);
-    Ref far = LLVMBuildFSub(e->b, real(x, 1), exp_moderate(e, LLVMBuildFNeg(e->b, g, ""), width), "");
+    Ref far =
+        LLVMBuildFSub(e->b, real(x, 1), exp_moderate(e, LLVMBuildFNeg(e->b, g, ""), width), "");
     far = intrinsic2(e, "llvm.copysign", far, x);
     return pick(e, compare(e, LLVMRealOGE, a, 0.93), far, near); /* near for NaN */
 }

@@ -1,9 +1,9 @@
-/* Transpositions: a map whose stores run along the last coordinate while a load runs along another
- * one.
+/* Transpositions: a map whose stores run along the last coordinate while a load runs along another.
  *
  * Square blocks go through registers: the load's vectors along the other coordinate, log2(side)
  * stages of shuffles, then one row of points after the other with that load's value already known.
- * What is left at the edges goes the ordinary way.
+ * Edges of known size are blocks of which only a part is loaded and stored; others go the ordinary
+ * way.
  *
  *              last (v) ->
  *   across (u) [ full blocks    | right edge ]
@@ -11,6 +11,12 @@
 #include "codegen/llvm_emit.h"
 
 enum { SMALLEST = 4 };
+
+/* Where a block stands and how much of it exists. */
+typedef struct Block {
+    const Expr *u, *v;
+    int rows, columns;
+} Block;
 
 /* Elements from point to point along a coordinate; false when that is not a constant. */
 static bool step_along(Walk *w, const Access *access, const Expr *coord, int64_t *step)
@@ -48,7 +54,7 @@ void plan_transpose(Walk *w)
     w->turned = NEW_ARRAY(w->e->arena, bool, op->value_count + 1);
     for (int d = last; d-- > 0 && !w->block;) {
         int side = w->e->lanes;
-        while (side > op->box.shape[d] || side > op->box.shape[last])
+        while (side / 2 >= op->box.shape[d] || side / 2 >= op->box.shape[last])
             side /= 2;
         for (uint32_t i = 0; i < op->value_count && side >= SMALLEST; i++) {
             const Value *v = op->values[i];
@@ -84,42 +90,52 @@ static void turn(Emit *e, Ref *rows, int side)
     }
 }
 
-static void set_lanes(Walk *w, int width)
+static void set_lanes(Walk *w, int width, int active)
 {
     int log = 0;
     while (1 << log < width)
         log++;
     w->point.width = width;
     w->point.lane = w->e->lane_syms[log];
-    w->point.mask = NULL;
+    w->point.mask = active < width ? const_mask(w->e, active, width) : NULL;
 }
 
-/* One block at (u, v); known[k][value id] for its row k. */
-static void emit_block_at(Walk *w, const Expr *u, const Expr *v)
+/* The block's values of one load: rows[k] runs along v at u + k. */
+static void load_turned(Walk *w, const Value *load, const Block *at, Ref *rows)
+{
+    Emit *e = w->e;
+    set_lanes(w, w->block, at->rows);
+    for (int k = 0; k < w->block; k++) {
+        if (k >= at->columns) {
+            rows[k] = LLVMGetPoison(LLVMTypeOf(rows[0]));
+            continue;
+        }
+        walk_set(w, w->across, expr_add(e->cx, at->u, w->point.lane));
+        walk_set(w, w->op->box.rank - 1, expr_addi(e->cx, at->v, k));
+        rows[k] = point_vector(e, &w->point, emit_load(e, &w->point, load->access));
+    }
+    turn(e, rows, w->block);
+}
+
+static void emit_block_at(Walk *w, const Block *at)
 {
     Emit *e = w->e;
     const TileOp *op = w->op;
-    int side = w->block, last = op->box.rank - 1;
     Val *known[MAX_LANES];
-    for (int k = 0; k < side; k++)
+    for (int k = 0; k < w->block; k++)
         known[k] = NEW_ARRAY(e->arena, Val, op->value_count + 1);
-    set_lanes(w, side);
     for (uint32_t i = 0; i < op->value_count; i++) {
+        Ref rows[MAX_LANES];
         if (!w->turned[i])
             continue;
-        Ref rows[MAX_LANES];
-        for (int k = 0; k < side; k++) {
-            walk_set(w, w->across, expr_add(e->cx, u, w->point.lane));
-            walk_set(w, last, expr_addi(e->cx, v, k));
-            rows[k] = point_vector(e, &w->point, emit_load(e, &w->point, op->values[i]->access));
-        }
-        turn(e, rows, side);
-        for (int k = 0; k < side; k++)
+        load_turned(w, op->values[i], at, rows);
+        for (int k = 0; k < w->block; k++)
             known[k][i] = (Val){rows[k], true};
     }
-    for (int k = 0; k < side; k++) {
-        walk_set(w, w->across, expr_addi(e->cx, u, k));
-        walk_set(w, last, expr_add(e->cx, v, w->point.lane));
+    set_lanes(w, w->block, at->columns);
+    for (int k = 0; k < at->rows; k++) {
+        walk_set(w, w->across, expr_addi(e->cx, at->u, k));
+        walk_set(w, op->box.rank - 1, expr_add(e->cx, at->v, w->point.lane));
         walk_point(w, known[k]);
     }
     walk_drop(w);
@@ -130,7 +146,7 @@ static const Expr *begin_blocks(Walk *w, Loop *loop, int dim, const Expr *full)
 {
     Emit *e = w->e;
     loop_begin(e, loop, const_int(e->i64, 0), emit_expr(e, full), w->block, full->lo > 0, NULL);
-    const Expr *at = expr_sym(e->cx, "block", 0, w->op->box.shape[dim] - w->block, w->block);
+    const Expr *at = expr_sym(e->cx, "block", 0, w->op->box.shape[dim], w->block);
     sym_define(e, at, loop->var, false);
     return at;
 }
@@ -155,21 +171,38 @@ static void emit_edge(const Walk *w, const Expr *u_from, const Expr *u_to, const
     loop_end(e, &loop);
 }
 
+/* All blocks of `rows` rows at u. */
+static void emit_blocks_at(Walk *w, const Expr *u, int rows, const Expr *full, const Expr *left)
+{
+    Loop loop;
+    if (full->hi > 0) {
+        const Expr *v = begin_blocks(w, &loop, w->op->box.rank - 1, full);
+        emit_block_at(w, &(Block){u, v, rows, w->block});
+        loop_end(w->e, &loop);
+    }
+    if (left->kind == EX_const && left->value > 0)
+        emit_block_at(w, &(Block){u, full, rows, (int)left->value});
+}
+
 void emit_transpose(Walk *w)
 {
     Cx *cx = w->e->cx;
-    Loop outer, inner;
-    int last = w->op->box.rank - 1;
+    Loop loop;
     const Expr *zero = expr_const(cx, 0);
-    const Expr *u_end = expr_max(cx, zero, walk_extent(w, w->across)),
-               *v_end = expr_max(cx, zero, walk_extent(w, last));
-    const Expr *u_full = expr_sub(cx, u_end, expr_modi(cx, u_end, w->block));
-    const Expr *v_full = expr_sub(cx, v_end, expr_modi(cx, v_end, w->block));
-    const Expr *u = begin_blocks(w, &outer, w->across, u_full);
-    const Expr *v = begin_blocks(w, &inner, last, v_full);
-    emit_block_at(w, u, v);
-    loop_end(w->e, &inner);
-    loop_end(w->e, &outer);
-    emit_edge(w, zero, u_full, v_full, v_end);
-    emit_edge(w, u_full, u_end, zero, v_end);
+    const Expr *u_end = expr_max(cx, zero, walk_extent(w, w->across));
+    const Expr *v_end = expr_max(cx, zero, walk_extent(w, w->op->box.rank - 1));
+    const Expr *u_left = expr_modi(cx, u_end, w->block), *v_left = expr_modi(cx, v_end, w->block);
+    const Expr *u_full = expr_sub(cx, u_end, u_left), *v_full = expr_sub(cx, v_end, v_left);
+    bool u_known = u_left->kind == EX_const, v_known = v_left->kind == EX_const;
+    if (u_full->hi > 0) {
+        const Expr *u = begin_blocks(w, &loop, w->across, u_full);
+        emit_blocks_at(w, u, w->block, v_full, v_left);
+        loop_end(w->e, &loop);
+    }
+    if (u_known && u_left->value > 0)
+        emit_blocks_at(w, u_full, (int)u_left->value, v_full, v_left);
+    if (!v_known)
+        emit_edge(w, zero, u_known ? u_end : u_full, v_full, v_end);
+    if (!u_known)
+        emit_edge(w, u_full, u_end, zero, v_end);
 }

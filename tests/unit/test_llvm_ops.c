@@ -100,6 +100,30 @@ Test(llvm_ops, transpose)
                      NULL, 0);
 }
 
+/* Every mix of full blocks and edges, and a panel packed from rows, with rows missing. */
+Test(llvm_ops, transpose_sizes)
+{
+    static const int sizes[] = {3, 4, 7, 8, 14, 16, 17, 33};
+    char text[2048];
+    for (int i = 0; i < 8; i++) {
+        for (int j = 0; j < 8; j++) {
+            int m = sizes[i], n = sizes[j];
+            snprintf(text, sizeof text,
+                     "tile t %%s {\n in a f32 [%d, %d]\n in b f32 [%d, %d]\n out y f32 [%d, %d]\n"
+                     "grid (t 1) { map (j %d, i %d) { %%%%0 = load a[i, j] %%%%1 = load b[j, i] "
+                     "%%%%2 = sub f32 %%%%0, %%%%1 store y[j, i] %%%%2 } } }\n",
+                     m, n, n, m, n, m, n, m);
+            oracle_check_all(text, NULL, 0);
+        }
+    }
+    oracle_check_all(HEAD("dim M 1..100\n in a f16 [M, 50]\n out y f32 [15, 50, 7]\n"
+                          "grid (ib (M + 6) floordiv 7) {\n tile p f16 [50, 7] shared\n"
+                          "copy (r 50, i 7) bound i M - 7*ib fill 3 { %%0 = load a[7*ib + i, r] "
+                          "store p[r, i] %%0 }\n"
+                          "map (r 50, i 7) { %%0 = load p[r, i] store y[ib, r, i] %%0 } }\n"),
+                     DIMS(40), 0);
+}
+
 Test(llvm_ops, strided_and_divided_indices)
 {
     oracle_check_all(HEAD("in a f32 [100]\n out y f32 [50]\n out z f32 [100]\n out w i32 [100]\n"
