@@ -4,11 +4,11 @@
  * b*t + .. >= 0 with a and b of one sign give e*|b| - f*|a| without t, and if that is >= 0, so is
  * e. Terms that are no symbols bring facts of their own: c*(x floordiv c) <= x < c*(x floordiv c) +
  * c;  x mod d < d;  min(x, y) <= x, y <= max(x, y); a min from below and a max from above are
- * proven for both arguments. The search is depth first; depth and steps are limited, since the
- * facts of a program are few and its proofs short. */
+ * proven for both arguments. The search looks for short proofs first, since most are; depth and
+ * steps are limited. */
 #include "ir/facts.h"
 
-enum { PROOF_DEPTH = 6, PROOF_STEPS = 1500 };
+enum { PROOF_DEPTH = 6, PROOF_STEPS = 4000 };
 
 void facts_init(Facts *facts, Cx *cx)
 {
@@ -90,6 +90,27 @@ static bool split(Facts *facts, const Expr *e, const Expr *term, int64_t a, int 
     return true;
 }
 
+/* e = others + a * (x floordiv c). First what `others` leaves at worst for the quotient is turned
+ * into a limit of x; then the quotient is replaced by x / c, where x - c + 1 <= c * (x floordiv c)
+ * <= x, and what is proven of c * e may be as small as 1 - c, since e is an integer. */
+static bool by_quotient(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
+{
+    Cx *cx = facts->cx;
+    const int64_t far = (int64_t)1 << 30;
+    const Expr *x = term->args[0], *others = expr_sub(cx, e, expr_muli(cx, term, a));
+    int64_t c = term->args[1]->value, size = magnitude(a), worst = others->lo;
+    if (worst > -far && worst < far && c < far) {
+        int64_t room = (worst < 0 ? worst - size + 1 : worst) / size; /* rounded down */
+        const Expr *gap =
+            a < 0 ? expr_sub(cx, expr_const(cx, c * room + c - 1), x) : expr_addi(cx, x, c * room);
+        if (!expr_is_poison(gap) && prove(facts, gap, depth - 1))
+            return true;
+    }
+    const Expr *edge = expr_muli(cx, expr_addi(cx, x, a < 0 ? 0 : 1 - c), a);
+    const Expr *rest = expr_addi(cx, expr_add(cx, expr_muli(cx, others, c), edge), c - 1);
+    return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
+}
+
 /* The facts a term brings by what it is. */
 static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
 {
@@ -100,6 +121,8 @@ static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a,
     case EX_floordiv: {
         if (y->lo <= 0)
             return false;
+        if (y->kind == EX_const) /* x - c * term would become x mod c */
+            return by_quotient(facts, e, term, a, depth);
         const Expr *rest = expr_sub(cx, x, expr_mul(cx, term, y)); /* 0 <= rest < y */
         if (expr_is_poison(rest))
             return false;
@@ -148,7 +171,10 @@ static bool prove(Facts *facts, const Expr *e, int depth)
 bool facts_prove(Facts *facts, const Expr *e)
 {
     facts->steps = PROOF_STEPS;
-    return !expr_is_poison(e) && prove(facts, e, PROOF_DEPTH);
+    for (int depth = 1; depth <= PROOF_DEPTH && !expr_is_poison(e); depth++)
+        if (prove(facts, e, depth))
+            return true;
+    return false;
 }
 
 bool facts_prove_lt(Facts *facts, const Expr *a, const Expr *b)

@@ -270,10 +270,14 @@ static int plain_dim(const Nest *nest, const Access *access, int axis)
     return dim;
 }
 
-/* Only buffers that a single load reads, without guards. */
-static const Access *single_load(const Nest *nest, const Buffer *buffer)
+const Access *lower_packable(const Nest *nest, const Buffer *buffer)
 {
     const Access *found = NULL;
+    if (buffer->role != BUF_const || buffer->offset->kind != EX_const)
+        return NULL;
+    for (int d = 0; d < buffer->rank; d++)
+        if (buffer->shape[d]->kind != EX_const || buffer->strides[d]->kind != EX_const)
+            return NULL;
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
         if (v->op != V_load || v->access->buffer != buffer)
@@ -327,7 +331,7 @@ void lower_repack(Lower *lower, int axis, Lowered *out)
     const int most = (int)(sizeof out->packs / sizeof *out->packs);
     for (uint32_t b = 0; b < lower->nest->buffer_count && out->pack_count < most; b++) {
         const Buffer *buffer = lower->nest->buffers[b];
-        const Access *access = buffer->role == BUF_const ? single_load(lower->nest, buffer) : NULL;
+        const Access *access = lower_packable(lower->nest, buffer);
         int dim = access && !lower->repacked[b].buffer ? plain_dim(lower->nest, access, axis) : -1;
         if (dim < 0 || expr_is_const(buffer->strides[dim], 1))
             continue;

@@ -14,7 +14,8 @@ typedef struct Held {
     int axis[MAX_BOX];
 } Held;
 
-/* A constant stored with its dims in another order: dim d of `buffer` is dim order[d] of the original. */
+/* A constant stored with its dims in another order: dim d of `buffer` is dim order[d] of the
+ * original. */
 typedef struct Repacked {
     Buffer *buffer; /* NULL: as it was */
     int order[MAX_RANK];
@@ -32,7 +33,7 @@ typedef struct Lower {
     Value **memo;                /* by value id, for the current op */
     TileOp *memo_op;
     Repacked *repacked; /* by buffer index */
-    int names;         /* counter for loop and tile names */
+    int names;          /* counter for loop and tile names */
 } Lower;
 
 void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog);
@@ -58,7 +59,11 @@ typedef void BoxBody(void *user, TileBlock *block, const Expr *base, int size, c
 void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *lo, const Expr *hi,
                  int size, BoxBody *body, void *user);
 
-/* Constants that vary along `axis` without being contiguous along it get a copy that is, made at load (depthwise weights). */
+/* The one access that reads a constant which may be stored in another form, made at load: it has no
+ * guards, no other load sees the buffer, and nothing of its shape waits for the run. Else NULL. */
+const Access *lower_packable(const Nest *nest, const Buffer *buffer);
+/* Constants that vary along `axis` without being contiguous along it get a copy that is, made at
+ * load (depthwise weights). */
 void lower_repack(Lower *lower, int axis, Lowered *out);
 
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);

@@ -282,8 +282,7 @@ static bool choose_packing(Shape *s, Lowered *out)
     packed_order(s);
     if (s->packed_count + 2 > MAX_RANK || s->packed_count > MAX_GRID)
         return s->packed_count = 0, true;
-    bool constant = load->op == V_load && load->access->buffer &&
-                    load->access->buffer->role == BUF_const && !load->access->guard_count;
+    bool constant = load->op == V_load && lower_packable(s->nest, load->access->buffer);
     if (constant) {
         const Buffer *from = load->access->buffer;
         s->packed = packed_buffer(s, load, from->dtype, BUF_const);
@@ -509,12 +508,25 @@ static void columns(Shape *s, TileBlock *block, const Expr *chunk, int64_t mt)
     column_tile(s, last, chunk, mt, nr, nr == rest ? NULL : expr_const(cx, rest));
 }
 
+/* Accumulators and one operand of a step lie in registers. */
+static bool fits_registers(const Schedule *schedule, const Caps *caps)
+{
+    int mr = schedule->field[SF_mr], nv = schedule->field[SF_nv];
+    return !caps->vector_bits || mr * nv + (mr < nv ? mr : nv) <= caps->registers;
+}
+
 bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
 {
     Shape *s = NEW(lower->cx->arena, Shape);
     *s = (Shape){.lower = lower, .cx = lower->cx, .nest = lower->nest, .schedule = schedule};
     if (!analyse(s) || lower->nest->axis_count > COLUMN) {
         cx_fail(lower->cx, ST_unsupported, "kernel '%s' is no contraction", lower->nest->name);
+        return false;
+    }
+    if (!fits_registers(schedule, lower->caps)) {
+        cx_fail(lower->cx, ST_unsupported,
+                "%s has too few registers for tiles of %d rows by %d vectors", lower->caps->name,
+                schedule->field[SF_mr], schedule->field[SF_nv]);
         return false;
     }
     choose_packing(s, out);

@@ -379,6 +379,20 @@ static bool is_costly(const Value *value)
     return false;
 }
 
+/* Whether computing `value` here reads memory, which a box at the edge must not do outside its
+ * bound. */
+static bool reads_memory(const General *g, const Value *value)
+{
+    if (g->lower->held[value->id].tile || value->op == V_reduce)
+        return false;
+    if (value->op == V_load)
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && reads_memory(g, value->args[i]))
+            return true;
+    return false;
+}
+
 /* Computes what a loop over `unbound` axes would compute again and again: the largest costly values
  * that do not depend on them (a row's 1 / deviation). Reductions themselves were computed by
  * `ensure`. */
@@ -400,7 +414,7 @@ static void hoist(General *g, TileBlock *block, Value *value, uint64_t unbound)
         if (value->axes >> outer.axis[d] & 1)
             set_box(g, g->box.rank++, outer.axis[d], outer.base[d], outer.size[d], outer.bound[d]);
     Held kept = box_tile(g, dtype_compute(value->dtype), "row");
-    TileOp *op = box_op(g, block, false);
+    TileOp *op = box_op(g, block, reads_memory(g, value));
     lower_write(g->lower, op, &kept, lower_value(g->lower, op, value));
     for (int d = 0; d < g->box.rank; d++)
         release_box_axis(g, g->box.axis[d]);
@@ -689,7 +703,8 @@ bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
         memset(lower->at, 0, sizeof lower->at);
         memset(lower->coord, 0, sizeof lower->coord);
         choose_axes(g);
-        if (g->v >= 0)
+        if (g->v >= 0 &&
+            !lower->prog->grid_count) /* earlier grids read the constants as they were */
             lower_repack(lower, g->v, out);
         general_grid(g);
     }

@@ -5,9 +5,10 @@
       ^                                              |
       +-----  runtime  <-----------------------------+
 
-runtime and jit implement the public header; tools, bindings, bench and examples see nothing else of
-the library; tests see everything. A quoted include is looked up as the compiler does: beside the
-file, then from the root, then in include/. The public header includes no internal one.
+runtime and jit implement the public header; bindings, bench and examples see nothing else of the
+library; the tool also sees the compiler's folders; tests see everything. A quoted include is looked
+up as the compiler does: beside the file, then from the root, then in include/. The public header
+includes no internal one.
 """
 
 import os
@@ -23,7 +24,9 @@ BELOW = {
     "runtime": {"base", "include"},
     "jit": {"base", "ir", "frontend", "passes", "codegen", "runtime", "include"},
     "include": set(),
-    "tools": {"include"},
+    # The tool shows what is inside: kernels and passes on their own, test data read by the model
+    # reader, the measured peak. What runs models in it goes through the public header like any user.
+    "tools": {"base", "ir", "frontend", "passes", "codegen", "jit", "include"},
     "bindings": {"include"},
     "bench": {"include"},
     "examples": {"include"},

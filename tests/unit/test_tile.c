@@ -370,3 +370,25 @@ Test(tile, facts_prove_by_elimination)
     cr_expect(facts_prove(&facts, expr_addi(&cx, least, -1)), "both are at least 1");
     cr_expect(!facts_prove(&facts, expr_addi(&cx, least, -2)));
 }
+
+Test(tile, facts_prove_quotients)
+{
+    const Expr *i = expr_sym(&cx, "i", 0, 31, 1), *c = expr_sym(&cx, "c", 0, 3, 1);
+    Facts facts;
+    facts_init(&facts, &cx);
+    const Expr *half = expr_divi(&cx, i, 2);
+    cr_expect(!facts_prove_lt(&facts, half, expr_const(&cx, 12)));
+    facts_add_lt(&facts, i, expr_const(&cx, 24));
+    cr_expect(facts_prove_lt(&facts, half, expr_const(&cx, 12)));
+    cr_expect(!facts_prove_lt(&facts, half, expr_const(&cx, 11)));
+    cr_expect(facts_prove(&facts, expr_addi(&cx, expr_muli(&cx, half, -1), 11)));
+    facts_add_lt(&facts, i, expr_const(&cx, 1));
+    const Expr *group = expr_divi(&cx, expr_addi(&cx, i, 2), 3);
+    const Expr *channel = expr_add(&cx, c, expr_muli(&cx, group, 4));
+    cr_expect(facts_prove_lt(&facts, channel, expr_const(&cx, 4)));
+    cr_expect(!facts_prove_lt(&facts, channel, expr_const(&cx, 3)));
+    facts.count = 0;
+    facts_add_lt(&facts, expr_const(&cx, 6), i);
+    cr_expect(facts_prove(&facts, expr_addi(&cx, half, -3)));
+    cr_expect(!facts_prove(&facts, expr_addi(&cx, half, -4)));
+}

@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""The tool on bad input and good: exit statuses, messages, what is written and what is not.
+
+usage: test_cli.py QUERN. Python's standard library only; models are those the tree carries.
+"""
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
+QUERN = None
+VERBS = ("run", "bench", "check", "inspect", "devices", "cache")
+
+
+def quern(*arguments, **options):
+    """(exit status, standard output, standard error)"""
+    done = subprocess.run([QUERN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors="replace", timeout=120, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def npy(shape, values, descr="<f4"):
+    """A .npy file's bytes; `values` are floats or, for other types, the data itself."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)!r}, }}\n".encode()
+    data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def read_npy(path):
+    """(shape, floats) of a file the tool wrote."""
+    with open(path, "rb") as file:
+        data = file.read()
+    length = struct.unpack("<H", data[8:10])[0]
+    header = data[10:10 + length].decode()
+    shape = [int(d) for d in re.search(r"\(([^)]*)\)", header).group(1).split(",") if d.strip()]
+    body = data[10 + length:]
+    return shape, list(struct.unpack(f"<{len(body) // 4}f", body))
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="quern-cli-")
+        self.addCleanup(self.folder.cleanup)
+        # Nothing of the user's is touched.
+        os.environ["XDG_CACHE_HOME"] = os.path.join(self.folder.name, "cache")
+
+    def path(self, name, data=None):
+        path = os.path.join(self.folder.name, name)
+        if data is not None:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
+        return path
+
+    def refused(self, status, words, *arguments):
+        """Runs what must fail: with this status, a message with these words, one line that starts
+        with the tool's name, and nothing on standard output."""
+        got, out, err = quern(*arguments)
+        self.assertEqual(got, status, err)
+        self.assertTrue(err.startswith("quern"), err)
+        for word in words:
+            self.assertIn(word, err)
+        self.assertEqual(out, "")
+
+
+class Usage(Case):
+    def test_help(self):
+        status, out, err = quern("--help")
+        self.assertEqual((status, err), (0, ""))
+        for verb in VERBS:
+            self.assertRegex(out, rf"(?m)^  {verb} ")
+            status, text, err = quern(verb, "--help")
+            self.assertEqual((status, err), (0, ""), verb)
+            self.assertTrue(text.startswith(f"usage: quern {verb} "), text)
+            self.assertIn("--help", text)
+
+    def test_nothing(self):
+        status, out, err = quern()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("usage:", err)
+
+    def test_version(self):
+        status, out, _ = quern("--version")
+        self.assertEqual(status, 0)
+        self.assertRegex(out, r"^quern \d+\.\d+\.\d+\n$")
+
+    def test_unknown(self):
+        self.refused(2, ["no verb 'mill'"], "mill")
+        for verb in VERBS:
+            self.refused(2, ["--frobnicate", f"quern {verb}", "--help"], verb, "--frobnicate")
+        self.refused(2, ["'-z'"], "run", "-z")
+
+    def test_missing_values(self):
+        self.refused(2, ["--device", "value"], "run", DIGITS, "--device")
+        self.refused(2, ["--json", "no value"], "run", DIGITS, "--json=yes")
+        self.refused(2, ["no model"], "run")
+        self.refused(2, ["no model"], "bench")
+        self.refused(2, ["no folder"], "check")
+        self.refused(2, ["one model"], "run", DIGITS, DIGITS)
+
+    def test_wrong_values(self):
+        for option, value in (("--threads", "0"), ("--threads", "two"), ("--repeat", "-1"),
+                              ("--fill", "ones"), ("--dim", "n"), ("--dim", "=3"),
+                              ("--dim", "n=3x"), ("--shape", "x"), ("--shape", "x=1xx2"),
+                              ("--shape", "x=1x-2"), ("--shape", "x=1x2x"), ("--input", "x"),
+                              ("--shape", "x=" + "x".join("1" * 13)),
+                              ("--dim", "n=99999999999999999999")):
+            with self.subTest(option=option, value=value):
+                self.refused(2, [option, value], "run", DIGITS, option, value)
+        self.refused(2, ["--jobs"], "check", "--jobs", "0", ROOT)
+        self.refused(2, ["tolerance"], "check", "--rtol", "-1", ROOT)
+        self.refused(2, ["--ir", "soup"], "inspect", "--ir", "soup", DIGITS)
+        self.refused(2, ["'melt'"], "cache", "melt")
+
+
+class Models(Case):
+    def setUp(self):
+        super().setUp()
+        with open(DIGITS, "rb") as file:
+            self.digits = file.read()
+        status, out, err = quern("inspect", "--model-only", DIGITS)
+        self.assertEqual(status, 0, err)
+        found = re.search(r"(?m)^input +(\S+) f32\[([^\]]*)\]", out)
+        self.input = found.group(1)
+        self.shape = [int(d) if d.isdigit() else 2 for d in found.group(2).split(",")]
+        self.output = re.search(r"(?m)^output +(\S+) ", out).group(1)
+        self.size = 1
+        for dim in self.shape:
+            self.size *= dim
+
+    def feed(self, shape, values, **options):
+        return f"{self.input}={self.path('x.npy', npy(shape, values, **options))}"
+
+    def test_no_model(self):
+        for verb in ("run", "bench", "inspect"):
+            path = self.path("none.onnx")
+            self.refused(1, [path], verb, path)
+        self.refused(1, [self.folder.name], "run", self.folder.name)
+
+    def test_garbage(self):
+        for name, data in (("empty", b""), ("text", b"not a model at all\n" * 20),
+                           ("short", self.digits[:len(self.digits) // 2]),
+                           ("noise", bytes(i * 37 % 256 for i in range(5000)))):
+            path = self.path(name + ".onnx", data)
+            for verb in ("run", "bench", "inspect"):
+                with self.subTest(name=name, verb=verb):
+                    self.refused(1, [path], verb, path)
+
+    def test_bad_input(self):
+        output = self.path("out")
+        rest = ["--output-dir", output]
+        self.refused(1, [f"'{self.input}'", "--fill"], "run", DIGITS, *rest,
+                     "--shape", f"{self.input}={'x'.join(map(str, self.shape))}")
+        self.refused(1, ["nobody"], "run", DIGITS, "--input", "nobody=x.npy", *rest)
+        self.refused(1, ["gone.npy"], "run", DIGITS, "--input",
+                     f"{self.input}={self.path('gone.npy')}", *rest)
+        self.refused(1, ["x.npy", "not a .npy"], "run", DIGITS, "--input",
+                     f"{self.input}={self.path('x.npy', b'soup')}", *rest)
+        self.refused(1, ["x.npy", "f32"], "run", DIGITS, "--input",
+                     self.feed(self.shape, bytes(8 * self.size), descr="<i8"), *rest)
+        wrong = self.shape[:-1] + [self.shape[-1] + 1]
+        count = self.size // self.shape[-1] * wrong[-1]
+        self.refused(1, [f"'{self.input}'"], "run", DIGITS, "--input",
+                     self.feed(wrong, [0.0] * count), *rest)
+        self.refused(1, [f"'{self.input}'"], "run", DIGITS, "--input",
+                     self.feed([self.size], [0.0] * self.size), *rest)
+        self.assertFalse(os.path.exists(output))
+
+    def test_unknown_names(self):
+        self.refused(1, ["nosuchdim"], "run", DIGITS, "--dim", "nosuchdim=3")
+        self.refused(1, ["nosuchinput"], "run", DIGITS, "--shape", "nosuchinput=3")
+        self.refused(1, ["nosuchdevice"], "run", DIGITS, "--device", "nosuchdevice", "--fill",
+                     "zeros", "--shape", f"{self.input}={'x'.join(map(str, self.shape))}")
+
+    def test_run(self):
+        """The same inputs give the same outputs by every road: fixed or generic, cold or warm."""
+        output, values = self.path("out"), [float(i % 17) for i in range(self.size)]
+        results = []
+        for extra in ([], [], ["--no-cache"], ["--generic"], ["--threads", "1"]):
+            status, out, err = quern("run", DIGITS, "--input", self.feed(self.shape, values),
+                                     "--output-dir", output, "--json", *extra)
+            self.assertEqual((status, err), (0, ""))
+            described = json.loads(out)
+            self.assertEqual(described["outputs"][0]["name"], self.output)
+            shape, result = read_npy(os.path.join(output, self.output + ".npy"))
+            self.assertEqual(shape, described["outputs"][0]["shape"])
+            results.append(result)
+        for other in results[1:]:
+            for a, b in zip(results[0], other):
+                self.assertLessEqual(abs(a - b), 1e-4 * max(map(abs, results[0])))
+        self.assertEqual(results[0], results[1])
+
+    def test_inspect(self):
+        status, out, err = quern("inspect", DIGITS)
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"(?m)^kernel 0 ")
+        self.assertRegex(out, r"(?m)^operator Conv opset \d+")
+        for level in ("graph", "nest", "tile"):
+            status, out, err = quern("inspect", DIGITS, "--ir", level)
+            self.assertEqual((status, err), (0, ""))
+            self.assertTrue(out.strip(), level)
+
+    def test_bench(self):
+        status, out, err = quern("bench", DIGITS, "--json", "--duration", "0.05", "--shape",
+                                 f"{self.input}={'x'.join(map(str, self.shape))}")
+        self.assertEqual((status, err), (0, ""))
+        figures = json.loads(out)
+        for field in ("model device threads cold_compile_ms warm_load_ms first_run_ms "
+                      "steady_median_ms steady_p10_ms steady_p99_ms runs kernels peak_rss_kb "
+                      "plan_bytes gflops gbs percent_of_peak").split():
+            self.assertIn(field, figures)
+        self.assertGreater(figures["cold_compile_ms"], 0)
+        self.assertLessEqual(figures["steady_p10_ms"], figures["steady_median_ms"])
+        self.assertLessEqual(figures["steady_median_ms"], figures["steady_p99_ms"])
+        self.assertGreaterEqual(figures["runs"], 3)
+
+
+def tensor_pb(dims, values):
+    """A TensorProto: dims, data type float, raw data."""
+    raw = struct.pack(f"<{len(values)}f", *values)
+    return b"".join(b"\x08" + bytes([d]) for d in dims) + b"\x10\x01\x4a" + varint(len(raw)) + raw
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out + bytes([number]))
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def unary_model(operator):
+    """A model y = operator(x) over f32[3]."""
+    tensor_type = b"\x08\x01" + field(2, field(1, b"\x08\x03"))
+
+    def value(name):
+        return field(1, name) + field(2, field(1, tensor_type))
+
+    node = field(1, b"x") + field(2, b"y") + field(4, operator.encode())
+    graph = field(1, node) + field(2, b"g") + field(11, value(b"x")) + field(12, value(b"y"))
+    return b"\x08\x08" + field(7, graph) + field(8, b"\x10\x0d")
+
+
+class Check(Case):
+    def case(self, name, model, given, expected):
+        self.path(f"{name}/model.onnx", model)
+        self.path(f"{name}/test_data_set_0/input_0.pb", given)
+        self.path(f"{name}/test_data_set_0/output_0.pb", expected)
+
+    def test_counts(self):
+        x = tensor_pb([3], [-1.0, 2.0, 3.0])
+        self.case("test_good", unary_model("Relu"), x, tensor_pb([3], [0.0, 2.0, 3.0]))
+        self.case("test_value", unary_model("Relu"), x, tensor_pb([3], [0.0, 2.01, 3.0]))
+        self.case("test_shape", unary_model("Relu"), x, tensor_pb([1, 3], [0.0, 2.0, 3.0]))
+        self.case("test_input", unary_model("Relu"), x[:-1], x)
+        self.case("test_garbage", b"soup", x, x)
+        self.case("test_unknown", unary_model("Frobnicate"), x, x)
+        self.path("test_no_data/model.onnx", unary_model("Relu"))
+        status, out, err = quern("check", self.folder.name, "--jobs", "2")
+        self.assertEqual((status, err), (1, ""))
+        lines = out.strip().splitlines()
+        self.assertEqual(lines[-1], "passed 1, failed 5, skipped 1")
+        failed = dict(re.findall(r"(?m)^FAILED (\w+): ([^:\n]*)", out))
+        self.assertEqual(failed["test_value"], "wrong values")
+        self.assertEqual(failed["test_shape"], "wrong shape")
+        self.assertEqual(failed["test_input"], "input cannot be read")
+        self.assertEqual(failed["test_no_data"], "no test_data_set_0")
+        self.assertEqual(set(failed), {"test_value", "test_shape", "test_input", "test_garbage",
+                                       "test_no_data"})
+        self.assertRegex(out, r"(?m)^ +1 failed: wrong values$")
+        self.assertRegex(out, r"(?m)^ +1 skipped: ")
+        self.assertIn("worst at [1]: 2, expected 2.00999999", out)
+
+    def test_filter_and_tolerance(self):
+        x = tensor_pb([3], [-1.0, 2.0, 3.0])
+        self.case("test_good", unary_model("Relu"), x, tensor_pb([3], [0.0, 2.0, 3.0]))
+        self.case("test_value", unary_model("Relu"), x, tensor_pb([3], [0.0, 2.01, 3.0]))
+        for arguments, last in ((["--filter", "good"], "passed 1, failed 0, skipped 0"),
+                                (["--filter", "test_v*"], "passed 0, failed 1, skipped 0"),
+                                (["--rtol", "0.1"], "passed 2, failed 0, skipped 0")):
+            status, out, _ = quern("check", self.folder.name, *arguments)
+            self.assertEqual(out.strip().splitlines()[-1], last)
+            self.assertEqual(status, 1 if "failed 1" in last else 0)
+        self.refused(1, ["no tests"], "check", self.folder.name, "--filter", "nothing")
+
+    def test_time_limit(self):
+        x = tensor_pb([3], [-1.0, 2.0, 3.0])
+        self.case("test_slow", unary_model("Relu"), x, x)
+        status, out, _ = quern("check", self.folder.name, "--time-limit", "0")
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED test_slow: more than 0 s", out)
+        self.assertEqual(out.strip().splitlines()[-1], "passed 0, failed 1, skipped 0")
+
+    def test_no_folder(self):
+        self.refused(1, ["gone"], "check", self.path("gone"))
+        self.refused(1, ["no tests"], "check", self.folder.name)
+
+
+class Cache(Case):
+    def test_list_and_clear(self):
+        directory = self.path("kept")
+        entry, foreign = "0123456789abcdef" * 2 + ".obj", "notes.txt"
+        self.path("kept/" + entry, b"x" * 10)
+        self.path("kept/" + foreign, b"mine")
+        status, out, _ = quern("cache", "list", "--cache-dir", directory)
+        self.assertEqual(status, 0)
+        self.assertIn(entry, out)
+        self.assertNotIn(foreign, out)
+        status, out, _ = quern("cache", "clear", "--cache-dir", directory)
+        self.assertEqual(status, 0)
+        self.assertIn("removed 1 entries", out)
+        self.assertEqual(os.listdir(directory), [foreign])
+
+    def test_path(self):
+        status, out, _ = quern("cache", "path")
+        self.assertEqual(status, 0)
+        self.assertTrue(out.startswith(os.environ["XDG_CACHE_HOME"]), out)
+
+    def test_none(self):
+        status, out, _ = quern("cache", "list", "--cache-dir", self.path("gone"))
+        self.assertEqual(status, 0)
+        self.assertIn("does not exist", out)
+
+    def test_devices(self):
+        status, out, err = quern("devices")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"(?m)^cpu +usable")
+        for line in quern("devices", "--json")[1].splitlines():
+            self.assertIn("usable", json.loads(line))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit("usage: test_cli.py QUERN [TEST...]")
+    QUERN = os.path.abspath(sys.argv.pop(1))
+    unittest.main()

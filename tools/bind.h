@@ -1,0 +1,31 @@
+/* Values of a model's inputs and outputs, and the run over them. */
+#ifndef QUERN_TOOLS_BIND_H
+#define QUERN_TOOLS_BIND_H
+
+#include "tools/setup.h"
+
+typedef struct Binding {
+    int32_t input_count, output_count;
+    Tensor *inputs, *outputs;
+    qn_buffer *buffers; /* inputs, then outputs */
+} Binding;
+
+typedef enum Fill { FILL_NONE, FILL_RANDOM, FILL_ZEROS } Fill;
+
+/* After setup_open: makes room for the inputs, all without a value. */
+bool bind_begin(Binding *binding, Setup *setup, Fail *fail);
+/* Reads an input's value from a .npy or .pb file and makes its shape that of the compile. */
+bool bind_read(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail);
+/* After setup_session: checks the values there are, fills the others, makes the outputs. */
+bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail);
+/* One run; allocates nothing. */
+qn_status bind_run(const Binding *binding, qn_session *session);
+void bind_free(Binding *binding); /* takes a zero Binding */
+
+/* Index of the input named so, or -1. */
+int32_t bind_find(Setup *setup, const char *name, size_t length);
+
+/* A TensorProto file, as ONNX test data has them. The message starts with the path. */
+bool read_pb(const char *path, Tensor *to, Fail *fail);
+
+#endif

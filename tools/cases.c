@@ -1,0 +1,221 @@
+/* Finding test folders, and running one of them. */
+#include "tools/cases.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "tools/bind.h"
+
+enum { DEPTH = 8, PATH_SIZE = 4096 };
+
+const char *case_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool matches(const char *name, const char *filter)
+{
+    if (!filter)
+        return true;
+    return strpbrk(filter, "*?[") ? fnmatch(filter, name, 0) == 0 : strstr(name, filter) != NULL;
+}
+
+static bool is_file(const char *directory, const char *name)
+{
+    char path[PATH_SIZE];
+    struct stat st;
+    int length = snprintf(path, sizeof path, "%s/%s", directory, name);
+    return length < PATH_SIZE && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool add(Cases *cases, const char *path, Fail *fail)
+{
+    if (cases->count == cases->capacity) {
+        size_t capacity = cases->capacity ? 2 * cases->capacity : 256;
+        char **paths = realloc(cases->paths, capacity * sizeof *paths);
+        if (!paths)
+            return fail_set(fail, "out of memory");
+        cases->paths = paths;
+        cases->capacity = capacity;
+    }
+    char *copy = strdup(path);
+    if (!copy)
+        return fail_set(fail, "out of memory");
+    cases->paths[cases->count++] = copy;
+    return true;
+}
+
+static bool find(Cases *cases, const char *directory, const char *filter, int depth, Fail *fail)
+{
+    if (is_file(directory, "model.onnx"))
+        return !matches(case_name(directory), filter) || add(cases, directory, fail);
+    struct dirent **entries;
+    int count = scandir(directory, &entries, NULL, alphasort);
+    if (count < 0)
+        return fail_set(fail, "%s: %s", directory, strerror(errno));
+    bool done = true;
+    for (int i = 0; i < count; i++) {
+        char path[PATH_SIZE];
+        struct stat st;
+        const char *name = entries[i]->d_name;
+        int length = snprintf(path, sizeof path, "%s/%s", directory, name);
+        if (done && *name != '.' && depth < DEPTH && length < PATH_SIZE && stat(path, &st) == 0 &&
+            S_ISDIR(st.st_mode))
+            done = find(cases, path, filter, depth + 1, fail);
+        free(entries[i]);
+    }
+    free(entries);
+    return done;
+}
+
+bool cases_find(Cases *cases, const char *directory, const char *filter, Fail *fail)
+{
+    char path[PATH_SIZE];
+    size_t length = strlen(directory);
+    while (length > 1 && directory[length - 1] == '/')
+        length--;
+    if (length >= sizeof path)
+        return fail_set(fail, "%s: the name is too long", directory);
+    memcpy(path, directory, length);
+    path[length] = 0;
+    return find(cases, path, filter, 0, fail);
+}
+
+void cases_free(Cases *cases)
+{
+    for (size_t i = 0; i < cases->count; i++)
+        free(cases->paths[i]);
+    free(cases->paths);
+    *cases = (Cases){0};
+}
+
+static Verdict verdict(Outcome outcome, const char *reason, const Fail *fail)
+{
+    Verdict v = {.outcome = outcome};
+    snprintf(v.reason, sizeof v.reason, "%s", reason);
+    snprintf(v.detail, sizeof v.detail, "%s", fail ? fail->text : "");
+    return v;
+}
+
+/* The verdict on a call of the library that failed. */
+static Verdict refused(const Setup *setup, const char *step, const Fail *fail)
+{
+    char reason[128];
+    snprintf(reason, sizeof reason, "%s: %s", step, qn_status_text(setup->status));
+    bool skip = setup->status == QN_UNSUPPORTED;
+    return verdict(skip ? CASE_SKIPPED : CASE_FAILED, reason, fail);
+}
+
+/* Reads the inputs of a data set. Values that are no tensors are left to the compile, which knows
+ * whether it can do without them. */
+static bool read_inputs(Binding *binding, Setup *setup, const char *folder, Fail *fail)
+{
+    for (int32_t i = 0; i < binding->input_count; i++) {
+        char path[PATH_SIZE];
+        qn_tensor_info info;
+        if (qn_model_input(setup->model, i, &info) != QN_OK || qn_dtype_bits(info.dtype) == 0)
+            continue;
+        int length = snprintf(path, sizeof path, "%s/input_%d.pb", folder, i);
+        if (length >= PATH_SIZE)
+            return fail_set(fail, "%s: the name is too long", folder);
+        if (!bind_read(binding, setup, i, path, fail))
+            return false;
+    }
+    return true;
+}
+
+static Verdict compare_outputs(const Binding *binding, const Setup *setup, const char *folder,
+                               Tolerance tolerance)
+{
+    Fail fail = {""};
+    char path[PATH_SIZE], extra[32];
+    snprintf(extra, sizeof extra, "output_%d.pb", binding->output_count);
+    if (is_file(folder, extra)) {
+        fail_set(&fail, "%s has more than %d outputs", folder, binding->output_count);
+        return verdict(CASE_FAILED, "number of outputs", &fail);
+    }
+    for (int32_t i = 0; i < binding->output_count; i++) {
+        Tensor expected;
+        qn_tensor_info info;
+        int length = snprintf(path, sizeof path, "%s/output_%d.pb", folder, i);
+        if (length >= PATH_SIZE || !read_pb(path, &expected, &fail))
+            return verdict(CASE_FAILED, "expected output cannot be read", &fail);
+        const Tensor *actual = &binding->outputs[i];
+        bool same = compare_tensors(actual, &expected, tolerance, &fail);
+        bool like = actual->dtype == expected.dtype && tensor_same_shape(actual, &expected);
+        const char *reason = like                              ? "wrong values"
+                             : actual->dtype == expected.dtype ? "wrong shape"
+                                                               : "wrong type";
+        tensor_free(&expected);
+        if (same)
+            continue;
+        if (qn_program_output(setup->program, i, &info) == QN_OK)
+            fail_prefix(&fail, "output '%s'", info.name.data);
+        return verdict(CASE_FAILED, reason, &fail);
+    }
+    return verdict(CASE_PASSED, "", NULL);
+}
+
+static Verdict run_set(Setup *setup, Binding *binding, const char *folder, Tolerance tolerance)
+{
+    Fail fail = {""};
+    if (!read_inputs(binding, setup, folder, &fail))
+        return verdict(CASE_FAILED, "input cannot be read", &fail);
+    if (!setup_compile(setup, &fail))
+        return refused(setup, "compile", &fail);
+    if (!setup_session(setup, &fail)) {
+        Verdict v = refused(setup, "session", &fail);
+        v.outcome = CASE_FAILED;
+        return v;
+    }
+    if (!bind_finish(binding, setup, FILL_NONE, &fail))
+        return verdict(CASE_FAILED, "inputs or outputs cannot be passed", &fail);
+    setup->status = bind_run(binding, setup->session);
+    if (setup->status != QN_OK) {
+        fail_set(&fail, "%s", qn_session_message(setup->session));
+        Verdict v = refused(setup, "run", &fail);
+        v.outcome = CASE_FAILED;
+        return v;
+    }
+    return compare_outputs(binding, setup, folder, tolerance);
+}
+
+/* One data set from the model's file on: each has its own shapes. */
+static Verdict open_and_run(Setup *setup, const char *path, const char *folder, Tolerance tolerance)
+{
+    Fail fail = {""};
+    char model[PATH_SIZE];
+    Binding binding = {0};
+    Verdict v;
+    snprintf(model, sizeof model, "%s/model.onnx", path);
+    setup->shape_count = 0;
+    if (!setup_open(setup, model, &fail))
+        v = refused(setup, "open", &fail);
+    else if (!bind_begin(&binding, setup, &fail))
+        v = verdict(CASE_FAILED, "the model cannot be described", &fail);
+    else
+        v = run_set(setup, &binding, folder, tolerance);
+    bind_free(&binding);
+    setup_close(setup);
+    return v;
+}
+
+Verdict case_run(Setup *setup, const char *path, Tolerance tolerance)
+{
+    Verdict v = {.outcome = CASE_FAILED, .reason = "no test_data_set_0"};
+    for (int set = 0;; set++) {
+        char folder[PATH_SIZE];
+        struct stat st;
+        int length = snprintf(folder, sizeof folder, "%s/test_data_set_%d", path, set);
+        if (length >= PATH_SIZE || stat(folder, &st) != 0)
+            return v;
+        v = open_and_run(setup, path, folder, tolerance);
+        if (v.outcome != CASE_PASSED)
+            return v;
+    }
+}

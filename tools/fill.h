@@ -1,0 +1,11 @@
+/* Values for inputs that the user gave none for. */
+#ifndef QUERN_TOOLS_FILL_H
+#define QUERN_TOOLS_FILL_H
+
+#include "tools/tensor.h"
+
+/* Floats: normally distributed, mean 0, deviation 1. Integers: 0 or 1, so that they are legal as
+ * indices of almost anything. The same name gives the same values. */
+void fill_random(Tensor *tensor, const char *name);
+
+#endif

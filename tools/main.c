@@ -1,0 +1,47 @@
+/* quern: finds the verb and hands the rest of the command line to it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "quern.h"
+#include "tools/verbs.h"
+
+static const struct {
+    const char *name, *what;
+    int (*run)(int argc, char **argv);
+} verbs[] = {
+#define VERB(name, what) {#name, what, verb_##name},
+#include "tools/verbs.def"
+#undef VERB
+};
+
+static void help(FILE *file)
+{
+    fputs("usage: quern VERB [OPTION...] [ARGUMENT...]\n"
+          "Compiles ONNX models for this machine and runs them.\n\nverbs:\n",
+          file);
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        fprintf(file, "  %-10s %s\n", verbs[i].name, verbs[i].what);
+    fputs("\n`quern VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong usage.\n", file);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_BAD_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        help(stdout);
+        return EXIT_DONE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("quern %s\n", qn_version());
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (!strcmp(argv[1], verbs[i].name))
+            return verbs[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "quern: no verb '%s'; `quern --help` lists them\n", argv[1]);
+    return EXIT_BAD_USAGE;
+}

@@ -1,0 +1,304 @@
+/* Context, model, program, session: opened in that order, closed in the other. */
+#include "tools/setup.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* "NAME=rest": the length of NAME; 0 when it is not of this form. Names may hold '='. */
+static size_t name_length(const char *text, const char **rest)
+{
+    const char *equals = strrchr(text, '=');
+    if (!equals || equals == text)
+        return 0;
+    *rest = equals + 1;
+    return (size_t)(equals - text);
+}
+
+static bool add_dim(Setup *setup, const char *text, Fail *fail)
+{
+    const char *rest;
+    size_t length = name_length(text, &rest);
+    int64_t value;
+    if (!length || !parse_int(rest, 0, INT64_MAX, &value))
+        return fail_set(fail, "--dim takes SYMBOL=NUMBER, not '%s'", text);
+    if (setup->dim_count == SETUP_ITEMS)
+        return fail_set(fail, "more than %d times --dim", SETUP_ITEMS);
+    setup->dims[setup->dim_count++] = (qn_dim_value){{text, length}, value};
+    return true;
+}
+
+/* "1x3x224x224"; "" is a scalar. */
+static bool parse_shape(const char *text, int64_t dims[QN_MAX_RANK], int32_t *rank)
+{
+    char part[32];
+    *rank = 0;
+    while (*text) {
+        size_t length = strcspn(text, "x,");
+        if (*rank == QN_MAX_RANK || length >= sizeof part || length == 0)
+            return false;
+        memcpy(part, text, length);
+        part[length] = 0;
+        if (!parse_int(part, 0, INT64_MAX, &dims[(*rank)++]))
+            return false;
+        text += length;
+        if (*text && !*++text)
+            return false;
+    }
+    return true;
+}
+
+static bool add_shape(Setup *setup, const char *text, Fail *fail)
+{
+    const char *rest;
+    size_t length = name_length(text, &rest), at = setup->shape_count;
+    if (at == SETUP_ITEMS)
+        return fail_set(fail, "more than %d times --shape", SETUP_ITEMS);
+    qn_shape shape = {.name = {text, length}, .dims = setup->shape_dims[at]};
+    if (!length || !parse_shape(rest, setup->shape_dims[at], &shape.rank))
+        return fail_set(fail, "--shape takes INPUT=1x3x224x224, not '%s'", text);
+    setup->shapes[setup->shape_count++] = shape;
+    return true;
+}
+
+bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
+{
+    int64_t number;
+    switch (id) {
+    case OPT_DEVICE: setup->device = value; return true;
+    case OPT_THREADS:
+        if (!parse_int(value, 1, 4096, &number))
+            return fail_set(fail, "--threads takes a number from 1 to 4096, not '%s'", value);
+        setup->threads = (int32_t)number;
+        return true;
+    case OPT_DIM: return add_dim(setup, value, fail);
+    case OPT_SHAPE: return add_shape(setup, value, fail);
+    case OPT_GENERIC: setup->generic = true; return true;
+    case OPT_CACHE_DIR: setup->cache_dir = value; return true;
+    case OPT_NO_CACHE: setup->no_cache = true; return true;
+    default: return fail_set(fail, "option %d is not for this verb", id);
+    }
+}
+
+static bool is_text(qn_string a, const char *b)
+{
+    return a.length == strlen(b) && memcmp(a.data, b, a.length) == 0;
+}
+
+bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fail)
+{
+    for (size_t i = 0; i < setup->shape_count; i++) {
+        const qn_shape *given = &setup->shapes[i];
+        if (!is_text(given->name, name))
+            continue;
+        bool same = given->rank == tensor->rank;
+        for (int32_t d = 0; same && d < given->rank; d++)
+            same = given->dims[d] == tensor->dims[d];
+        char text[TENSOR_TEXT];
+        return same || fail_set(fail, "input '%s': its value is %s, which is not the shape given",
+                                name, tensor_text(tensor, text));
+    }
+    if (setup->shape_count == SETUP_ITEMS)
+        return fail_set(fail, "more than %d inputs with a given shape", SETUP_ITEMS);
+    size_t at = setup->shape_count++;
+    memcpy(setup->shape_dims[at], tensor->dims, sizeof tensor->dims);
+    setup->shapes[at] = (qn_shape){qn_str(name), tensor->rank, setup->shape_dims[at]};
+    return true;
+}
+
+static void log_text(void *user, qn_log_level level, const char *text)
+{
+    (void)user;
+    if (level == QN_LOG_WARNING)
+        fprintf(stderr, "quern: warning: %s\n", text);
+}
+
+static bool open_context(Setup *setup, Fail *fail)
+{
+    char path[4096];
+    qn_context_options options = {.size = sizeof options, .threads = setup->threads};
+    if (!setup->quiet)
+        options.log = log_text;
+    if (setup->cache_dir)
+        options.cache_dir = qn_str(setup->cache_dir);
+    else if (!setup->no_cache && qn_cache_default_dir(path, sizeof path) == QN_OK)
+        options.cache_dir = qn_str(path);
+    setup->status = qn_context_create(&options, &setup->context);
+    return setup->status == QN_OK ||
+           fail_set(fail, "cannot start: %s", qn_status_text(setup->status));
+}
+
+/* Whether some input has the name, or a dim with that symbol. Fails with the ones there are. */
+static bool check_name(Setup *setup, qn_string name, bool symbol, Fail *fail)
+{
+    qn_tensor_info info;
+    char known[512] = "";
+    size_t at = 0;
+    for (int32_t i = 0; qn_model_input(setup->model, i, &info) == QN_OK; i++) {
+        for (int32_t d = 0; d < (symbol ? info.rank : 1); d++) {
+            qn_string other = symbol ? info.dims[d].symbol : info.name;
+            if (other.length == name.length && !memcmp(other.data, name.data, name.length))
+                return true;
+            if (other.length && at < sizeof known - 1)
+                at += (size_t)snprintf(known + at, sizeof known - at, "%s%.*s", at ? ", " : "",
+                                       (int)other.length, other.data);
+        }
+    }
+    setup->status = QN_BAD_ARGUMENT;
+    return fail_set(fail, "the model has no %s '%.*s'; it has: %s",
+                    symbol ? "symbolic dim" : "input", (int)name.length, name.data,
+                    at ? known : "none");
+}
+
+bool setup_open(Setup *setup, const char *path, Fail *fail)
+{
+    if (!open_context(setup, fail))
+        return false;
+    setup->status = qn_model_open(setup->context, qn_str(path), NULL, &setup->model);
+    if (setup->status != QN_OK) {
+        const char *message = qn_model_message(setup->model);
+        fail_set(fail, "%s", message);
+        return strstr(message, path) ? false : fail_prefix(fail, "%s", path);
+    }
+    for (size_t i = 0; i < setup->dim_count; i++) {
+        if (!check_name(setup, setup->dims[i].symbol, true, fail))
+            return fail_prefix(fail, "%s", path);
+    }
+    for (size_t i = 0; i < setup->shape_count; i++) {
+        if (!check_name(setup, setup->shapes[i].name, false, fail))
+            return fail_prefix(fail, "%s", path);
+    }
+    return true;
+}
+
+static int32_t show_progress(void *user, int64_t done, int64_t total, const char *what)
+{
+    (void)user;
+    if (done < total)
+        fprintf(stderr, "\r\033[Kcompiling %" PRId64 "/%" PRId64 " %.50s", done, total, what);
+    else
+        fputs("\r\033[K", stderr);
+    fflush(stderr);
+    return 1;
+}
+
+bool setup_compile(Setup *setup, Fail *fail)
+{
+    qn_compile_options options = {.size = sizeof options,
+                                  .device = qn_str(setup->device),
+                                  .keep_text = setup->keep_text,
+                                  .no_cache = setup->no_cache};
+    bool shows = !setup->quiet && isatty(STDERR_FILENO);
+    if (shows)
+        options.progress = show_progress;
+    if (!setup->generic) {
+        options.dims = setup->dims;
+        options.dim_count = setup->dim_count;
+        options.shapes = setup->shapes;
+        options.shape_count = setup->shape_count;
+    }
+    setup->status = qn_program_compile(setup->model, &options, &setup->program);
+    if (shows)
+        fputs("\r\033[K", stderr);
+    return setup->status == QN_OK || fail_set(fail, "%s", qn_program_message(setup->program));
+}
+
+/* The size of a dim in the coming runs: a number, or what --dim says about its symbol; -1. */
+static int64_t dim_size(const Setup *setup, const qn_dim *dim)
+{
+    if (dim->value >= 0)
+        return dim->value;
+    for (size_t i = 0; i < setup->dim_count; i++) {
+        qn_string symbol = setup->dims[i].symbol;
+        if (symbol.length == dim->symbol.length &&
+            !memcmp(symbol.data, dim->symbol.data, symbol.length))
+            return setup->dims[i].value;
+    }
+    return -1;
+}
+
+static const qn_shape *find_shape(const Setup *setup, qn_string name)
+{
+    for (size_t i = 0; i < setup->shape_count; i++) {
+        qn_string other = setup->shapes[i].name;
+        if (other.length == name.length && !memcmp(other.data, name.data, name.length))
+            return &setup->shapes[i];
+    }
+    return NULL;
+}
+
+/* Shape of one input for the session, from --shape, a value, or --dim. */
+static bool resolve_shape(const Setup *setup, const qn_tensor_info *info, int64_t *dims,
+                          qn_shape *shape, Fail *fail)
+{
+    const qn_shape *given = find_shape(setup, info->name);
+    if (given) {
+        *shape = *given;
+        return true;
+    }
+    if (info->rank < 0 || info->rank > QN_MAX_RANK)
+        return fail_set(fail, "input '%s' has no known rank; give its shape with --shape",
+                        info->name.data);
+    *shape = (qn_shape){.name = info->name, .rank = info->rank, .dims = dims};
+    for (int32_t d = 0; d < info->rank; d++) {
+        dims[d] = dim_size(setup, &info->dims[d]);
+        if (dims[d] >= 0)
+            continue;
+        if (info->dims[d].symbol.length)
+            return fail_set(fail, "input '%s': the size of '%s' is not known; give --dim %s=N",
+                            info->name.data, info->dims[d].symbol.data, info->dims[d].symbol.data);
+        return fail_set(fail, "input '%s': dim %d is not known; give its shape with --shape",
+                        info->name.data, d);
+    }
+    return true;
+}
+
+static bool set_shapes(Setup *setup, Fail *fail)
+{
+    qn_tensor_info info;
+    qn_shape *shapes = calloc(SETUP_ITEMS, sizeof *shapes);
+    int64_t(*dims)[QN_MAX_RANK] = calloc(SETUP_ITEMS, sizeof *dims);
+    size_t count = 0;
+    bool done = shapes && dims;
+    bool open = false; /* is there a dim that the program leaves open? */
+    for (int32_t i = 0; done && qn_program_input(setup->program, i, &info) == QN_OK; i++) {
+        open |= info.rank < 0;
+        for (int32_t d = 0; d < info.rank; d++)
+            open |= info.dims[d].value < 0;
+        if (count == SETUP_ITEMS)
+            done = fail_set(fail, "more than %d inputs", SETUP_ITEMS);
+        else
+            done = resolve_shape(setup, &info, dims[count], &shapes[count], fail);
+        count++;
+    }
+    if (!done)
+        setup->status = QN_BAD_ARGUMENT;
+    if (done && open) {
+        setup->status = qn_session_set_shapes(setup->session, shapes, count);
+        done = setup->status == QN_OK || fail_set(fail, "%s", qn_session_message(setup->session));
+    }
+    free(shapes);
+    free(dims);
+    return done;
+}
+
+bool setup_session(Setup *setup, Fail *fail)
+{
+    setup->status = qn_session_create(setup->program, NULL, &setup->session);
+    if (setup->status != QN_OK)
+        return fail_set(fail, "%s", qn_session_message(setup->session));
+    return set_shapes(setup, fail);
+}
+
+void setup_close(Setup *setup)
+{
+    qn_session_release(setup->session);
+    qn_program_release(setup->program);
+    qn_model_release(setup->model);
+    qn_context_release(setup->context);
+    setup->session = NULL;
+    setup->program = NULL;
+    setup->model = NULL;
+    setup->context = NULL;
+}

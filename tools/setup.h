@@ -1,0 +1,72 @@
+/* The road from a model's file to a session, with the options that verbs share. */
+#ifndef QUERN_TOOLS_SETUP_H
+#define QUERN_TOOLS_SETUP_H
+
+#include "tools/options.h"
+#include "tools/tensor.h"
+
+enum { SETUP_ITEMS = 256 }; /* --dim, and --shape and inputs with given shapes, at most each */
+
+/* Ids of the shared options; a verb's own are below 1000. */
+enum {
+    OPT_DEVICE = 1000,
+    OPT_THREADS,
+    OPT_DIM,
+    OPT_SHAPE,
+    OPT_GENERIC,
+    OPT_CACHE_DIR,
+    OPT_NO_CACHE,
+};
+#define SETUP_DEVICE_OPTIONS                                                                       \
+    {OPT_DEVICE, "device", "NAME", "cpu (default), or another one of `quern devices`"},            \
+    {                                                                                              \
+        OPT_THREADS, "threads", "N", "threads of a run; default: one per processor"                \
+    }
+#define SETUP_DIM_OPTIONS                                                                          \
+    {OPT_DIM, "dim", "SYMBOL=N", "size of a symbolic dim; may be repeated"},                       \
+    {                                                                                              \
+        OPT_SHAPE, "shape", "INPUT=1x3x8x8", "shape of an input; may be repeated"                  \
+    }
+#define SETUP_CACHE_OPTIONS                                                                        \
+    {OPT_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept; default: the user's"},   \
+    {                                                                                              \
+        OPT_NO_CACHE, "no-cache", NULL, "neither read nor write the cache"                         \
+    }
+#define SETUP_GENERIC_OPTION                                                                       \
+    {                                                                                              \
+        OPT_GENERIC, "generic", NULL, "compile for any size; sizes given are for the run only"     \
+    }
+
+typedef struct Setup {
+    const char *device; /* NULL = the default */
+    const char *cache_dir;
+    bool no_cache, generic, quiet; /* quiet: no progress, no warnings */
+    int32_t threads;
+    uint32_t keep_text;
+    qn_dim_value dims[SETUP_ITEMS];
+    qn_shape shapes[SETUP_ITEMS];
+    int64_t shape_dims[SETUP_ITEMS][QN_MAX_RANK];
+    size_t dim_count, shape_count;
+
+    qn_context *context;
+    qn_model *model;
+    qn_program *program;
+    qn_session *session;
+    qn_status status; /* of the call that failed */
+} Setup;
+
+/* Takes one of the shared options; false with a message when its value is wrong. Not thread-safe;
+ * option texts are kept by reference. */
+bool setup_option(Setup *setup, int id, const char *value, Fail *fail);
+/* Adds (or, when the name is there already, checks) the shape of an input. */
+bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fail);
+
+/* The steps, in order; each false with a message and `status`. setup_open also checks that the
+ * names given with --dim and --shape are the model's. */
+bool setup_open(Setup *setup, const char *path, Fail *fail);
+bool setup_compile(Setup *setup, Fail *fail);
+/* Also gives the session its shapes, so that it is ready to run. */
+bool setup_session(Setup *setup, Fail *fail);
+void setup_close(Setup *setup);
+
+#endif

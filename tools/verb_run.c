@@ -1,0 +1,288 @@
+/* quern run: one model, its inputs from files or filled, any number of runs, its outputs shown and
+ * written. Nothing is written before all runs succeeded. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/dtype.h"
+#include "base/os_file.h"
+#include "tools/bind.h"
+#include "tools/json.h"
+#include "tools/npy.h"
+#include "tools/verbs.h"
+
+enum { OPT_INPUT = 1, OPT_FILL, OPT_REPEAT, OPT_OUTPUT, OPT_JSON, SHOWN = 8 };
+
+static const Option options[] = {
+    {OPT_INPUT, "input", "NAME=FILE", "value of an input, a .npy or .pb file; may be repeated"},
+    {OPT_FILL, "fill", "random|zeros", "values of the inputs not given"},
+    SETUP_DIM_OPTIONS,
+    SETUP_GENERIC_OPTION,
+    SETUP_DEVICE_OPTIONS,
+    {OPT_REPEAT, "repeat", "N", "run N times and print the median time"},
+    {OPT_OUTPUT, "output-dir", "DIR", "write every output to DIR/NAME.npy"},
+    {OPT_JSON, "json", NULL, "print one JSON object instead of text"},
+    SETUP_CACHE_OPTIONS,
+    {0}};
+
+typedef struct Work {
+    Args args;
+    Setup setup;
+    Binding binding;
+    const char *files[SETUP_ITEMS]; /* "NAME=FILE" */
+    size_t file_count;
+    const char *output_dir;
+    Fill fill;
+    int64_t repeat;
+    bool json;
+    double median_ms;
+} Work;
+
+/* Parses the command line: EXIT_DONE to go on, -1 when the help was asked for. */
+static int parse(Work *w)
+{
+    Fail fail;
+    for (int id; (id = args_next(&w->args)) != ARGS_END;) {
+        const char *value = w->args.value;
+        switch (id) {
+        case ARGS_HELP: return -1;
+        case ARGS_BAD: return EXIT_BAD_USAGE;
+        case OPT_INPUT:
+            if (w->file_count == SETUP_ITEMS)
+                return args_bad(&w->args, "more than %d times --input", SETUP_ITEMS);
+            if (!strchr(value, '=') || *value == '=')
+                return args_bad(&w->args, "--input takes NAME=FILE, not '%s'", value);
+            w->files[w->file_count++] = value;
+            break;
+        case OPT_FILL:
+            w->fill = !strcmp(value, "random")  ? FILL_RANDOM
+                      : !strcmp(value, "zeros") ? FILL_ZEROS
+                                                : FILL_NONE;
+            if (w->fill == FILL_NONE)
+                return args_bad(&w->args, "--fill takes random or zeros, not '%s'", value);
+            break;
+        case OPT_REPEAT:
+            if (!parse_int(value, 1, 10000000, &w->repeat))
+                return args_bad(&w->args, "--repeat takes a number from 1 to 10000000, not '%s'",
+                                value);
+            break;
+        case OPT_OUTPUT: w->output_dir = value; break;
+        case OPT_JSON: w->json = true; break;
+        default:
+            if (!setup_option(&w->setup, id, value, &fail))
+                return args_bad(&w->args, "%s", fail.text);
+        }
+    }
+    return EXIT_DONE;
+}
+
+/* Splits "NAME=FILE" where NAME is an input, since both may hold '='; -1 when none is. */
+static int32_t split_input(Work *w, const char *text, const char **path)
+{
+    for (const char *at = strchr(text, '='); at; at = strchr(at + 1, '=')) {
+        int32_t index = bind_find(&w->setup, text, (size_t)(at - text));
+        *path = at + 1;
+        if (index >= 0)
+            return index;
+    }
+    return -1;
+}
+
+static bool read_inputs(Work *w, Fail *fail)
+{
+    for (size_t i = 0; i < w->file_count; i++) {
+        const char *text = w->files[i], *path;
+        int32_t index = split_input(w, text, &path);
+        int length = (int)strcspn(text, "=");
+        w->setup.status = QN_BAD_ARGUMENT;
+        if (index < 0)
+            return fail_set(fail, "the model has no input '%.*s'; `quern inspect` lists them",
+                            length, text);
+        if (w->binding.inputs[index].data)
+            return fail_set(fail, "two values for input '%.*s'", length, text);
+        if (!bind_read(&w->binding, &w->setup, index, path, fail))
+            return false;
+    }
+    return true;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static bool run_all(Work *w, Fail *fail)
+{
+    double *times = calloc((size_t)w->repeat, sizeof *times);
+    if (!times)
+        return fail_set(fail, "out of memory");
+    bool done = true;
+    for (int64_t i = 0; i < w->repeat && done; i++) {
+        double start = now_ms();
+        w->setup.status = bind_run(&w->binding, w->setup.session);
+        times[i] = now_ms() - start;
+        if (w->setup.status != QN_OK)
+            done = fail_set(fail, "%s", qn_session_message(w->setup.session));
+    }
+    qsort(times, (size_t)w->repeat, sizeof *times, by_value);
+    w->median_ms = times[w->repeat / 2];
+    free(times);
+    return done;
+}
+
+/* A name from a model as a file name: no separators, no control characters, not hidden. */
+static void file_name(const char *name, int32_t index, char text[256])
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > 200) {
+        snprintf(text, 256, "output_%d.npy", index);
+        return;
+    }
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)name[i];
+        bool bad = c < 0x20 || c == 0x7f || c == '/' || c == '\\' || (i == 0 && c == '.');
+        text[i] = bad ? '_' : (char)c;
+    }
+    memcpy(text + length, ".npy", 5);
+}
+
+/* Output files' paths, all different: what two outputs would share gets its number before it. */
+static bool output_path(Work *w, int32_t index, char path[4096], Fail *fail)
+{
+    char name[256], other[256];
+    qn_tensor_info info;
+    qn_program_output(w->setup.program, index, &info);
+    file_name(info.name.data, index, name);
+    const char *number = "";
+    char digits[16];
+    for (int32_t i = 0; i < index && !*number; i++) {
+        qn_program_output(w->setup.program, i, &info);
+        file_name(info.name.data, i, other);
+        if (!strcmp(name, other)) {
+            snprintf(digits, sizeof digits, "%d_", index);
+            number = digits;
+        }
+    }
+    int length = snprintf(path, 4096, "%s/%s%s", w->output_dir, number, name);
+    return length < 4096 || fail_set(fail, "the name of the output folder is too long");
+}
+
+static bool write_outputs(Work *w, Fail *fail)
+{
+    int error = os_make_dirs(w->output_dir);
+    if (error)
+        return fail_set(fail, "%s: %s", w->output_dir, os_error_text(error));
+    for (int32_t i = 0; i < w->binding.output_count; i++) {
+        char path[4096];
+        if (!output_path(w, i, path, fail) || !npy_write(path, &w->binding.outputs[i], fail))
+            return false;
+    }
+    return true;
+}
+
+static void print_values(const Tensor *t)
+{
+    if (t->dtype == QN_C64 || t->dtype == QN_C128)
+        return;
+    Dtype dtype = (Dtype)t->dtype;
+    for (int64_t i = 0; i < t->count && i < SHOWN; i++) {
+        Scalar value = dtype_load(dtype, t->data, i);
+        if (dtype_is_float(dtype))
+            printf(" %.6g", value.f);
+        else
+            printf(" %" PRId64, value.i);
+    }
+    if (t->count > SHOWN)
+        printf(" ..");
+}
+
+static void print_text(const Work *w)
+{
+    for (int32_t i = 0; i < w->binding.output_count; i++) {
+        char text[TENSOR_TEXT];
+        qn_tensor_info info;
+        qn_program_output(w->setup.program, i, &info);
+        printf("%s %s:", info.name.data, tensor_text(&w->binding.outputs[i], text));
+        print_values(&w->binding.outputs[i]);
+        putchar('\n');
+    }
+    if (w->repeat > 1)
+        printf("median of %" PRId64 " runs: %.4f ms\n", w->repeat, w->median_ms);
+}
+
+static void print_json(const Work *w, const char *model)
+{
+    Json json = {.file = stdout};
+    json_open(&json, NULL, '{');
+    json_text(&json, "model", model);
+    json_text(&json, "device", w->setup.device ? w->setup.device : "cpu");
+    json_int(&json, "threads", qn_context_threads(w->setup.context));
+    json_int(&json, "runs", w->repeat);
+    json_number(&json, "median_ms", w->median_ms);
+    json_open(&json, "outputs", '[');
+    for (int32_t i = 0; i < w->binding.output_count; i++) {
+        const Tensor *t = &w->binding.outputs[i];
+        qn_tensor_info info;
+        qn_program_output(w->setup.program, i, &info);
+        json_open(&json, NULL, '{');
+        json_text(&json, "name", info.name.data);
+        json_text(&json, "dtype", qn_dtype_name(t->dtype));
+        json_open(&json, "shape", '[');
+        for (int32_t d = 0; d < t->rank; d++)
+            json_int(&json, NULL, t->dims[d]);
+        json_close(&json, ']');
+        json_close(&json, '}');
+    }
+    json_close(&json, ']');
+    json_close(&json, '}');
+    putchar('\n');
+}
+
+static bool work(Work *w, const char *path, Fail *fail)
+{
+    if (!setup_open(&w->setup, path, fail) || !bind_begin(&w->binding, &w->setup, fail) ||
+        !read_inputs(w, fail) || !setup_compile(&w->setup, fail) ||
+        !setup_session(&w->setup, fail) || !bind_finish(&w->binding, &w->setup, w->fill, fail) ||
+        !run_all(w, fail))
+        return false;
+    if (w->output_dir && !write_outputs(w, fail))
+        return false;
+    if (w->json)
+        print_json(w, path);
+    else
+        print_text(w);
+    return fflush(stdout) == 0 || fail_set(fail, "standard output: %s", strerror(errno));
+}
+
+int verb_run(int argc, char **argv)
+{
+    static Work w;
+    w = (Work){.args = {.verb = "run",
+                        .usage = "MODEL [OPTION...]",
+                        .what = "Runs a model and shows the first values of its outputs.",
+                        .options = options,
+                        .argc = argc,
+                        .argv = argv},
+               .repeat = 1};
+    int status = parse(&w);
+    if (status)
+        return status < 0 ? EXIT_DONE : status;
+    int count;
+    char **rest = args_rest(&w.args, &count);
+    if (count != 1)
+        return args_bad(&w.args, count ? "one model at a time" : "no model given");
+    Fail fail = {""};
+    bool done = work(&w, rest[0], &fail);
+    bind_free(&w.binding);
+    setup_close(&w.setup);
+    return done ? EXIT_DONE : args_failed(&w.args, "%s", fail.text);
+}
