@@ -10,10 +10,15 @@
 
 /* ---- tiles of FMAs */
 
+enum { CHUNK = 4 }; /* steps of r, or elements of a run, loaded at once */
+
+typedef enum SideMode { SINGLE, ALONG_R, ALONG_SELF } SideMode;
+
 typedef struct Side {
     int dim; /* 0: a, 1: b */
     const Value *value;
-    const char *name; /* array of this side's values */
+    const char *name; /* array of this side's values; with an r in front the raw elements */
+    SideMode mode;
 } Side;
 
 static int side_count(const Layout *layout, int dim)
@@ -36,69 +41,179 @@ static const Expr *side_index(CPrint *cp, const Layout *layout, int dim)
     return at;
 }
 
-static void open_side(CPrint *cp, const Layout *layout, int dim, int *opened)
+/* First register part of the side's dim, or -1. */
+static int side_run(const Layout *layout, int dim)
 {
-    for (int p = layout->reg_count - 1; p >= 0; p--)
+    for (int p = 0; p < layout->reg_count; p++)
         if (layout->regs[p].dim == dim)
-            cp->digits[p] = c_unrolled(cp, layout->regs[p].extent, opened);
+            return layout->regs[p].extent == CHUNK && layout->regs[p].stride == 1 ? p : -1;
+    return -1;
 }
 
-/* Values of one side outside the box or its bounds are not loaded. */
-static void put_side(CPrint *cp, const TileOp *op, const Side *side, const Expr *r)
+static void side_coords(CPrint *cp, const Layout *layout, int dim, const Expr *r)
+{
+    cp->coord[dim] = layout_coord(cp->cx, layout, dim, cp->tid, cp->digits);
+    cp->coord[1 - dim] = expr_const(cp->cx, 0);
+    cp->coord[2] = r;
+}
+
+/* Whether the offset grows by 1 with `digit` from multiples of the chunk. */
+static bool is_chunk(CPrint *cp, const Access *access, const Expr *digit)
+{
+    const Expr *rest;
+    int64_t coef;
+    return expr_linear(cp->cx, c_offset(cp, access), digit, &coef, &rest) && coef == 1 &&
+           rest->div % CHUNK == 0;
+}
+
+/* How the side's shared tile can be read in chunks; the full box only. */
+static SideMode side_mode(CPrint *cp, const TileOp *op, const Side *side)
 {
     const Layout *layout = op->dst->layout;
-    Dtype dtype = dtype_compute(op->dst->dtype);
-    const Expr *zero = expr_const(cp->cx, 0);
-    int opened = 0, d = side->dim;
-    c_line(cp, "%s %s[%d];", c_type(dtype), side->name, side_count(layout, d));
-    open_side(cp, layout, d, &opened);
-    cp->coord[d] = layout_coord(cp->cx, layout, d, cp->tid, cp->digits);
-    cp->coord[1 - d] = zero;
-    cp->coord[2] = r;
-    Guard guards[2] = {{cp->coord[d], zero, expr_const(cp->cx, op->box.shape[d])},
-                       {cp->coord[d], zero, op->box.bound[d]}};
-    cp->load_if = c_guards(cp, guards, op->box.bound[d] ? 2 : 1);
-    c_values(cp, op, side->value);
-    cp->load_if = NULL;
-    c_line(cp, "%s[%s] = v%u;", side->name, c_expr(cp, side_index(cp, layout, d)),
-           (unsigned)side->value->id);
-    for (int i = 0; i < opened; i++)
+    const Access *access = side->value->access;
+    Cx *cx = cp->cx;
+    if (side->value->op != V_load || !access->tile || access->guard_count || access->tile->swizzle)
+        return SINGLE;
+    int bytes = CHUNK * dtype_bits(access->tile->dtype) / 8, run = side_run(layout, side->dim);
+    int covered = 1;
+    for (int p = 0; p < layout->lane_count; p++)
+        covered *= layout->lanes[p].dim == side->dim ? layout->lanes[p].extent : 1;
+    if ((bytes != 4 && bytes != 8 && bytes != 16) ||
+        covered * side_count(layout, side->dim) != op->box.shape[side->dim] ||
+        op->box.bound[side->dim])
+        return SINGLE;
+    const Expr *digit = expr_sym(cx, "s", 0, CHUNK - 1, 1);
+    for (int p = 0; p < layout->reg_count; p++) /* stand-ins for a proof */
+        cp->digits[p] = expr_sym(cx, "r", 0, layout->regs[p].extent - 1, 1);
+    const Expr *q = expr_sym(cx, "q", 0, op->box.shape[2] / CHUNK, 1);
+    side_coords(cp, layout, side->dim, expr_add(cx, digit, expr_muli(cx, q, CHUNK)));
+    if (op->box.shape[2] % CHUNK == 0 && !op->box.bound[2] && is_chunk(cp, access, digit))
+        return ALONG_R;
+    if (run < 0)
+        return SINGLE;
+    cp->digits[run] = digit;
+    side_coords(cp, layout, side->dim, q);
+    return is_chunk(cp, access, digit) ? ALONG_SELF : SINGLE;
+}
+
+static void open_side(CPrint *cp, const Layout *layout, int dim, int skip, int *opened)
+{
+    for (int p = layout->reg_count - 1; p >= 0; p--)
+        if (layout->regs[p].dim == dim && p != skip)
+            cp->digits[p] = c_unrolled(cp, layout->regs[p].extent, opened);
+        else if (p == skip)
+            cp->digits[p] = expr_const(cp->cx, 0);
+}
+
+static void close_loops(CPrint *cp, int count)
+{
+    for (int i = 0; i < count; i++)
         c_close(cp);
 }
 
-static void put_fmas(CPrint *cp, const TileOp *op)
+/* Raw chunks of the side at step r (ALONG_R: of four steps): `rNAME[index][4]`. */
+static void put_chunks(CPrint *cp, const TileOp *op, const Side *side, const Expr *r)
+{
+    const Layout *layout = op->dst->layout;
+    const Access *access = side->value->access;
+    Dtype dtype = access->tile->dtype;
+    int opened = 0, skip = side->mode == ALONG_SELF ? side_run(layout, side->dim) : -1;
+    int count = side_count(layout, side->dim) / (skip >= 0 ? CHUNK : 1);
+    c_line(cp, "q_aligned %s r%s[%d][%d];", c_raw_type(dtype), side->name, count, CHUNK);
+    open_side(cp, layout, side->dim, skip, &opened);
+    side_coords(cp, layout, side->dim, r);
+    const Expr *index = side_index(cp, layout, side->dim);
+    if (skip >= 0)
+        index = expr_divi(cp->cx, index, CHUNK);
+    c_line(cp, "q_load%d_shared(r%s[%s], %s + %s);", CHUNK * dtype_bits(dtype) / 8, side->name,
+           c_expr(cp, index), c_base(cp, access), c_element(cp, access));
+    close_loops(cp, opened);
+}
+
+/* The side's values at one step. Outside the box or its bounds nothing is loaded. */
+static void put_side(CPrint *cp, const TileOp *op, const Side *side, const Expr *r,
+                     const Expr *step)
+{
+    const Layout *layout = op->dst->layout;
+    const Expr *zero = expr_const(cp->cx, 0);
+    int opened = 0, d = side->dim;
+    c_line(cp, "%s %s[%d];", c_type(op->dst->dtype), side->name, side_count(layout, d));
+    if (side->mode == ALONG_SELF)
+        put_chunks(cp, op, side, r);
+    open_side(cp, layout, d, -1, &opened);
+    side_coords(cp, layout, d, r);
+    const Expr *index = side_index(cp, layout, d);
+    if (side->mode != SINGLE) {
+        bool self = side->mode == ALONG_SELF;
+        const Expr *chunk = self ? expr_divi(cp->cx, index, CHUNK) : index;
+        const Expr *element = self ? expr_modi(cp->cx, index, CHUNK) : step;
+        const char *raw = arena_printf(cp->cx->arena, "r%s[%s][%s]", side->name, c_expr(cp, chunk),
+                                       c_expr(cp, element));
+        c_line(cp, "%s[%s] = %s;", side->name, c_expr(cp, index),
+               c_from_raw(cp, side->value->access->tile->dtype, raw));
+    } else {
+        Guard guards[2] = {{cp->coord[d], zero, expr_const(cp->cx, op->box.shape[d])},
+                           {cp->coord[d], zero, op->box.bound[d]}};
+        cp->load_if = c_guards(cp, guards, op->box.bound[d] ? 2 : 1);
+        c_values(cp, op, side->value);
+        cp->load_if = NULL;
+        c_line(cp, "%s[%s] = v%u;", side->name, c_expr(cp, index), (unsigned)side->value->id);
+    }
+    close_loops(cp, opened);
+}
+
+static void put_products(CPrint *cp, const TileOp *op)
 {
     const Layout *layout = op->dst->layout;
     Dtype dtype = dtype_compute(op->dst->dtype);
-    const Side a = {0, op->a, "fa"}, b = {1, op->b, "fb"};
     int opened = 0;
-    cp->coord[0] = NULL;
-    const Expr *extent = expr_const(cp->cx, op->box.shape[2]), *bound = op->box.bound[2];
-    const char *end = c_expr(cp, bound ? expr_min(cp->cx, bound, extent) : extent);
-    const Expr *r = c_counter(cp, "r", op->box.shape[2]);
-    const char *name = cp->names[cp->name_count - 1].text;
-    c_open(cp, "for (i32 %s = 0; %s < %s; %s++) ", name, name, end, name);
-    cp->layout = layout;
-    put_side(cp, op, &a, r);
-    put_side(cp, op, &b, r);
-    open_side(cp, layout, 1, &opened);
-    open_side(cp, layout, 0, &opened);
+    open_side(cp, layout, 1, -1, &opened);
+    open_side(cp, layout, 0, -1, &opened);
     const Expr *at = expr_const(cp->cx, 0);
     int64_t below = 1;
     for (int p = 0; p < layout->reg_count; p++) {
         at = expr_add(cp->cx, at, expr_muli(cp->cx, cp->digits[p], below));
         below *= layout->regs[p].extent;
     }
-    const char *acc =
-        arena_printf(cp->cx->arena, "%s[%s]", c_tile_name(cp, op->dst), c_expr(cp, at));
-    const char *x = arena_printf(cp->cx->arena, "fa[%s]", c_expr(cp, side_index(cp, layout, 0)));
-    const char *y = arena_printf(cp->cx->arena, "fb[%s]", c_expr(cp, side_index(cp, layout, 1)));
-    const char *product = arena_printf(cp->cx->arena, "(%s)", c_scalar(cp, S_mul, dtype, x, y, ""));
+    Arena *arena = cp->cx->arena;
+    const char *acc = arena_printf(arena, "%s[%s]", c_tile_name(cp, op->dst), c_expr(cp, at));
+    const char *x = arena_printf(arena, "fa[%s]", c_expr(cp, side_index(cp, layout, 0)));
+    const char *y = arena_printf(arena, "fb[%s]", c_expr(cp, side_index(cp, layout, 1)));
+    const char *product = arena_printf(arena, "(%s)", c_scalar(cp, S_mul, dtype, x, y, ""));
     c_line(cp, "%s = %s;", acc,
            dtype_is_float(dtype) ? c_scalar(cp, S_fma, dtype, x, y, acc)
                                  : c_scalar(cp, S_add, dtype, acc, product, ""));
-    for (int i = 0; i < opened + 1; i++)
-        c_close(cp);
+    close_loops(cp, opened);
+}
+
+static void put_fmas(CPrint *cp, const TileOp *op)
+{
+    const Layout *layout = op->dst->layout;
+    Side a = {0, op->a, "fa", SINGLE}, b = {1, op->b, "fb", SINGLE};
+    int opened = 0;
+    cp->layout = layout;
+    a.mode = side_mode(cp, op, &a);
+    b.mode = side_mode(cp, op, &b);
+    cp->coord[0] = NULL;
+    int chunk = a.mode == ALONG_R || b.mode == ALONG_R ? CHUNK : 1;
+    const Expr *extent = expr_const(cp->cx, op->box.shape[2]), *bound = op->box.bound[2];
+    const char *end = c_expr(cp, bound ? expr_min(cp->cx, bound, extent) : extent);
+    const Expr *q = c_counter(cp, "r", op->box.shape[2] / chunk);
+    const char *name = cp->names[cp->name_count - 1].text;
+    if (chunk == 1)
+        c_open(cp, "for (i32 %s = 0; %s < %s; %s++) ", name, name, end, name);
+    else
+        c_open(cp, "for (i32 %s = 0; %s < %d; %s++) ", name, name, op->box.shape[2] / chunk, name);
+    const Expr *first = expr_muli(cp->cx, q, chunk);
+    if (a.mode == ALONG_R)
+        put_chunks(cp, op, &a, first);
+    if (b.mode == ALONG_R)
+        put_chunks(cp, op, &b, first);
+    const Expr *step = c_unrolled(cp, chunk, &opened);
+    put_side(cp, op, &a, expr_add(cp->cx, first, step), step);
+    put_side(cp, op, &b, expr_add(cp->cx, first, step), step);
+    put_products(cp, op);
+    close_loops(cp, opened + 1);
 }
 
 /* ---- tensor cores */

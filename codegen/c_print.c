@@ -3,7 +3,7 @@
  * collected last (c_prelude.c) and put in front. */
 #include "codegen/c_impl.h"
 
-#include <stdio.h>
+#include <math.h>
 
 const Dialect *dialect_for(const Caps *caps)
 {
@@ -82,6 +82,10 @@ static void put_head(CPrint *cp, int index)
 static void put_ids(CPrint *cp)
 {
     const Grid *grid = cp->grid;
+    double tasks = 1;
+    for (int d = 0; d < grid->rank; d++)
+        tasks *= grid->extents[d]->hi == INT64_MAX ? INFINITY : (double)grid->extents[d]->hi;
+    c_line(cp, tasks < INT32_MAX ? "i32 rest = (i32)task;" : "i64 rest = task;");
     for (int d = grid->rank - 1; d >= 0; d--) {
         bool wide = !(grid->ids[d]->hi < INT32_MAX);
         const char *extent = c_expr(cp, grid->extents[d]);
@@ -185,7 +189,6 @@ static void put_kernel(CPrint *cp, int index)
     c_indent(cp);
     text_add(cp->out, "%s\n", cp->dialect->task);
     cp->depth += cp->dialect->args_struct;
-    c_line(cp, "i64 rest = task;");
     put_ids(cp);
     put_tiles(cp);
     put_block(cp, &cp->grid->body);
