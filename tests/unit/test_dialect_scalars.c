@@ -8,6 +8,8 @@
 
 #include "base/kernel_abi.h"
 #include "jit/build_c.h"
+#include "jit/build_nvrtc.h"
+#include "passes/place_gpu.h"
 
 enum { POINTS = 1024 };
 
@@ -206,4 +208,27 @@ Test(dialect_scalars, opencl)
         cx_finish(&cx);
     }
     opencl_close(&job);
+}
+
+/* No GPU here: every scalar is spelled and compiles. */
+Test(dialect_scalars, cuda_compiles)
+{
+    const char *why = "";
+    int major, minor;
+    if (!build_nvrtc_version(&major, &minor, &why)) {
+        cr_log_warn("skipped: %s", why);
+        return;
+    }
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        Cx cx;
+        Text text;
+        NvrtcBuild built;
+        cx_init(&cx, NULL, 0);
+        TileProg *prog = tile_parse(&cx, "scalars", program(&cx, types[i], "sm_80"));
+        cr_assert(prog && place_gpu(prog), "%s", cx.message);
+        text_init(&text, cx.arena);
+        cr_assert(c_print(&cx, &text, prog, &dialect_cuda), "%s", cx.message);
+        cr_assert(build_nvrtc(&cx, text.data, prog->caps, &built), "%s", cx.message);
+        cx_finish(&cx);
+    }
 }
