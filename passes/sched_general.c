@@ -180,6 +180,16 @@ static void combine_arg(Reduce *r, TileOp *op, Value *x)
                 tile_scalar(prog, op, S_select, better, i64_value(g, op, linear), position));
 }
 
+/* A sum of products is a chain of fused multiply-adds, as in contractions. */
+static Value *combine(Reduce *r, TileOp *op, Value *sum, Value *x)
+{
+    TileProg *prog = r->g->lower->prog;
+    bool product = x->op == V_scalar && x->scalar == S_mul && dtype_is_float(x->dtype);
+    if (r->value->monoid == M_sum && product)
+        return tile_scalar(prog, op, S_fma, x->args[0], x->args[1], sum);
+    return tile_scalar(prog, op, monoid_combine(r->value->monoid), sum, x, NULL);
+}
+
 static void reduce_map(Reduce *r, TileBlock *block)
 {
     General *g = r->g;
@@ -190,8 +200,7 @@ static void reduce_map(Reduce *r, TileBlock *block)
         return;
     }
     Value *sum = lower_read(g->lower, op, &r->acc);
-    ScalarOp combine = monoid_combine(r->value->monoid);
-    lower_write(g->lower, op, &r->acc, tile_scalar(g->lower->prog, op, combine, sum, x, NULL));
+    lower_write(g->lower, op, &r->acc, combine(r, op, sum, x));
     if (r->keep.tile)
         lower_write(g->lower, op, &r->keep, lower_value(g->lower, op, r->kept));
 }
@@ -212,11 +221,31 @@ static void lane_box(void *user, TileBlock *block, const Expr *base, int size, c
     reduce_step(r, block);
 }
 
+enum { UNROLL = 9 };
+
+/* Whether the loops from `next` on are a small window without a lane loop: then its taps are
+ * written out. */
+static bool is_small_window(const Reduce *r, int next)
+{
+    int64_t taps = 1;
+    for (int i = next; i < r->loop_count && taps <= UNROLL; i++) {
+        const Expr *extent = r->g->nest->axes[r->loops[i]].extent;
+        taps = extent->kind == EX_const && extent->value > 0 ? taps * extent->value : UNROLL + 1;
+    }
+    return r->lane < 0 && next < r->loop_count && taps <= UNROLL;
+}
+
 static void reduce_loops(Reduce *r, TileBlock *block, int next)
 {
     General *g = r->g;
     Lower *lower = g->lower;
-    if (next < r->loop_count) {
+    if (is_small_window(r, next)) {
+        const Axis *axis = &g->nest->axes[r->loops[next]];
+        for (int64_t tap = 0; tap < axis->extent->value; tap++) {
+            lower->at[axis->number] = expr_const(g->cx, tap);
+            reduce_loops(r, block, next + 1);
+        }
+    } else if (next < r->loop_count) {
         const Axis *axis = &g->nest->axes[r->loops[next]];
         const Expr *var;
         TileBlock *inner = tile_for(lower->prog, block, lower_name(lower, axis->sym->name),
