@@ -302,3 +302,21 @@ void setup_close(Setup *setup)
     setup->model = NULL;
     setup->context = NULL;
 }
+
+bool setup_default_sizes(Setup *setup, Fail *fail)
+{
+    qn_tensor_info info;
+    for (int32_t i = 0; qn_model_input(setup->model, i, &info) == QN_OK; i++) {
+        Tensor sizes = {.rank = info.rank};
+        bool open = false;
+        for (int32_t d = 0; d < info.rank && d < QN_MAX_RANK; d++) {
+            int64_t size = dim_size(setup, &info.dims[d]);
+            open |= size < 0;
+            sizes.dims[d] = size < 0 ? 1 : size;
+        }
+        if (open && !find_shape(setup, info.name) &&
+            !setup_shape(setup, info.name.data, &sizes, fail))
+            return false;
+    }
+    return true;
+}

@@ -64,6 +64,8 @@ bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fai
 /* The steps, in order; each false with a message and `status`. setup_open also checks that the
  * names given with --dim and --shape are the model's. */
 bool setup_open(Setup *setup, const char *path, Fail *fail);
+/* Gives every size of an input that is still open the value 1. */
+bool setup_default_sizes(Setup *setup, Fail *fail);
 bool setup_compile(Setup *setup, Fail *fail);
 /* Also gives the session its shapes, so that it is ready to run. */
 bool setup_session(Setup *setup, Fail *fail);

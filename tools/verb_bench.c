@@ -67,7 +67,8 @@ static bool cold(Bench *bench, const char *path, Figures *f)
 {
     Setup *setup = &bench->setup;
     double start = now_ms();
-    if (!setup_open(setup, path, &f->fail) || !setup_compile(setup, &f->fail))
+    if (!setup_open(setup, path, &f->fail) || !setup_default_sizes(setup, &f->fail) ||
+        !setup_compile(setup, &f->fail))
         return false;
     f->cold_ms = now_ms() - start;
     return true;
@@ -137,8 +138,8 @@ static bool warm(Bench *bench, const char *path, Figures *f)
     Setup *setup = &bench->setup;
     Binding binding = {0};
     double start = now_ms();
-    if (!setup_open(setup, path, &f->fail) || !setup_compile(setup, &f->fail) ||
-        !setup_session(setup, &f->fail))
+    if (!setup_open(setup, path, &f->fail) || !setup_default_sizes(setup, &f->fail) ||
+        !setup_compile(setup, &f->fail) || !setup_session(setup, &f->fail))
         return false;
     f->warm_ms = now_ms() - start;
     qn_program_info program;
@@ -153,10 +154,10 @@ static bool warm(Bench *bench, const char *path, Figures *f)
     if (bind_run(&binding, setup->session) != QN_OK)
         return fail_set(&f->fail, "%s", qn_session_message(setup->session));
     f->first_ms = now_ms() - start;
+    struct rusage usage; /* before our own list of times is made */
+    getrusage(RUSAGE_SELF, &usage);
     if (!steady(bench, &binding, f))
         return false;
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     snprintf(f->target, sizeof f->target, "%s", program.target.data);
     f->peak_rss_kb = usage.ru_maxrss;
     f->threads = qn_context_threads(setup->context);
@@ -336,14 +337,17 @@ static int parse(Bench *bench)
 int verb_bench(int argc, char **argv)
 {
     static Bench bench;
-    bench = (Bench){.args = {.verb = "bench",
-                             .usage = "MODEL... [OPTION...]",
-                             .what = "Measures models on random inputs: compile with an empty "
-                                     "cache, load from a filled one, first run, steady runs.",
-                             .options = options,
-                             .argc = argc,
-                             .argv = argv},
-                    .duration = 2};
+    bench = (Bench){
+        .args = {.verb = "bench",
+                 .usage = "MODEL... [OPTION...]",
+                 .what =
+                     "Measures models on random inputs: compile with an empty "
+                     "cache, load from a filled one, first run, steady runs.\nOpen dims without "
+                     "--dim or --shape are 1.",
+                 .options = options,
+                 .argc = argc,
+                 .argv = argv},
+        .duration = 2};
     int status = parse(&bench);
     if (status)
         return status < 0 ? EXIT_DONE : status;

@@ -151,7 +151,7 @@ static Verdict crash(const Job *job, int status, double limit)
 
 static void report(const Check *check, const char *path, const Verdict *v)
 {
-    static const char *const words[] = {"passed ", "FAILED ", "skipped"};
+    static const char *const words[] = {"passed", "FAILED", "skipped"};
     if (check->shows)
         fputs("\r\033[K", stderr);
     if (v->outcome == CASE_FAILED || check->verbose)
@@ -172,7 +172,8 @@ static void finish(Check *check, size_t at)
     while (waitpid(job->pid, &status, 0) < 0 && errno == EINTR) {
     }
     Verdict *v = &check->verdicts[job->index];
-    bool whole = job->got == sizeof(Verdict) && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool whole = job->got == sizeof(Verdict) && WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+                 !job->timed_out;
     *v = whole ? job->verdict : crash(job, status, check->limit);
     check->counts[v->outcome]++;
     check->finished++;
