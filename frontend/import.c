@@ -1,0 +1,507 @@
+/* The import driver: inputs and weights, then the nodes in order, then the outputs.
+ *
+ * A name is looked up in one array by its number; calls of functions and subgraphs save what their names stood for and put it
+ * back (an undo list), so inlining costs what the body costs. A node that fails gives poison outputs: nodes after it that
+ * use them are skipped without a word, the rest is still imported, and all problems are reported together.
+ * How deep calls nest and how many nodes come out is bounded by the reader. */
+#include "frontend/import_ops.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "ir/value_text.h"
+
+enum { MOST_PROBLEMS = 200, MOST_DEPTH = 200 };
+
+struct Frame {
+    const OnnxNode *call;
+    Frame *up;
+};
+
+typedef struct Undo {
+    uint32_t id;
+    Tensor *value;
+    const OnnxTensor *weight;
+} Undo;
+
+typedef struct Row {
+    const char *domain, *op;
+    int since;
+    ImportOp *import;
+    int64_t arg;
+} Row;
+
+#define AI ""
+#define MS "com.microsoft"
+static const Row rows[] = {
+#define ONNX(domain, op, since, importer, arg) {domain, #op, since, importer, arg},
+#include "frontend/onnx.def"
+#undef ONNX
+};
+#undef AI
+#undef MS
+
+const ImportRow *import_row(uint32_t i, ImportRow *row)
+{
+    if (i >= sizeof rows / sizeof *rows)
+        return NULL;
+    *row = (ImportRow){rows[i].domain, rows[i].op, rows[i].since};
+    return row;
+}
+
+/* ---- problems */
+
+Tensor *fail(Import *im, Status status, const char *fmt, ...)
+{
+    char message[800];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    cx_fail(im->cx, status, "%s", message);
+    return graph_poison(im->graph);
+}
+
+/* Moves the job's failure, if any, to the list of problems; the job goes on. */
+static bool collect(Import *im)
+{
+    Cx *cx = im->cx;
+    if (!cx_failed(cx))
+        return false;
+    ImportProblems *p = im->problems;
+    if (p->count < MOST_PROBLEMS) {
+        const char *line = arena_strdup(cx->arena, cx->message);
+        VEC_PUSH(cx->arena, p->lines, p->count, p->capacity, line);
+    } else {
+        p->more++;
+    }
+    cx->status = ST_ok;
+    cx->message = NULL;
+    return true;
+}
+
+static void report(Import *im, Status status)
+{
+    const ImportProblems *p = im->problems;
+    if (!p->count)
+        return;
+    Text text;
+    text_init(&text, im->cx->arena);
+    for (uint32_t i = 0; i < p->count && text.length < 800; i++)
+        text_add(&text, "%s%s", i ? "\n" : "", p->lines[i]);
+    uint32_t total = p->count + p->more;
+    im->cx->where = NULL;
+    if (total > 1)
+        cx_fail(im->cx, status, "%u problems: %s", total, text.data);
+    else
+        cx_fail(im->cx, status, "%s", text.data);
+}
+
+/* ---- the scope */
+
+static void bind(Import *im, const char *name, Tensor *tensor)
+{
+    uint32_t id = onnx_name_id(name);
+    CHECK(id < im->value_count);
+    Undo undo = {id, im->values[id], im->weights[id]};
+    if (im->depth)
+        VEC_PUSH(im->cx->arena, im->undo, im->undo_count, im->undo_capacity, undo);
+    im->values[id] = tensor;
+    im->weights[id] = NULL;
+}
+
+static void bind_weight(Import *im, const OnnxTensor *tensor)
+{
+    bind(im, tensor->name, NULL);
+    im->weights[onnx_name_id(tensor->name)] = tensor;
+}
+
+static void leave_scope(Import *im, uint32_t mark)
+{
+    while (im->undo_count > mark) {
+        const Undo *undo = &im->undo[--im->undo_count];
+        im->values[undo->id] = undo->value;
+        im->weights[undo->id] = undo->weight;
+    }
+}
+
+Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name)
+{
+    return graph_constant(im->graph, name, tensor->dtype, tensor->rank, tensor->dims, tensor->data);
+}
+
+/* What a name stands for; NULL for "" and for omitted inputs of a function. */
+static Tensor *lookup(Import *im, const char *name)
+{
+    uint32_t id = onnx_name_id(name);
+    if (!id)
+        return NULL;
+    if (im->weights[id]) {
+        const char *source = im->graph->source;
+        im->graph->source = NULL;
+        im->values[id] = weight(im, im->weights[id], name);
+        im->graph->source = source;
+        im->weights[id] = NULL;
+    }
+    return im->values[id];
+}
+
+/* ---- what importers ask of their node */
+
+Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i)
+{
+    return i < n->input_count ? lookup(im, n->inputs[i]) : NULL;
+}
+
+Tensor *arg(Import *im, const OnnxNode *n, uint32_t i)
+{
+    Tensor *tensor = arg_maybe(im, n, i);
+    return tensor ? tensor : fail(im, ST_bad_model, "input %u is missing", i);
+}
+
+bool wants(const OnnxNode *n, uint32_t i)
+{
+    return i < n->output_count && n->outputs[i][0];
+}
+
+void set_result(Import *im, uint32_t i, Tensor *tensor)
+{
+    if (i < im->result_count)
+        im->results[i] = tensor;
+}
+
+/* A reference takes the attribute of the call, or the function's default; the call may refer further. */
+static const OnnxAttr *attr_in(const OnnxNode *n, const Frame *frame, const char *name)
+{
+    const OnnxAttr *found = onnx_attr_find(n, name);
+    while (found && found->ref && found->ref[0]) {
+        if (!frame)
+            return NULL;
+        const char *ref = found->ref;
+        found = onnx_attr_find(frame->call, ref);
+        const OnnxFunction *function = frame->call->function;
+        for (uint32_t i = 0; !found && i < function->default_count; i++)
+            if (strcmp(function->defaults[i].name, ref) == 0)
+                return &function->defaults[i];
+        frame = frame->up;
+    }
+    return found;
+}
+
+const OnnxAttr *attr(Import *im, const OnnxNode *n, const char *name)
+{
+    return attr_in(n, im->frame, name);
+}
+
+static const OnnxAttr *typed(Import *im, const OnnxNode *n, const char *name, OnnxAttrType type)
+{
+    const OnnxAttr *found = attr(im, n, name);
+    if (!found || (found->type == type && found->count))
+        return found;
+    fail(im, ST_bad_model, "attribute '%s' is of type %s, not %s", name,
+         onnx_attr_type_name(found->type), onnx_attr_type_name(type));
+    return NULL;
+}
+
+int64_t attr_i(Import *im, const OnnxNode *n, const char *name, int64_t other)
+{
+    const OnnxAttr *found = typed(im, n, name, OA_int);
+    return found ? found->ints[0] : other;
+}
+
+double attr_f(Import *im, const OnnxNode *n, const char *name, double other)
+{
+    const OnnxAttr *found = typed(im, n, name, OA_float);
+    return found ? (double)found->floats[0] : other;
+}
+
+const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *other)
+{
+    const OnnxAttr *found = typed(im, n, name, OA_string);
+    return found ? found->strings[0].data : other;
+}
+
+bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list)
+{
+    const OnnxAttr *found = attr(im, n, name);
+    *count = 0;
+    if (!found)
+        return false;
+    if (found->type != OA_ints || found->count > 4096) {
+        fail(im, ST_bad_model, "attribute '%s' is of type %s, not a short list of integers", name,
+             onnx_attr_type_name(found->type));
+        return false;
+    }
+    *count = (int)found->count;
+    *list = found->ints;
+    return true;
+}
+
+/* ---- nodes */
+
+static const char *domain_text(const char *domain)
+{
+    return domain[0] ? domain : "ai.onnx";
+}
+
+/* The row with the largest first opset that is not above the node's; NULL after a failure. */
+static const Row *resolve(Import *im, const OnnxNode *n)
+{
+    const Row *best = NULL;
+    int first = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const Row *row = &rows[i];
+        if (strcmp(row->op, n->op) != 0 || strcmp(row->domain, n->domain) != 0)
+            continue;
+        first = !first || row->since < first ? row->since : first;
+        if (row->since <= n->opset && (!best || row->since > best->since))
+            best = row;
+    }
+    const char *op = onnx_printable(im->cx->arena, n->op);
+    const char *domain = onnx_printable(im->cx->arena, domain_text(n->domain));
+    if (!best && first)
+        fail(im, ST_unsupported, "%s of opset %lld of domain %s: supported from opset %d on; convert the model to a "
+                                 "newer opset",
+             op, (long long)n->opset, domain, first);
+    else if (!best)
+        fail(im, ST_unsupported, "no operator '%s' in domain %s (opset %lld); export the model without it or register "
+                                 "a custom host operator",
+             op, domain, (long long)n->opset);
+    return best;
+}
+
+/* False when an input is missing from an earlier failure: the node is skipped. */
+static bool inputs_ready(Import *im, const OnnxNode *n)
+{
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        Tensor *tensor = lookup(im, n->inputs[i]);
+        if (cx_failed(im->cx) || (tensor && tensor_is_poison(tensor)))
+            return false;
+    }
+    return true;
+}
+
+static void import_nodes(Import *im, const OnnxGraph *graph);
+
+static void call_function(Import *im, const OnnxNode *n, Tensor **results)
+{
+    const OnnxFunction *f = n->function;
+    Frame frame = {n, im->frame};
+    Tensor **inputs = NEW_ARRAY(im->cx->arena, Tensor *, f->body.input_count + 1);
+    for (uint32_t i = 0; i < f->body.input_count; i++)
+        inputs[i] = i < n->input_count ? lookup(im, n->inputs[i]) : NULL;
+    uint32_t mark = im->undo_count;
+    im->depth++;
+    im->frame = &frame;
+    for (uint32_t i = 0; i < f->body.input_count; i++)
+        bind(im, f->body.inputs[i].name, inputs[i]);
+    import_nodes(im, &f->body);
+    for (uint32_t i = 0; i < n->output_count && i < f->body.output_count; i++)
+        results[i] = lookup(im, f->body.outputs[i].name);
+    im->frame = frame.up;
+    im->depth--;
+    leave_scope(im, mark);
+}
+
+bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor **results, uint32_t count)
+{
+    if (im->depth >= MOST_DEPTH) {
+        fail(im, ST_limit, "subgraphs nest deeper than %d", MOST_DEPTH);
+        return false;
+    }
+    uint32_t mark = im->undo_count;
+    const char *where = im->cx->where, *source = im->graph->source;
+    Tensor **outer = im->results;
+    uint32_t outer_count = im->result_count;
+    int64_t outer_arg = im->arg;
+    im->depth++;
+    for (uint32_t i = 0; i < graph->init_count; i++)
+        bind_weight(im, &graph->inits[i]);
+    import_nodes(im, graph);
+    for (uint32_t i = 0; i < count && i < graph->output_count; i++)
+        results[i] = lookup(im, graph->outputs[i].name);
+    im->depth--;
+    leave_scope(im, mark);
+    im->cx->where = where;
+    im->graph->source = source;
+    im->results = outer;
+    im->result_count = outer_count;
+    im->arg = outer_arg;
+    return true;
+}
+
+static void import_node(Import *im, const OnnxNode *n)
+{
+    Cx *cx = im->cx;
+    const char *text = onnx_node_text(cx->arena, n);
+    Tensor **results = NEW_ARRAY(cx->arena, Tensor *, n->output_count + 1);
+    bool ready = inputs_ready(im, n);
+    cx->where = im->graph->source = text;
+    if (ready && n->function) {
+        call_function(im, n, results);
+    } else if (ready) {
+        const Row *row = resolve(im, n);
+        im->results = results;
+        im->result_count = n->output_count;
+        im->arg = row ? row->arg : 0;
+        Tensor *first = row ? row->import(im, n) : NULL;
+        if (n->output_count)
+            results[0] = first;
+        for (uint32_t i = 0; i < n->output_count && !cx_failed(cx); i++)
+            if (!results[i] && wants(n, i))
+                fail(im, ST_unsupported, "output %u (of opset %lld) is not supported", i, (long long)n->opset);
+    }
+    bool failed = collect(im);
+    cx->where = im->graph->source = NULL;
+    for (uint32_t i = 0; i < n->output_count; i++)
+        if (wants(n, i))
+            bind(im, n->outputs[i], !failed && results[i] ? results[i] : graph_poison(im->graph));
+}
+
+static void import_nodes(Import *im, const OnnxGraph *graph)
+{
+    for (uint32_t i = 0; i < graph->node_count; i++)
+        import_node(im, &graph->nodes[i]);
+}
+
+Tensor *import_if(Import *im, const OnnxNode *n)
+{
+    Tensor *condition = arg(im, n, 0);
+    if (!condition->elements || condition->elements[0]->kind != EX_const)
+        return fail(im, ST_unsupported, "the condition is not known when compiling");
+    const OnnxAttr *branch = attr(im, n, condition->elements[0]->value ? "then_branch" : "else_branch");
+    if (!branch || branch->type != OA_graph)
+        return fail(im, ST_bad_model, "a branch is missing");
+    Tensor **results = im->results;
+    import_subgraph(im, branch->graphs[0], results, im->result_count);
+    return results[0];
+}
+
+/* ---- inputs and outputs */
+
+typedef struct Dims {
+    Import *im;
+    Map by_name; /* names of the model to symbols */
+    Map taken;   /* names given to symbols */
+} Dims;
+
+/* An identifier like `name` that no symbol has yet. */
+static const char *symbol_name(Dims *dims, const char *name)
+{
+    Arena *arena = dims->im->cx->arena;
+    char *word = arena_printf(arena, "%s%.40s", isalpha((unsigned char)name[0]) ? "" : "d", name);
+    for (char *p = word; *p; p++)
+        if (!isalnum((unsigned char)*p))
+            *p = '_';
+    char *unique = word;
+    for (int i = 2; map_find_text(&dims->taken, unique) || !name_is_legal(unique); i++)
+        unique = arena_printf(arena, "%s_%d", word, i);
+    map_set_text(&dims->taken, unique, dims);
+    return unique;
+}
+
+static const Expr *symbolic_dim(Dims *dims, const char *name, const char *fallback)
+{
+    Import *im = dims->im;
+    const Expr *e = name[0] ? map_find_text(&dims->by_name, name) : NULL;
+    if (e)
+        return e;
+    ImportDim range = {name, 1, INT64_MAX, 1};
+    for (uint32_t i = 0; im->options && i < im->options->dim_count; i++)
+        if (strcmp(im->options->dims[i].name, name[0] ? name : fallback) == 0)
+            range = im->options->dims[i];
+    if (range.lo == range.hi)
+        e = expr_const(im->cx, range.lo);
+    else
+        e = expr_sym(im->cx, symbol_name(dims, name[0] ? name : fallback), range.lo, range.hi,
+                     range.div > 1 ? range.div : 1);
+    if (name[0])
+        map_set_text(&dims->by_name, name, (void *)(uintptr_t)e);
+    return e;
+}
+
+static const ImportShape *given_shape(const Import *im, const char *name)
+{
+    for (uint32_t i = 0; im->options && i < im->options->shape_count; i++)
+        if (strcmp(im->options->shapes[i].input, name) == 0)
+            return &im->options->shapes[i];
+    return NULL;
+}
+
+static void import_input(Dims *dims, const OnnxValueInfo *info)
+{
+    Import *im = dims->im;
+    Cx *cx = im->cx;
+    const ImportShape *given = given_shape(im, info->name);
+    const char *name = onnx_printable(cx->arena, info->name);
+    int rank = given ? given->rank : info->type.rank;
+    const Expr *shape[MAX_RANK];
+    Tensor *tensor = NULL;
+    if (info->type.kind != OK_tensor || info->type.dtype == DT_none)
+        tensor = fail(im, ST_unsupported, "input '%s' is not a tensor", name);
+    else if (rank < 0)
+        tensor = fail(im, ST_bad_argument, "input '%s' has no shape in the model: give one", name);
+    else if (rank > MAX_RANK || (given && info->type.rank >= 0 && info->type.rank != rank))
+        tensor = fail(im, ST_bad_argument, "input '%s' is of rank %d, the model says %d (at most %d)", name, rank,
+                      info->type.rank, MAX_RANK);
+    for (int d = 0; d < rank && !tensor; d++) {
+        int64_t size = given ? given->dims[d] : -1;
+        const OnnxDim *own = info->type.rank > d ? &info->type.dims[d] : NULL;
+        if (size >= 0 && own && own->value >= 0 && own->value != size)
+            tensor = fail(im, ST_bad_argument, "input '%s': dim %d is %lld in the model, not %lld", name, d,
+                          (long long)own->value, (long long)size);
+        else if (size >= 0 || (own && own->value >= 0))
+            shape[d] = expr_const(cx, size >= 0 ? size : own->value);
+        else
+            shape[d] = symbolic_dim(dims, own ? own->symbol : "", arena_printf(cx->arena, "%s_%d", info->name, d));
+    }
+    if (!tensor)
+        tensor = graph_input(im->graph, info->name, info->type.dtype, rank, shape);
+    collect(im);
+    bind(im, info->name, tensor);
+}
+
+static void import_outputs(Import *im)
+{
+    const OnnxGraph *graph = &im->model->graph;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        Tensor *tensor = lookup(im, graph->outputs[i].name);
+        if (!tensor)
+            fail(im, ST_bad_model, "output '%s' has no value",
+                 onnx_printable(im->cx->arena, graph->outputs[i].name));
+        else if (!tensor_is_poison(tensor))
+            graph_output(im->graph, tensor, graph->outputs[i].name);
+        collect(im);
+    }
+}
+
+Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,
+                    ImportProblems *problems)
+{
+    ImportProblems own = {0};
+    Import *im = NEW(cx->arena, Import);
+    *im = (Import){.cx = cx, .model = model, .options = options, .problems = problems ? problems : &own};
+    *im->problems = (ImportProblems){0};
+    im->graph = graph_new(cx, model->graph.name);
+    im->value_count = onnx_names_count(model->names);
+    im->values = NEW_ARRAY(cx->arena, Tensor *, im->value_count);
+    im->weights = NEW_ARRAY(cx->arena, const OnnxTensor *, im->value_count);
+    Dims dims = {.im = im};
+    map_init(&dims.by_name, cx->arena);
+    map_init(&dims.taken, cx->arena);
+    for (uint32_t i = 0; i < model->graph.input_count; i++)
+        if (!model->graph.inputs[i].initial)
+            import_input(&dims, &model->graph.inputs[i]);
+    for (uint32_t i = 0; i < model->graph.init_count; i++)
+        bind_weight(im, &model->graph.inits[i]);
+    import_nodes(im, &model->graph);
+    import_outputs(im);
+    report(im, ST_unsupported);
+    if (cx_failed(cx))
+        return NULL;
+    graph_sweep(im->graph);
+    return im->graph;
+}

@@ -1,0 +1,50 @@
+/* From an ONNX model to a graph: every opset brought to the canonical operations of ir/graph.def.
+ *
+ * Functions of the model are inlined; an If whose condition is known takes that branch. Weights become constants whose data
+ * stays where the reader found it. What cannot be imported is collected over the whole model and reported at once. */
+#ifndef QUERN_FRONTEND_IMPORT_H
+#define QUERN_FRONTEND_IMPORT_H
+
+#include "frontend/onnx_model.h"
+#include "ir/graph.h"
+
+/* What the caller says about a symbolic dim: lo == hi fixes it. Dims not mentioned are 1 or more. */
+typedef struct ImportDim {
+    const char *name; /* as in the model */
+    int64_t lo, hi;
+    int64_t div; /* known divisor; 0 or 1 = none */
+} ImportDim;
+
+/* The shape of an input; needed where the model gives none. */
+typedef struct ImportShape {
+    const char *input;
+    int rank;
+    int64_t dims[MAX_RANK]; /* -1 = leave as the model says */
+} ImportShape;
+
+typedef struct ImportOptions {
+    uint32_t dim_count, shape_count;
+    const ImportDim *dims;
+    const ImportShape *shapes;
+} ImportOptions;
+
+/* One line each: "node 'fc1' (MatMul): shapes do not agree: [2, 3] by [4, 5]". */
+typedef struct ImportProblems {
+    uint32_t count, capacity;
+    const char **lines;
+    uint32_t more; /* further ones, not kept */
+} ImportProblems;
+
+/* NULL after cx_fail, whose message holds the first problems and their number. `options` and `problems` may be NULL; the lines
+ * live in the arena of cx. */
+Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,
+                    ImportProblems *problems);
+
+/* The table of operators, for documentation: row i, or NULL past the end. */
+typedef struct ImportRow {
+    const char *domain, *op;
+    int since;
+} ImportRow;
+const ImportRow *import_row(uint32_t i, ImportRow *row);
+
+#endif

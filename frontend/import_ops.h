@@ -1,0 +1,102 @@
+/* What importers are written with. An importer reads as a formula: helpers given a poison tensor return poison, the first
+ * failure of a node is kept, and the driver reports it with the node. The driver calls an importer only with inputs that are
+ * no poison; still, no helper result may be looked into (shape[d], elements) without the helpers below. */
+#ifndef QUERN_FRONTEND_IMPORT_OPS_H
+#define QUERN_FRONTEND_IMPORT_OPS_H
+
+#include "frontend/import.h"
+
+typedef struct Frame Frame;
+
+typedef struct Import {
+    Cx *cx;
+    Graph *graph;
+    const OnnxModel *model;
+    const ImportOptions *options;
+    ImportProblems *problems;
+    Tensor **values;        /* by onnx_name_id: what a name stands for in the current scope; NULL = absent */
+    const OnnxTensor **weights; /* by onnx_name_id: initializers not turned into a constant yet */
+    uint32_t value_count;
+    Frame *frame;           /* the function call around the current node, or NULL */
+    int64_t arg;            /* argument of the current node's row in onnx.def */
+    Tensor **results;       /* of the current node, by output */
+    uint32_t result_count;
+    int depth;              /* of calls and subgraphs */
+    struct Undo *undo;
+    uint32_t undo_count, undo_capacity;
+} Import;
+
+/* Returns the first output; further ones go through set_result. */
+typedef Tensor *ImportOp(Import *im, const OnnxNode *n);
+#define ONNX(domain, op, since, importer, arg) Tensor *importer(Import *im, const OnnxNode *n);
+#include "frontend/onnx.def"
+#undef ONNX
+
+/* ---- import.c: the node */
+Tensor *fail(Import *im, Status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Input i; fails when it is omitted. */
+Tensor *arg(Import *im, const OnnxNode *n, uint32_t i);
+/* Input i or NULL. */
+Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i);
+/* Whether output i is used by name. */
+bool wants(const OnnxNode *n, uint32_t i);
+void set_result(Import *im, uint32_t i, Tensor *tensor);
+/* Attributes, through the calls of functions. NULL when absent. */
+const OnnxAttr *attr(Import *im, const OnnxNode *n, const char *name);
+int64_t attr_i(Import *im, const OnnxNode *n, const char *name, int64_t other);
+double attr_f(Import *im, const OnnxNode *n, const char *name, double other);
+const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *other);
+/* The list and its length; false when absent. */
+bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
+Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
+/* Imports the nodes of a subgraph in the present scope; results by output of the graph. */
+bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor **results, uint32_t count);
+
+/* ---- import_help.c: formulas */
+Tensor *ew(Import *im, ScalarOp op, Tensor *a, Tensor *b); /* b NULL: one operand */
+Tensor *ew1(Import *im, ScalarOp op, Tensor *a);
+Tensor *pick(Import *im, Tensor *condition, Tensor *yes, Tensor *no);
+Tensor *scalar(Import *im, const Tensor *like, double value); /* rank 0, dtype of `like` */
+Tensor *clamp(Import *im, Tensor *x, double lo, double hi);
+Tensor *sigmoid(Import *im, Tensor *x);
+Tensor *to(Import *im, Tensor *x, Dtype dtype);
+/* float32 for narrower floats, float64 or float32 for integers, else itself: where a formula computes. */
+Tensor *wide(Import *im, Tensor *x);
+const Expr *dim(Import *im, const Tensor *x, int d); /* d < 0 counts from the end */
+/* 0 <= axis < rank, from a value that may be negative; fails and gives 0. */
+int axis_of(Import *im, int64_t axis, int rank);
+bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes);
+/* Contents of a rank 0 or 1 integer tensor; false, with a failure that names `what`, when it is not known at compile time or
+ * longer than MAX_RANK * 2. */
+bool known_list(Import *im, const Tensor *x, const char *what, int *count, const Expr **list);
+/* The same, all of them numbers. */
+bool known_ints(Import *im, const Tensor *x, const char *what, int *count, int64_t *list);
+/* The value of a constant of one element. */
+bool known_number(Import *im, const Tensor *x, const char *what, double *value);
+/* List from an attribute, or from input i where that is given; *count = -1 when neither is. */
+bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, int *count, int64_t *list);
+Tensor *reshape(Import *im, Tensor *x, int rank, const Expr *const *shape);
+/* x [n] as a shape of `rank` dims with n at `axis` and 1 elsewhere. */
+Tensor *along(Import *im, Tensor *x, int axis, int rank);
+Tensor *unsqueeze(Import *im, Tensor *x, int axis);
+Tensor *squeeze(Import *im, Tensor *x, int axis);
+/* [start, start + size) of one axis. */
+Tensor *slice_axis(Import *im, Tensor *x, int axis, const Expr *start, const Expr *size);
+Tensor *reduce(Import *im, Monoid monoid, Tensor *x, int count, const int64_t *axes, bool keep);
+Tensor *mean(Import *im, Tensor *x, int count, const int64_t *axes, bool keep);
+/* Number of elements over some axes, as a rank 0 tensor. */
+Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype);
+Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value);
+/* Product of dims [from, to). */
+const Expr *product(Import *im, const Tensor *x, int from, int until);
+/* x of [d0.., dn] as [prod(..axis), prod(axis..)]. */
+Tensor *flatten(Import *im, Tensor *x, int axis);
+/* Broadcast of opset < 7: attributes broadcast and axis. */
+Tensor *legacy_operand(Import *im, const OnnxNode *n, Tensor *a, Tensor *b);
+/* Quantisation parameters against x: one number, a list along `axis`, or blocks along it. */
+Tensor *spread(Import *im, Tensor *x, Tensor *parameter, int axis);
+Tensor *dequantize(Import *im, Tensor *x, Tensor *scale, Tensor *zero, int axis, Dtype result);
+/* x and scale float32 and broadcasting already; zero (of any type) may be NULL. */
+Tensor *quantize(Import *im, Tensor *x, Tensor *scale, Tensor *zero, Dtype result);
+
+#endif
