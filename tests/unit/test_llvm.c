@@ -134,6 +134,17 @@ Test(llvm, micro_kernels_do_not_spill)
     }
 }
 
+Test(llvm, other_targets_are_refused)
+{
+    static const char *const targets[] = {"aarch64", "sm_80", "opencl"};
+    for (int i = 0; i < 3; i++) {
+        Kernel k;
+        cr_assert_eq(kernel_open(&k, gemm_text("x86-64-v3", 3, 16), targets[i]), ST_unsupported);
+        cr_assert(strstr(k.cx.message, targets[i]), "%s", k.cx.message);
+        kernel_close(&k);
+    }
+}
+
 /* Code for AVX2 machines has no 512-bit register, mask register or 17th register. */
 Test(llvm, code_keeps_to_its_level)
 {

@@ -35,7 +35,12 @@ static void setup(void)
     cx_finish(&cx);
 }
 
-TestSuite(object, .init = setup);
+static void teardown(void)
+{
+    free(object_bytes);
+}
+
+TestSuite(object, .init = setup, .fini = teardown);
 
 Test(object, finds_its_functions)
 {
@@ -126,9 +131,7 @@ static bool mapped(const char *name)
 
 Test(object, the_generator_is_gone_after_use)
 {
-    cr_assert_not(mapped("libquern_llvm"));
-    setup();
-    cr_assert_not(mapped("libquern_llvm"));
+    cr_assert_not(mapped("libquern_llvm")); /* setup has used it */
     const char *why = NULL;
     Object *object = object_load(object_bytes, object_length, &why);
     cr_assert(object, "%s", why);
