@@ -6,7 +6,7 @@
  * reused every step), 2 * nv          b streams from L2 at 32 bytes a cycle, summed over full and
  * remainder tiles. The cheapest tile whose accumulators, one step of b and one broadcast fit the
  * registers wins; ties go to the larger tile (fewer loads). */
-#include "passes/schedule.h"
+#include "passes/lower_value.h"
 
 static int64_t tile_cycles(int64_t mr, int64_t nv, int64_t row_cost) /* in 1/64 cycles */
 {
@@ -108,6 +108,8 @@ static int general_vectors(const Nest *nest, int unit)
 
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
+    if (target_is_gpu(caps))
+        return gpu_choose(cx, nest, caps);
     Contraction c = nest_contraction(cx, nest);
     if (c.has && caps->vector_bits)
         return choose_contraction(cx, nest, caps, &c);

@@ -234,6 +234,10 @@ void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *l
         body(user, inner, var, 1, NULL);
         return;
     }
+    if (target_is_gpu(lower->caps) && expr_always_le(cx, count, expr_const(cx, size))) {
+        body(user, block, lo, size, expr_is_const(count, size) ? NULL : count);
+        return;
+    }
     const Expr *full = expr_muli(cx, expr_divi(cx, count, size), size);
     const Expr *rest = expr_sub(cx, count, full);
     if (expr_is_const(full, size)) {
@@ -253,6 +257,15 @@ void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *l
     Guard some = {rest, expr_const(cx, 1), expr_const(cx, size)};
     TileOp *guard = tile_if(lower->prog, block, &some, 1);
     body(user, guard->body, tail, size, rest);
+}
+
+void lower_split(Lower *lower, const int *axes, int count, const Expr *number)
+{
+    for (int i = count - 1; i >= 0; i--) {
+        const Expr *extent = lower->nest->axes[axes[i]].extent;
+        lower->at[axes[i]] = i ? expr_mod(lower->cx, number, extent) : number;
+        number = expr_floordiv(lower->cx, number, extent);
+    }
 }
 
 /* The dim of an access that is exactly `axis`, when every dim is exactly one axis or constant; else

@@ -66,6 +66,27 @@ const Access *lower_packable(const Nest *nest, const Buffer *buffer);
  * load (depthwise weights). */
 void lower_repack(Lower *lower, int axis, Lowered *out);
 
+/* Binds axes[0..count) to the digits of `number`, the last axis being the fastest. */
+void lower_split(Lower *lower, const int *axes, int count, const Expr *number);
+
+/* How the general skeleton cuts its outputs: boxes of rows x lanes points, and the chunks of u and
+ * v that a task takes; v_chunk 0 = all of v. */
+typedef struct Boxes {
+    int rows, lanes;
+    int64_t u_chunk, v_chunk;
+} Boxes;
+/* On a GPU. u: extent of the second axis, or NULL when boxes have one row; wide: extent of the axis
+ * that lanes run over, or NULL; split: v may be cut. */
+Boxes gpu_boxes(const Schedule *schedule, const Expr *u, const Expr *wide, bool split);
+
+static inline bool target_is_gpu(const Caps *caps)
+{
+    return caps->kind == TK_cuda || caps->kind == TK_opencl;
+}
+Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps);
+bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
+
+bool apply_tiles(Lower *lower, const Schedule *schedule);
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);
 bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out);
 

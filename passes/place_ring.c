@@ -71,7 +71,8 @@ static bool is_run(Place *place, const TileOp *op, const Access *access, int vec
     if (access->buffer && access->buffer->align < bytes)
         return false;
     const Expr *offset = split_last(place, op, offset_of(place, access), digit, vec);
-    if (!expr_linear(place->cx, offset, digit, &coef, &rest) || coef != 1 || rest->div % vec)
+    if (vec > 1 &&
+        (!expr_linear(place->cx, offset, digit, &coef, &rest) || coef != 1 || rest->div % vec))
         return false;
     for (int g = 0; g < access->guard_count; g++)
         if (!same_for_run(place, op, &access->guards[g], digit, vec))
@@ -238,6 +239,10 @@ static void put_step(Ring *ring, TileBlock *to, const TileOp *last, const Expr *
     TileProg *prog = ring->place->prog;
     const TileOp *loop = ring->loop;
     TileBlock *into = to;
+    if (expr_always_le(cx, loop->hi, step)) { /* past the end whatever happens */
+        tile_sync(prog, to, TO_commit, 0);
+        return;
+    }
     if (!expr_always_lt(cx, step, loop->hi)) {
         /* Steps are whole: when they fill the range the guard says so, and the copies are in bounds by it. */
         bool whole = expr_sub(cx, loop->hi, loop->lo)->div % loop->step == 0;

@@ -300,16 +300,6 @@ static bool choose_packing(Shape *s, Lowered *out)
     return true;
 }
 
-/* Row number -> M axes. */
-static void bind_rows(Shape *s, const Expr *row)
-{
-    for (int i = s->m_count - 1; i >= 0; i--) {
-        const Axis *axis = &s->nest->axes[s->m_axes[i]];
-        s->lower->at[axis->number] = i ? expr_mod(s->cx, row, axis->extent) : row;
-        row = expr_floordiv(s->cx, row, axis->extent);
-    }
-}
-
 typedef struct RowTile {
     Shape *s;
     int nr; /* columns of this tile */
@@ -325,7 +315,7 @@ static void bind_tile(RowTile *t, TileOp *op)
     Shape *s = t->s;
     op->box.bound[0] = t->bound;
     op->box.bound[1] = t->column_bound;
-    bind_rows(s, expr_add(s->cx, t->base, op->box.coord[0]));
+    lower_split(s->lower, s->m_axes, s->m_count, expr_add(s->cx, t->base, op->box.coord[0]));
     s->lower->at[s->n_axis] = expr_add(s->cx, s->column_base, op->box.coord[1]);
     s->lower->coord[ROW] = s->lower->at[ROW] = op->box.coord[0];
     s->lower->coord[COLUMN] = s->lower->at[COLUMN] = op->box.coord[1];

@@ -274,12 +274,44 @@ static void reduce_box(Reduce *r)
         set_box(g, g->box.rank++, r->lane, expr_const(g->cx, 0), g->lanes, NULL);
 }
 
+/* On a GPU, when one box holds whole rows: registers keep the outermost value that the final pass
+ * needs again. */
+static Value *needed_again(const Reduce *r, Value *value)
+{
+    bool computes = value->op == V_load || value->op == V_scalar || value->op == V_cast;
+    if (value->op == V_reduce || !(value->axes >> r->lane & 1))
+        return NULL;
+    if (computes && r->g->direct[value->id])
+        return value;
+    for (int i = 0; i < 3; i++) {
+        Value *found = value->args[i] ? needed_again(r, value->args[i]) : NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static void keep_in_registers(Reduce *r)
+{
+    r->kept = needed_again(r, r->value->args[0]);
+    if (r->kept && !r->g->lower->held[r->kept->id].tile)
+        r->keep = box_tile(r->g, dtype_compute(r->kept->dtype), "row");
+}
+
 static void start_keep(Reduce *r)
 {
     General *g = r->g;
+    const Caps *caps = g->lower->caps;
+    bool gpu = target_is_gpu(caps);
     const Expr *extent = r->lane >= 0 ? g->nest->axes[r->lane].extent : NULL;
-    if (!g->schedule->field[SF_keep] || r->lane != g->v || !extent || extent->kind != EX_const ||
-        extent->value > ROW_BUFFER || g->box.rank != 1 || r->loop_count)
+    if (!g->schedule->field[SF_keep] || r->lane != g->v || !extent || r->loop_count)
+        return;
+    if (gpu && extent->hi <= g->lanes) {
+        keep_in_registers(r);
+        return;
+    }
+    int64_t most = gpu ? caps->shared_bytes / 8 : ROW_BUFFER;
+    if (extent->kind != EX_const || extent->value > most || g->box.rank != 1)
         return;
     r->kept = expensive_again(g, r->value->args[0]);
     if (!r->kept || g->lower->held[r->kept->id].tile)
@@ -499,8 +531,12 @@ static void v_then_u(void *user, TileBlock *block, const Expr *base, int size, c
 
 typedef struct Task {
     General *g;
-    const Expr *lo, *hi; /* of v */
+    const Expr *lo; /* of v */
+    int64_t chunk;  /* of v; 0 = all of it */
 } Task;
+
+static void chunk_boxes(General *g, TileBlock *block, int axis, const Expr *lo, int64_t chunk,
+                        int size, BoxBody *body, void *user);
 
 static void u_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
 {
@@ -515,8 +551,7 @@ static void u_box(void *user, TileBlock *block, const Expr *base, int size, cons
     if (g->v >= 0)
         hoist_stores(g, block, 1ull << g->v);
     if (g->v >= 0)
-        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task->lo, task->hi, g->lanes,
-                    v_box, g);
+        chunk_boxes(g, block, g->v, task->lo, task->chunk, g->lanes, v_box, g);
     else
         v_box(g, block, NULL, 1, NULL);
     if (size > 1)
@@ -627,6 +662,8 @@ static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const 
         extents[rank++] = expr_const(cx, 1);
     }
     Grid *grid = g->lower->grid = tile_grid(g->lower->prog, rank, names, extents);
+    if (target_is_gpu(g->lower->caps))
+        grid->threads = g->schedule->field[SF_threads];
     int at = folded ? 1 : 0;
     const Expr *rest = folded ? grid->ids[0] : NULL;
     for (int i = folded - 1; i >= 0; i--) {
@@ -651,54 +688,90 @@ static void unbox_axes(General *g, int *rows)
     if (g->v >= 0 && (used >> g->v & 1)) {
         g->u = g->v;
         g->v = -1;
+        g->v_outer = false;
     }
     if (g->u >= 0 && (used >> g->u & 1))
         *rows = 1;
 }
 
+static Boxes cpu_boxes(const General *g, int rows)
+{
+    int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
+    int64_t grain = g->schedule->field[SF_grain];
+    int64_t v_extent = g->v >= 0 ? extent_guess(&g->nest->axes[g->v]) : 1;
+    int lanes = g->v >= 0 || rows == 1 ? width * g->schedule->field[SF_vec] : 1;
+    while (lanes > width && g->v >= 0 && lanes / 2 >= v_extent)
+        lanes /= 2;
+    bool split_v = g->v >= 0 && v_extent > grain && !has_row_reduction(g);
+    Boxes boxes = {.rows = rows, .lanes = lanes};
+    boxes.v_chunk = split_v ? (grain + lanes - 1) / lanes * lanes : 0;
+    boxes.u_chunk = split_v ? rows : (grain / v_extent + rows - 1) / rows * rows;
+    if (boxes.u_chunk < rows)
+        boxes.u_chunk = rows;
+    return boxes;
+}
+
+/* What lanes run over: v, else the longest axis that sums of rows run over. */
+static const Expr *wide_extent(const General *g)
+{
+    const Expr *wide = g->v >= 0 ? g->nest->axes[g->v].extent : NULL;
+    for (uint32_t i = 0; i < g->nest->value_count && g->v < 0; i++) {
+        const Value *r = g->nest->values[i];
+        if (r->op != V_reduce || r->monoid == M_argmin || r->monoid == M_argmax)
+            continue;
+        int lane = lane_axis(g, r->args[0], r->reduced);
+        if (lane >= 0 && (!wide || g->nest->axes[lane].extent->hi > wide->hi))
+            wide = g->nest->axes[lane].extent;
+    }
+    return wide;
+}
+
+/* A chunk of an axis: in boxes, or as one box with a bound when it is one. */
+static void chunk_boxes(General *g, TileBlock *block, int axis, const Expr *lo, int64_t chunk,
+                        int size, BoxBody *body, void *user)
+{
+    Cx *cx = g->cx;
+    const Expr *extent = g->nest->axes[axis].extent;
+    if (target_is_gpu(g->lower->caps) && chunk == size) {
+        bool whole = expr_is_const(expr_modi(cx, extent, size), 0);
+        body(user, block, lo, size, whole ? NULL : expr_sub(cx, extent, lo));
+        return;
+    }
+    const Expr *hi = chunk ? expr_min(cx, extent, expr_addi(cx, lo, chunk)) : extent;
+    lower_boxes(g->lower, block, g->nest->axes[axis].sym->name, lo, hi, size, body, user);
+}
+
 static void general_grid(General *g)
 {
     Cx *cx = g->cx;
-    int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
-    int rows = g->schedule->field[SF_rows];
+    int rows = target_is_gpu(g->lower->caps) ? 0 : g->schedule->field[SF_rows];
     unbox_axes(g, &rows);
-    int64_t grain = g->schedule->field[SF_grain];
-    int64_t v_extent = g->v >= 0 ? extent_guess(&g->nest->axes[g->v]) : 1;
-    g->lanes = g->v >= 0 || rows == 1 ? width * g->schedule->field[SF_vec] : 1;
-    while (g->lanes > width && g->v >= 0 && g->lanes / 2 >= v_extent)
-        g->lanes /= 2;
-    bool split_v = g->v >= 0 && v_extent > grain && !has_row_reduction(g);
-    int64_t v_chunk = split_v ? (grain + g->lanes - 1) / g->lanes * g->lanes : 0;
-    int64_t u_chunk = split_v ? rows : (grain / v_extent + rows - 1) / rows * rows;
-    if (u_chunk < rows)
-        u_chunk = rows;
+    const Expr *u_extent = g->u >= 0 && rows != 1 ? g->nest->axes[g->u].extent : NULL;
+    Boxes boxes = target_is_gpu(g->lower->caps) ? gpu_boxes(g->schedule, u_extent, wide_extent(g),
+                                                            g->v >= 0 && !has_row_reduction(g))
+                                                : cpu_boxes(g, rows);
+    g->lanes = boxes.lanes;
     if (g->v_outer) {
-        v_chunk = g->lanes;
-        u_chunk = 0;
+        boxes.v_chunk = boxes.lanes;
+        boxes.u_chunk = 0;
     } else if (g->u < 0) {
-        u_chunk = 0;
+        boxes.u_chunk = 0;
     }
     const Expr *u_id, *v_id;
-    TileBlock *block = open_grid(g, u_chunk, v_chunk, &u_id, &v_id);
-    Task task = {.g = g, .lo = expr_const(cx, 0)};
-    if (g->v >= 0)
-        task.hi = g->nest->axes[g->v].extent;
-    if (v_id) {
-        task.lo = expr_muli(cx, v_id, v_chunk);
-        task.hi = expr_min(cx, task.hi, expr_addi(cx, task.lo, v_chunk));
-    }
+    TileBlock *block = open_grid(g, boxes.u_chunk, boxes.v_chunk, &u_id, &v_id);
+    Task task = {.g = g, .lo = expr_const(cx, 0), .chunk = boxes.v_chunk};
+    if (v_id)
+        task.lo = expr_muli(cx, v_id, boxes.v_chunk);
     if (g->v_outer) {
-        lower_boxes(g->lower, block, g->nest->axes[g->v].sym->name, task.lo, task.hi, g->lanes,
-                    v_then_u, g);
+        chunk_boxes(g, block, g->v, task.lo, task.chunk, g->lanes, v_then_u, g);
         return;
     }
     if (g->u < 0) {
         u_box(&task, block, NULL, 1, NULL);
         return;
     }
-    const Expr *lo = expr_muli(cx, u_id, u_chunk);
-    const Expr *hi = expr_min(cx, g->nest->axes[g->u].extent, expr_addi(cx, lo, u_chunk));
-    lower_boxes(g->lower, block, g->nest->axes[g->u].sym->name, lo, hi, rows, u_box, &task);
+    const Expr *lo = expr_muli(cx, u_id, boxes.u_chunk);
+    chunk_boxes(g, block, g->u, lo, boxes.u_chunk, boxes.rows, u_box, &task);
 }
 
 static bool axes_are_independent(const Nest *nest, uint64_t axes)
@@ -732,7 +805,7 @@ bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
         memset(lower->at, 0, sizeof lower->at);
         memset(lower->coord, 0, sizeof lower->coord);
         choose_axes(g);
-        if (g->v >= 0 &&
+        if (g->v >= 0 && !target_is_gpu(lower->caps) &&
             !lower->prog->grid_count) /* earlier grids read the constants as they were */
             lower_repack(lower, g->v, out);
         general_grid(g);

@@ -5,7 +5,12 @@
 
 #include <string.h>
 
-enum { CONTRACTION = 1 << SK_contraction, GENERAL = 1 << SK_general };
+enum {
+    CONTRACTION = 1 << SK_contraction,
+    GENERAL = 1 << SK_general,
+    TILES = 1 << SK_tiles,
+    BLOCKS = 1 << SK_blocks
+};
 
 static const struct {
     const char *name;
@@ -18,7 +23,7 @@ static const struct {
 #undef SCHEDULE
 };
 
-static const char *const skeleton_names[SK_count] = {"contraction", "general"};
+static const char *const skeleton_names[SK_count] = {"contraction", "general", "tiles", "blocks"};
 
 Schedule schedule_default(Skeleton skeleton)
 {
@@ -51,7 +56,7 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
         skeleton++;
     if (skeleton == SK_count) {
-        scan_fail(scan, "expected a skeleton: contraction or general");
+        scan_fail(scan, "expected a skeleton: contraction, general, tiles or blocks");
         return false;
     }
     scan_next(scan);
@@ -73,6 +78,8 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
 
 bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule)
 {
+    if (target_is_gpu(caps))
+        return gpu_candidate(nest, caps, index, schedule);
     static const int32_t tiles[][4] = {/* mr nv ku mt */
                                        {8, 3, 4, 8},  {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
                                        {14, 2, 4, 4}, {4, 1, 1, 2}, {3, 2, 3, 1}, {1, 4, 4, 1}};
@@ -110,6 +117,12 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
 bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *caps, Lowered *out)
 {
     *out = (Lowered){.prog = tile_prog(cx, nest->name, caps)};
+    bool for_gpu = schedule->skeleton == SK_tiles || schedule->skeleton == SK_blocks;
+    if (for_gpu != target_is_gpu(caps)) {
+        cx_fail(cx, ST_unsupported, "a schedule of '%s' for the target %s",
+                skeleton_names[schedule->skeleton], caps->name);
+        return false;
+    }
     TileProg *prog = out->prog;
     for (uint32_t i = 0; i < nest->dim_count; i++)
         VEC_PUSH(cx->arena, prog->dims, prog->dim_count, prog->dim_cap, nest->dims[i]);
@@ -117,7 +130,13 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
         VEC_PUSH(cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, nest->buffers[i]);
     Lower *lower = NEW(cx->arena, Lower);
     lower_init(lower, cx, nest, caps, prog);
-    bool done = schedule->skeleton == SK_contraction ? apply_contraction(lower, schedule, out)
-                                                     : apply_general(lower, schedule, out);
+    bool done = false;
+    switch (schedule->skeleton) {
+    case SK_contraction: done = apply_contraction(lower, schedule, out); break;
+    case SK_tiles: done = apply_tiles(lower, schedule); break;
+    case SK_general:
+    case SK_blocks: done = apply_general(lower, schedule, out); break;
+    case SK_count: BUG("no skeleton");
+    }
     return done && !cx_failed(cx) && tile_verify(prog);
 }

@@ -1,22 +1,33 @@
 /* Schedules: how a nest becomes a tile program. A flat list of small integers per skeleton; never
  * changes the meaning of a nest beyond the order of additions.
  *
- *   contraction  out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]): matrix products
- * and convolutions mr, nv   register tile: mr rows by nv vectors ku       steps of k in one body mt
- * row tiles a task runs through before the next column block pack     0: b is read where it lies;
- * 1: b is packed in column blocks of one register tile, at load when it is constant, else in a
- * phase of its own ahead    prefetch distance of b in steps of k, 0 = none general      everything
- * else: maps, transposes, reductions, rows (softmax, norms), windows (pooling, depthwise) vec
- * vectors of the contiguous axis in a box rows     points of a second parallel axis in a box grain
- * points a task computes, about keep     1: expensive values used in two passes over a row are kept
- * in a row buffer */
+ * contraction: out[b, m, n] = epilogue(sum over k of a[b, m, k] * b[b, n, k]), matrix products and
+ * convolutions, on CPUs.
+ *   mr, nv    register tile: mr rows by nv vectors
+ *   ku        steps of k in one body
+ *   mt        row tiles a task runs through before the next column block
+ *   pack      0: b is read where it lies; 1: b is packed in column blocks of one register tile, at
+ *             load when it is constant, else in a phase of its own
+ *   ahead     prefetch distance of b in steps of k, 0 = none
+ *
+ * general: everything else (maps, transposes, reductions, rows, windows), on CPUs.
+ *   vec       vectors of the contiguous axis in a box
+ *   rows      points of a second parallel axis in a box
+ *   grain     points a task computes, about
+ *   keep      1: values used in two passes over a row are kept
+ *
+ * tiles: a contraction on a GPU. A block computes bm x bn outputs, bk steps of k at a time from
+ * shared memory, with a ring of `stages` slots.
+ *
+ * blocks: everything else on a GPU. A block computes a box of threads * each points, at least
+ * `rows` of them along a second axis. */
 #ifndef QUERN_PASSES_SCHEDULE_H
 #define QUERN_PASSES_SCHEDULE_H
 
 #include "ir/nest.h"
 #include "ir/tile.h"
 
-typedef enum Skeleton { SK_contraction, SK_general, SK_count } Skeleton;
+typedef enum Skeleton { SK_contraction, SK_general, SK_tiles, SK_blocks, SK_count } Skeleton;
 
 typedef enum ScheduleField {
 #define SCHEDULE(field, skeletons, lowest, highest, standard) SF_##field,
@@ -30,8 +41,8 @@ typedef struct Schedule {
     int32_t field[SF_count];
 } Schedule;
 
-/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1 ahead=0`. Parsing fills defaults and checks ranges.
- */
+/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1 ahead=0`. Parsing fills defaults and checks
+ * ranges. */
 void schedule_print(Text *text, const Schedule *schedule);
 bool schedule_parse(Scan *scan, Schedule *schedule);
 Schedule schedule_default(Skeleton skeleton);

@@ -284,7 +284,7 @@ static uint64_t mix(uint64_t *state)
     return z ^ z >> 31;
 }
 
-Schedule random_schedule(uint64_t seed)
+static Schedule fill_fields(Skeleton skeleton, uint64_t state)
 {
     static const struct {
         int skeletons;
@@ -292,13 +292,14 @@ Schedule random_schedule(uint64_t seed)
     } fields[] = {
 #define CONTRACTION 1 << SK_contraction
 #define GENERAL 1 << SK_general
+#define TILES 1 << SK_tiles
+#define BLOCKS 1 << SK_blocks
 #define SCHEDULE(field, skeletons, lowest, highest, standard)                                      \
     {skeletons, lowest, highest, standard},
 #include "passes/schedule.def"
 #undef SCHEDULE
     };
-    uint64_t state = seed;
-    Schedule schedule = {.skeleton = mix(&state) % 2 ? SK_contraction : SK_general};
+    Schedule schedule = {.skeleton = skeleton};
     for (int i = 0; i < SF_count; i++) {
         if (!(fields[i].skeletons >> schedule.skeleton & 1))
             continue;
@@ -306,6 +307,29 @@ Schedule random_schedule(uint64_t seed)
         if (steps > fields[i].highest - fields[i].lowest + 1)
             steps = fields[i].highest - fields[i].lowest + 1;
         schedule.field[i] = (int32_t)(fields[i].lowest + (int64_t)(mix(&state) % (uint64_t)steps));
+    }
+    return schedule;
+}
+
+Schedule random_schedule(uint64_t seed)
+{
+    uint64_t state = seed;
+    Skeleton skeleton = mix(&state) % 2 ? SK_contraction : SK_general;
+    return fill_fields(skeleton, state);
+}
+
+/* Powers of two where the target wants them. */
+Schedule random_gpu_schedule(uint64_t seed)
+{
+    uint64_t state = seed;
+    Skeleton skeleton = mix(&state) % 2 ? SK_tiles : SK_blocks;
+    Schedule schedule = fill_fields(skeleton, state);
+    schedule.field[SF_threads] = 32 << mix(&state) % 4;
+    if (skeleton == SK_tiles) {
+        schedule.field[SF_bm] = 16 << mix(&state) % 3;
+        schedule.field[SF_bn] = 16 << mix(&state) % 3;
+        schedule.field[SF_bk] = 8 << mix(&state) % 3;
+        schedule.field[SF_stages] = 1 + (int32_t)(mix(&state) % 4);
     }
     return schedule;
 }

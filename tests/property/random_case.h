@@ -57,5 +57,6 @@ bool fence_same(const Fence *a, const Fence *b); /* the same bytes everywhere */
 
 /* Values within schedule.def's ranges: half of them small, half anywhere. */
 Schedule random_schedule(uint64_t seed);
+Schedule random_gpu_schedule(uint64_t seed);
 
 #endif
