@@ -170,7 +170,6 @@ static Tally check_golden(const char *target)
         free(text);
     }
     globfree(&found);
-    fprintf(stderr, "%s: %d %d mma %lld async %lld\n", target, tally.applied, tally.refused, (long long)tally.mma_warp_ops, (long long)tally.async_bytes);
     cr_expect(tally.applied > 2 * tally.refused, "%d schedules of %d were refused", tally.refused,
               tally.refused + tally.applied);
     return tally;

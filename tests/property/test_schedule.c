@@ -275,8 +275,7 @@ static bool try_schedule(Runner *r, const Case *c, const Caps *caps, Pick pick, 
 static void try_all(Runner *r, Source source, bool bad)
 {
     Case *c = case_new(source, bad);
-    snprintf(now, sizeof now, "%s, seed %llu", source.name,
-             (unsigned long long)source.seed);
+    snprintf(now, sizeof now, "%s, seed %llu", source.name, (unsigned long long)source.seed);
     cr_assert(!c->why, "%s, seed %llu: %s", source.name, (unsigned long long)source.seed, c->why);
     r->cases++;
     for (int i = 0; i < r->caps_count; i++) {
