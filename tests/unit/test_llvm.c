@@ -1,4 +1,6 @@
 /* The LLVM emitter: compiled, loaded, run, compared with plain C. */
+#include <pthread.h>
+
 #include "tests/unit/llvm_run.h"
 
 static const char gemm[] = "tile gemm_bias %s {\n"
@@ -163,4 +165,85 @@ Test(llvm, same_bytes_every_time)
     cr_assert_str_eq(a, b);
     free(a);
     free(b);
+}
+
+typedef struct Worker {
+    pthread_t thread;
+    const LlvmApi *api;
+    const char *text;
+    uint8_t *bytes;
+    size_t size;
+} Worker;
+
+static void worker_body(Cx *cx, void *user)
+{
+    Worker *w = user;
+    ObjectBytes out;
+    TileProg *prog = tile_parse(cx, "test", w->text);
+    if (cx_failed(cx) ||
+        !w->api->emit(cx, &prog, 1, target_find("x86-64-v3"), (LlvmOptions){0}, &out))
+        return;
+    w->bytes = malloc(out.size);
+    w->size = out.size;
+    memcpy(w->bytes, out.data, out.size);
+}
+
+static void *worker_run(void *user)
+{
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cx_run(&cx, worker_body, user);
+    cx_finish(&cx);
+    return NULL;
+}
+
+/* Jobs on several threads do not meet, and give the same object. */
+Test(llvm, threads_compile_at_once)
+{
+    enum { THREADS = 4 };
+    Worker workers[THREADS];
+    LlvmModule llvm;
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cr_assert(llvm_module_open(&cx, &llvm, NULL), "%s", cx.message);
+    char *text = gemm_text("x86-64-v3", 6, 16);
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (Worker){.api = llvm.api, .text = text};
+        cr_assert_eq(pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(workers[i].thread, NULL);
+    llvm_module_close(&llvm);
+    for (int i = 0; i < THREADS; i++) {
+        cr_assert(workers[i].bytes && workers[i].size == workers[0].size);
+        cr_assert_eq(memcmp(workers[i].bytes, workers[0].bytes, workers[0].size), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        free(workers[i].bytes);
+    cx_finish(&cx);
+}
+
+/* Memory refused at any moment ends the job, not the process. */
+Test(llvm, out_of_memory_is_an_error)
+{
+    Worker w = {.text = gemm_text("x86-64-v3", 6, 16)};
+    LlvmModule llvm;
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    cr_assert(llvm_module_open(&cx, &llvm, NULL), "%s", cx.message);
+    w.api = llvm.api;
+    int failures = 0;
+    for (size_t limit = 16 << 10; limit < 4 << 20; limit += limit / 4) {
+        Cx job;
+        cx_init(&job, NULL, limit);
+        Status status = cx_run(&job, worker_body, &w);
+        cr_assert(status == ST_ok || status == ST_out_of_memory, "%s", job.message);
+        failures += status != ST_ok;
+        free(w.bytes);
+        w.bytes = NULL;
+        cx_finish(&job);
+    }
+    cr_assert(failures > 0);
+    llvm_module_close(&llvm);
+    cx_finish(&cx);
 }
