@@ -67,6 +67,23 @@ Test(place_gpu, simulated)
                 check_simulated(case_at(i), targets[t]);
 }
 
+Test(place_gpu, register_operands_need_tensor_cores)
+{
+    for (int i = 0; i < ALL_CASES; i++) {
+        Cx cx;
+        TestRun run;
+        if (!needs_tensor_cores(case_at(i)))
+            continue;
+        cx_init(&cx, NULL, 0);
+        test_start(&cx, &run, case_at(i), "opencl");
+        cr_assert_not(place_gpu(run.prog));
+        cr_assert_eq(cx.status, ST_unsupported);
+        cr_assert(strstr(cx.message, "tensor cores"), "%s", cx.message);
+        test_finish(&run);
+        cx_finish(&cx);
+    }
+}
+
 Test(place_gpu, opencl_runs)
 {
     OpenclJob job;

@@ -267,6 +267,30 @@ static const TileCase gpu_cases[] = {
      "}\n",
      {70},
      1e-5},
+    {"gemm_large", /* the size of tile that fills a GPU: registers must not spill */
+     "tile gemm_large TARGET {\n"
+     "  dim M 1..4096\n"
+     "  dim K 32..4096 mult 32\n"
+     "  in A bf16 [M, K] align 64\n"
+     "  in B bf16 [K, 128] align 64\n"
+     "  out Y bf16 [M, 128] align 64\n"
+     "  grid (ib (M + 127) floordiv 128) threads 256 {\n"
+     "    tile sa bf16 [128, 32] shared\n"
+     "    tile sb bf16 [32, 128] shared\n"
+     "    tile acc f32 [128, 128] register\n"
+     "    map (i 128, j 128) { %0 = const f32 0  store acc[i, j] %0 }\n"
+     "    for k 0..K step 32 stages 3 {\n"
+     "      copy (i 128, r 32) bound i M - 128*ib { %0 = load A[128*ib + i, k + r]  store sa[i, r] "
+     "%0 }\n"
+     "      copy (r 32, j 128) { %0 = load B[k + r, j]  store sb[r, j] %0 }\n"
+     "      mma acc (i 128, j 128, r 32) { a %0 = load sa[i, r]  b %1 = load sb[r, j] }\n"
+     "    }\n"
+     "    map (i 128, j 128) bound i M - 128*ib { %0 = tile acc[i, j]  store Y[128*ib + i, j] %0 "
+     "}\n"
+     "  }\n"
+     "}\n",
+     {140, 96},
+     1e-2},
     {"two_layouts", /* a fragment meets the column statistics of a blocked tile */
      "tile two_layouts TARGET {\n"
      "  in A f16 [64, 32] align 64\n"
