@@ -19,7 +19,8 @@ _Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_a
 _Static_assert((int)QN_F32 == (int)DT_f32 && (int)QN_BF16 == (int)DT_bf16 &&
                    (int)QN_I2 == (int)DT_i2 && (int)QN_I2 + 1 == (int)DT_count,
                "public and internal element types are the same");
-_Static_assert(QN_MAX_RANK == MAX_RANK && QN_MAX_RANK == PLAN_RANK, "ranks are the same");
+_Static_assert((int)QN_MAX_RANK == (int)MAX_RANK && (int)QN_MAX_RANK == (int)PLAN_RANK,
+               "ranks are the same");
 
 #define STRING(x) STRING_OF(x)
 #define STRING_OF(x) #x
