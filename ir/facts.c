@@ -111,6 +111,14 @@ static bool by_quotient(Facts *facts, const Expr *e, const Expr *term, int64_t a
     return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
 }
 
+/* 2 * max(x, y) >= x + y >= 2 * min(x, y): how |x| = max(x, -x) is seen to be >= 0. */
+static const Expr *by_mean(Cx *cx, const Expr *term)
+{
+    const Expr *both = expr_add(cx, term->args[0], term->args[1]);
+    const Expr *gap = expr_sub(cx, expr_muli(cx, term, 2), both);
+    return term->kind == EX_max ? gap : expr_muli(cx, gap, -1);
+}
+
 /* The facts a term brings by what it is. */
 static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
 {
@@ -140,7 +148,7 @@ static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a,
             if (cancel(facts, e, term, a, fact, depth))
                 return true;
         }
-        return false;
+        return cancel(facts, e, term, a, by_mean(cx, term), depth);
     case EX_const:
     case EX_sym:
     case EX_sum:

@@ -126,19 +126,29 @@ void lower_write(Lower *lower, TileOp *op, const Held *held, Value *value)
     tile_store(lower->prog, op, &access, value);
 }
 
-/* Bound values that the index of a load uses must come before it. */
-static void lower_binds(Lower *lower, TileOp *op, const Access *access)
+bool lower_uses(const Value *value, const Expr *sym)
+{
+    if (value->op == V_index)
+        return expr_uses(value->index, sym);
+    if (value->op != V_load)
+        return false;
+    const Access *access = value->access;
+    for (int d = 0; d < access->rank; d++)
+        if (expr_uses(access->index[d], sym))
+            return true;
+    for (int g = 0; g < access->guard_count; g++)
+        if (expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
+            expr_uses(access->guards[g].hi, sym))
+            return true;
+    return false;
+}
+
+/* Bound values that a load or an index value uses must come before it. */
+static void lower_binds(Lower *lower, TileOp *op, const Value *user)
 {
     for (uint32_t i = 0; i < lower->nest->value_count; i++) {
         Value *bind = lower->nest->values[i];
-        if (bind->op != V_bind || lower->memo[i])
-            continue;
-        bool used = false;
-        for (int d = 0; d < access->rank; d++)
-            used |= expr_uses(access->index[d], bind->sym);
-        for (int g = 0; g < access->guard_count; g++)
-            used |= expr_uses(access->guards[g].e, bind->sym);
-        if (used)
+        if (bind->op == V_bind && !lower->memo[i] && lower_uses(user, bind->sym))
             lower_value(lower, op, bind);
     }
 }
@@ -175,9 +185,11 @@ static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
             args[i] = lower_value(lower, op, v->args[i]);
     switch (v->op) {
     case V_const: return tile_const(prog, op, v->dtype, v->constant);
-    case V_index: return tile_index(prog, op, v->dtype, lower_expr(lower, v->index));
+    case V_index:
+        lower_binds(lower, op, v);
+        return tile_index(prog, op, v->dtype, lower_expr(lower, v->index));
     case V_load: {
-        lower_binds(lower, op, v->access);
+        lower_binds(lower, op, v);
         Access *access = lower_access(lower, v->access);
         if (never_holds(access))
             return tile_const(prog, op, v->dtype, access->fill);

@@ -20,22 +20,32 @@ static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape,
     return at;
 }
 
+/* An expression as an element of a tensor: index values have the signed types and floats only. */
+static Value *expr_value(Pull *p, Dtype dtype, const Expr *e)
+{
+    Dtype compute = dtype_compute(dtype);
+    if (compute == DT_i64 || compute == DT_i32 || compute == DT_f32 || compute == DT_f64)
+        return nest_index(p->nest, compute, e);
+    return nest_cast(p->nest, dtype, nest_index(p->nest, DT_i64, e));
+}
+
 /* An element of a list of known expressions: the one, or a selection. */
 static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *index)
 {
     Nest *nest = p->nest;
     const Expr *at = linear_index(p, tensor->rank, tensor->shape, index);
-    Dtype dtype = dtype_compute(tensor->dtype);
+    int64_t count = tensor_count_const(p->cx, tensor);
+    if (count <= 0)
+        return nest_const(nest, dtype_compute(tensor->dtype), (Scalar){0});
     if (at->kind == EX_const)
-        return nest_index(nest, dtype, tensor->elements[at->value]);
-    Value *value = nest_index(nest, dtype, tensor->elements[0]),
+        return expr_value(p, tensor->dtype, tensor->elements[at->value]);
+    Value *value = expr_value(p, tensor->dtype, tensor->elements[0]),
           *position = nest_index(nest, DT_i64, at);
-    int64_t count = at->hi + 1;
-    for (int64_t i = 1; i < count; i++) {
+    for (int64_t i = 1; i < count && i <= at->hi; i++) {
         Value *here =
             nest_scalar(nest, S_eq, position, nest_index(nest, DT_i64, expr_const(p->cx, i)), NULL);
-        value =
-            nest_scalar(nest, S_select, here, nest_index(nest, dtype, tensor->elements[i]), value);
+        Value *element = expr_value(p, tensor->dtype, tensor->elements[i]);
+        value = nest_scalar(nest, S_select, here, element, value);
     }
     return value;
 }
@@ -83,7 +93,7 @@ Value *lower_fill(Pull *p, const GraphNode *node, const Expr *const *index)
 
 Value *lower_iota(Pull *p, const GraphNode *node, const Expr *const *index)
 {
-    return nest_index(p->nest, dtype_compute(node->output->dtype), index[node->attrs[AT_axis].i]);
+    return expr_value(p, node->output->dtype, index[node->attrs[AT_axis].i]);
 }
 
 Value *lower_map(Pull *p, const GraphNode *node, const Expr *const *index)

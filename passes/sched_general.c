@@ -412,11 +412,10 @@ static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound)
     for (int i = 0; i < 3; i++)
         if (value->args[i])
             ensure(g, block, value->args[i], unbound);
-    for (uint32_t i = 0; value->op == V_load && i < g->nest->value_count; i++) {
+    for (uint32_t i = 0; i < g->nest->value_count; i++) {
         Value *bind = g->nest->values[i];
-        for (int d = 0; bind->op == V_bind && d < value->access->rank; d++)
-            if (expr_uses(value->access->index[d], bind->sym))
-                ensure(g, block, bind, unbound);
+        if (bind->op == V_bind && lower_uses(value, bind->sym))
+            ensure(g, block, bind, unbound);
     }
 }
 
