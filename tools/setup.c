@@ -25,7 +25,7 @@ static bool add_dim(Setup *setup, const char *text, Fail *fail)
         return fail_set(fail, "--dim takes SYMBOL=NUMBER, not '%s'", text);
     if (setup->dim_count == SETUP_ITEMS)
         return fail_set(fail, "more than %d times --dim", SETUP_ITEMS);
-    setup->dims[setup->dim_count++] = (qn_dim_value){.symbol = {text, length}, .value = value};
+    setup->dims[setup->dim_count++] = (qn_dim_value){{text, length}, value};
     return true;
 }
 

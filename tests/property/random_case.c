@@ -276,6 +276,36 @@ bool fence_same(const Fence *a, const Fence *b)
 
 /* ---- schedules */
 
+static void *scratch(Cx *cx, const Nest *nest, const int64_t *dims, const Buffer *buffer)
+{
+    int64_t count = buffer_reach(nest, buffer, dims);
+    int64_t bytes = count < 0 ? -1 : dtype_bytes(buffer->dtype, count);
+    if (bytes < 0) {
+        cx_fail(cx, ST_internal, "buffer '%s' has no size", buffer->name);
+        return NULL;
+    }
+    void *memory = arena_alloc(cx->arena, (size_t)bytes + 1);
+    return memset(memory, 0x5A, (size_t)bytes);
+}
+
+bool bind_lowered(Cx *cx, const Nest *nest, const Lowered *lowered, const int64_t *dims,
+                  void **buffers)
+{
+    const TileProg *prog = lowered->prog;
+    for (uint32_t i = nest->buffer_count; i < prog->buffer_count; i++)
+        if (!(buffers[i] = scratch(cx, nest, dims, prog->buffers[i])))
+            return false;
+    for (int i = 0; i < lowered->pack_count; i++) {
+        const PackedConst *pack = &lowered->packs[i];
+        void *both[2] = {buffers[pack->index], scratch(cx, nest, dims, prog->buffers[pack->index])};
+        NestRun run = {.buffers = both, .dims = dims};
+        if (!both[1] || !nest_verify(pack->nest) || !nest_run(cx, pack->nest, &run))
+            return false;
+        buffers[pack->index] = both[1];
+    }
+    return true;
+}
+
 static uint64_t mix(uint64_t *state)
 {
     uint64_t z = *state += 0x9E3779B97F4A7C15u;

@@ -55,6 +55,11 @@ void fence_free(void *fence); /* also a clean-up of a job */
 const char *fence_check(Cx *cx, const Fence *fence, const Nest *nest);
 bool fence_same(const Fence *a, const Fence *b); /* the same bytes everywhere */
 
+/* Fills buffers[nest->buffer_count ..] with scratch memory and replaces constants by their packed
+ * form, for the interpreter of tile programs. */
+bool bind_lowered(Cx *cx, const Nest *nest, const Lowered *lowered, const int64_t *dims,
+                  void **buffers);
+
 /* Values within schedule.def's ranges: half of them small, half anywhere. */
 Schedule random_schedule(uint64_t seed);
 Schedule random_gpu_schedule(uint64_t seed);

@@ -98,38 +98,6 @@ static void note(Try *t, const char *who, int set, const char *what)
         snprintf(t->wrong, sizeof t->wrong, "%s, dims %d: %s", who, set, what);
 }
 
-static bool evaluate(const Nest *nest, const int64_t *dims, const Buffer *buffer, int64_t *bytes)
-{
-    int64_t count = buffer_reach(nest, buffer, dims);
-    *bytes = count < 0 ? -1 : dtype_bytes(buffer->dtype, count);
-    return *bytes >= 0;
-}
-
-/* Scratch and packed constants for the interpreter of tile programs. */
-static bool bind_interpreter(Cx *cx, const Nest *nest, const Lowered *lowered, const int64_t *dims,
-                             void **buffers)
-{
-    const TileProg *prog = lowered->prog;
-    int64_t bytes;
-    for (uint32_t i = nest->buffer_count; i < prog->buffer_count; i++) {
-        if (!evaluate(nest, dims, prog->buffers[i], &bytes))
-            return false;
-        buffers[i] = arena_alloc(cx->arena, (size_t)bytes + 1);
-        memset(buffers[i], 0x5A, (size_t)bytes);
-    }
-    for (int i = 0; i < lowered->pack_count; i++) {
-        const PackedConst *pack = &lowered->packs[i];
-        if (!nest_verify(pack->nest) || !evaluate(nest, dims, prog->buffers[pack->index], &bytes))
-            return false;
-        void *both[2] = {buffers[pack->index], arena_alloc(cx->arena, (size_t)bytes + 1)};
-        NestRun run = {.buffers = both, .dims = dims};
-        if (!nest_run(cx, pack->nest, &run))
-            return false;
-        buffers[pack->index] = both[1];
-    }
-    return true;
-}
-
 static void run_tile_program(Cx *cx, Nest *nest, Try *t, const Schedule *schedule)
 {
     Lowered lowered;
@@ -141,10 +109,8 @@ static void run_tile_program(Cx *cx, Nest *nest, Try *t, const Schedule *schedul
         cx_cleanup(cx, fence_free, fence);
         void **buffers = NEW_ARRAY(cx->arena, void *, lowered.prog->buffer_count);
         memcpy(buffers, fence_buffers(fence), nest->buffer_count * sizeof *buffers);
-        if (!bind_interpreter(cx, nest, &lowered, set->dims, buffers)) {
-            note(t, "tile program", s, "scratch or packed constants have no size");
+        if (!bind_lowered(cx, nest, &lowered, set->dims, buffers))
             return;
-        }
         NestRun run = {.buffers = buffers, .dims = set->dims};
         if (!tile_run(cx, lowered.prog, &run))
             return;
