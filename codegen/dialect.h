@@ -24,28 +24,25 @@ typedef struct CSnippet {
 typedef struct Dialect {
     const char *name;
     bool gpu;      /* prints placed programs: layouts, threads, shared memory */
-    bool vectors;  /* has q_vec, q_vload, q_vstore, q_vfma, q_vset for mma tiles on a CPU */
+    bool vectors;  /* has q_vec_, q_vload_, q_vstore_TYPE and q_fma_TYPE of vectors, for mma on CPUs
+                    */
     bool shuffles; /* has q_shuffle_TYPE(value, mask): the value of the lane whose number differs by
                       mask; warps of 32 */
     bool args_struct; /* arguments arrive in KernelArgs (base/kernel_abi.h), a range of tasks per
                          call */
     const char *prologue;
-    const char *kernel;     /* opening of a kernel up to its parameters; $n name, $t threads */
-    const char *kernel_end; /* between parameters and body, when not args_struct */
+    const char *kernel; /* opening of a kernel up to its parameters; $n name, $t threads */
     const char *buffer; /* a buffer parameter or local; $n name, $T element type, $c "const " or "",
                            $i index */
     const char *dim;    /* $n name, $i index */
     const char *error;  /* the error cell, as pointer `error` */
-    const char *task;   /* opens the body: defines i64 `task` ($c: closing brace printed by the
-                           printer when args_struct) */
+    const char *task;   /* defines i64 `task`; with args_struct it opens the loop over the range */
     const char *thread; /* defines i32 `tid`; GPU */
     const char *shared; /* memory of the block: `shared`; $b bytes */
     const char *shared_tile; /* $n name, $T element type, $o byte offset in `shared` */
     const char *barrier;
     const char *independent; /* before a loop whose iterations are independent */
     const char *unroll;      /* before a loop to be unrolled fully */
-    const char *global;      /* qualifier of pointers to buffers in casts */
-    const char *local;       /* qualifier of pointers to shared memory in casts */
     bool ldmatrix;           /* has q_ldmatrix4 and q_ldmatrix4_trans */
     const char *commit;
     const char *wait;         /* $c count */

@@ -169,7 +169,5 @@ const Dialect dialect_cuda = {
     .commit = "asm volatile(\"cp.async.commit_group;\" ::: \"memory\");",
     .wait = "asm volatile(\"cp.async.wait_group $c;\" ::: \"memory\");",
     .snippets = snippets,
-    .global = "",
-    .local = "",
     .suffix32 = "f",
 };

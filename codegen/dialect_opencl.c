@@ -104,8 +104,6 @@ const Dialect dialect_opencl_cpu = {
     .shared = SHARED,
     .shared_tile = SHARED_TILE,
     .snippets = snippets,
-    .global = "__global ",
-    .local = "__local ",
     .suffix32 = "",
 };
 
@@ -124,7 +122,5 @@ const Dialect dialect_opencl = {
     .barrier = "barrier(CLK_LOCAL_MEM_FENCE);",
     .unroll = "#pragma unroll",
     .snippets = snippets,
-    .global = "__global ",
-    .local = "__local ",
     .suffix32 = "",
 };
