@@ -11,10 +11,11 @@ typedef struct TileShape {
     int bm, bn, threads;
 } TileShape;
 
-/* For FMAs and for tensor cores; the largest first. Legal for both: warps of 16 x 8 fragments. */
+/* For FMAs and for tensor cores; the largest first. Legal for both: warps of 16 x 8 fragments. Four
+ * warps at least: a multiprocessor has four schedulers. */
 static const TileShape tile_shapes[] = {{128, 128, 256}, {128, 64, 128}, {64, 128, 128},
-                                        {64, 64, 128},   {32, 64, 64},   {32, 32, 32},
-                                        {16, 64, 32}};
+                                        {64, 64, 128},   {32, 64, 128},  {32, 32, 128},
+                                        {16, 64, 128}};
 
 static int64_t likely(const Expr *extent)
 {
@@ -70,9 +71,14 @@ static Schedule choose_tiles(const Nest *nest, const Caps *caps, const Contracti
     int64_t columns = extents_of(nest, 1ull << unit);
     int64_t batch = extents_of(nest, (c->batch | c->n) & ~(1ull << unit));
     bool half = on_tensor_cores(c, caps), wide = dtype_bits(c->sum->dtype) > 32;
+    bool longer = lower_has_transcendental(nest->stores[0].value);
     for (size_t i = 0; i < sizeof tile_shapes / sizeof *tile_shapes; i++) {
         const TileShape *shape = &tile_shapes[i];
         if (wide && shape->bm * shape->bn / shape->threads > 32)
+            continue;
+        /* 256 threads get 128 registers each (two blocks a multiprocessor): 64 sums, operands and a
+         * long epilogue spill */
+        if (longer && !half && shape->threads == 256)
             continue;
         int64_t tiles =
             batch * ((rows + shape->bm - 1) / shape->bm) * ((columns + shape->bn - 1) / shape->bn);
@@ -109,18 +115,52 @@ static bool transposes(Cx *cx, const Nest *nest)
     return false;
 }
 
+/* Extent of the longest reduced axis along which an operand of a reduction is contiguous; 0: none.
+ */
+static int64_t row_length(Cx *cx, const Nest *nest)
+{
+    int64_t longest = 0;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *r = nest->values[i];
+        for (uint32_t k = 0; r->op == V_reduce && k < i; k++) {
+            const Value *load = nest->values[k];
+            if (load->op != V_load || !(load->axes & r->reduced))
+                continue;
+            int unit = access_unit_axis(cx, nest, load->access, r->reduced | r->axes);
+            if (unit >= 0 && (r->reduced >> unit & 1) && likely(nest->axes[unit].extent) > longest)
+                longest = likely(nest->axes[unit].extent);
+        }
+    }
+    return longest;
+}
+
+static int32_t power_within(int64_t wanted, int32_t least, int32_t most)
+{
+    int32_t power = least;
+    while (power < most && power < wanted)
+        power *= 2;
+    return power;
+}
+
+/* Rows: a block has one, or a thread four points of several. Other outputs: enough blocks for every
+ * multiprocessor before more points a thread. */
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
     Contraction c = nest_contraction(cx, nest);
     if (worth_tiles(nest, &c))
         return choose_tiles(nest, caps, &c);
     Schedule s = schedule_default(SK_blocks);
-    uint64_t axes = nest->stores[0].value->axes;
-    if (transposes(cx, nest))
+    int64_t outputs = extents_of(nest, nest->stores[0].value->axes), row = row_length(cx, nest);
+    int32_t most = caps->kind == TK_cuda ? 1024 : 256; /* an OpenCL group has 256 for certain */
+    if (row >= 32) {
+        s.field[SF_threads] = power_within(row / 4, 128, most);
+        if (row > 4 * most && outputs < 4 * processors(caps))
+            s.field[SF_each] = 8;
+    } else if (transposes(cx, nest)) {
         s.field[SF_rows] = 32;
-    else if (extents_of(nest, axes) < 1024 * processors(caps)) {
-        s.field[SF_threads] = 128; /* more, smaller blocks */
+    } else if (outputs < 1024 * processors(caps)) {
         s.field[SF_each] = 1;
+        s.field[SF_threads] = power_within(outputs / processors(caps), 32, 256);
     }
     return s;
 }

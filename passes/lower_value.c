@@ -271,6 +271,18 @@ void lower_boxes(Lower *lower, TileBlock *block, const char *name, const Expr *l
     body(user, guard->body, tail, size, rest);
 }
 
+bool lower_has_transcendental(const Value *value)
+{
+    if (value->op == V_reduce)
+        return false;
+    if (value->op == V_scalar && (scalar_flags(value->scalar) & TRANS))
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && lower_has_transcendental(value->args[i]))
+            return true;
+    return false;
+}
+
 void lower_split(Lower *lower, const int *axes, int count, const Expr *number)
 {
     for (int i = count - 1; i >= 0; i--) {

@@ -68,6 +68,8 @@ const Access *lower_packable(const Nest *nest, const Buffer *buffer);
  * load (depthwise weights). */
 void lower_repack(Lower *lower, int axis, Lowered *out);
 
+/* Whether a value computes a transcendental function of what is not reduced: long code. */
+bool lower_has_transcendental(const Value *value);
 /* Binds axes[0..count) to the digits of `number`, the last axis being the fastest. */
 void lower_split(Lower *lower, const int *axes, int count, const Expr *number);
 

@@ -292,6 +292,16 @@ static void convert_op(Place *place, TileBlock *block, TileOp *op)
 
 /* ---- thread maps */
 
+/* Elements per thread and run of a copy: the most an asynchronous one can take, where there are
+ * such; both sides have to agree. */
+static int copy_vector(Place *place, const TileOp *op)
+{
+    for (int vec = 16; vec >= 1 && place->prog->caps->cp_async; vec /= 2)
+        if (op->kind == TO_copy && place_can_copy_async(place, op, vec))
+            return vec;
+    return place_vector(place, op);
+}
+
 static void give_thread_map(Place *place, TileBlock *block, TileOp *op)
 {
     (void)block;
@@ -300,7 +310,7 @@ static void give_thread_map(Place *place, TileBlock *block, TileOp *op)
     for (uint32_t i = 0; i < place_access_count(op); i++)
         if (is_register(place_access(op, i)))
             return;
-    int vec = place_vector(place, op), rank = op->box.rank;
+    int vec = copy_vector(place, op), rank = op->box.rank;
     while (vec > 1 && op->box.shape[rank - 1] % vec)
         vec /= 2;
     op->by = layout_blocked(place->cx, rank, op->box.shape, place->grid->threads, vec);

@@ -92,6 +92,16 @@ static bool bounds_allow(Place *place, const TileOp *op, int vec)
     return op->box.shape[last] % vec == 0;
 }
 
+static bool uses_buffers(const TileOp *op)
+{
+    for (uint32_t i = 0; i < place_access_count(op); i++)
+        if (place_access(op, i) && place_access(op, i)->buffer)
+            return true;
+    return false;
+}
+
+/* Runs count in buffers when there are any: neighbouring threads read neighbouring elements else.
+ */
 int place_vector(Place *place, const TileOp *op)
 {
     if (op->box.rank == 0)
@@ -105,7 +115,7 @@ int place_vector(Place *place, const TileOp *op)
         int runs = 0, wide = 0;
         for (uint32_t i = 0; i < place_access_count(op); i++) {
             const Access *access = place_access(op, i);
-            if (access && is_run(place, op, access, vec))
+            if (access && (access->buffer || !uses_buffers(op)) && is_run(place, op, access, vec))
                 runs++;
             if (access && dtype_bits(place_dtype(access)) * vec > 128)
                 wide++;
@@ -244,7 +254,8 @@ static void put_step(Ring *ring, TileBlock *to, const TileOp *last, const Expr *
         return;
     }
     if (!expr_always_lt(cx, step, loop->hi)) {
-        /* Steps are whole: when they fill the range the guard says so, and the copies are in bounds by it. */
+        /* Steps are whole: when they fill the range the guard says so, and the copies are in bounds
+         * by it. */
         bool whole = expr_sub(cx, loop->hi, loop->lo)->div % loop->step == 0;
         const Expr *end = whole ? expr_addi(cx, loop->hi, 1 - loop->step) : loop->hi;
         Guard guard = {step, step->lo >= 0 ? expr_const(cx, 0) : step, end};

@@ -371,18 +371,6 @@ static void k_loops(RowTile *t, TileBlock *block, int next)
     lower_boxes(s->lower, block, axis->sym->name, zero, axis->extent, ku, mma_box, t);
 }
 
-static bool has_transcendental(const Value *value)
-{
-    if (value->op == V_reduce)
-        return false;
-    if (value->op == V_scalar && (scalar_flags(value->scalar) & TRANS))
-        return true;
-    for (int i = 0; i < 3; i++)
-        if (value->args[i] && has_transcendental(value->args[i]))
-            return true;
-    return false;
-}
-
 /* An epilogue with transcendentals is long code: over register tiles it would be unrolled for every
  * vector of the accumulator. From a tile in the L1 cache it is a loop. */
 static Held spill_tile(RowTile *t, TileBlock *block, const Held *acc)
@@ -421,7 +409,7 @@ static void row_tile(void *user, TileBlock *block, const Expr *base, int size, c
     zero->box.bound[0] = zero->box.bound[1] = NULL;
     lower_write(lower, zero, &held, tile_const(lower->prog, zero, s->c.sum->dtype, (Scalar){0}));
     k_loops(t, block, 0);
-    if (has_transcendental(s->nest->stores[0].value))
+    if (lower_has_transcendental(s->nest->stores[0].value))
         held = spill_tile(t, block, &held);
     TileOp *epilogue = tile_op(lower->prog, block, TO_map, 2, names, shape);
     bind_tile(t, epilogue);

@@ -578,13 +578,28 @@ static int64_t extent_guess(const Axis *axis)
     return e->hi < 64 ? e->hi : 64;
 }
 
+/* A load that moves along a reduced axis and is contiguous along v: lanes of v read it well. */
+static bool streams_along(const General *g, const Value *value, uint64_t reduced)
+{
+    if (value->op == V_reduce)
+        return false;
+    if (value->op == V_load && value->access->buffer && (value->axes & reduced) &&
+        access_unit_axis(g->cx, g->nest, value->access, reduced | 1ull << g->v) == g->v)
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (value->args[i] && streams_along(g, value->args[i], reduced))
+            return true;
+    return false;
+}
+
 /* A result along which the reduced operands are not contiguous, while they are along a reduced axis
  * (sums of rows): lanes belong to the reduced axis. */
 static bool lanes_in_reduction(const General *g)
 {
     for (uint32_t i = 0; i < g->nest->value_count; i++) {
         const Value *r = g->nest->values[i];
-        if (r->op != V_reduce || !g->direct[i] || !(r->axes >> g->v & 1))
+        if (r->op != V_reduce || !g->direct[i] || !(r->axes >> g->v & 1) ||
+            streams_along(g, r->args[0], r->reduced))
             continue;
         int lane = lane_axis(g, r->args[0], r->reduced | r->axes);
         if (lane >= 0 && (r->reduced >> lane & 1) && r->monoid != M_argmin && r->monoid != M_argmax)
