@@ -25,7 +25,7 @@ static bool add_dim(Setup *setup, const char *text, Fail *fail)
         return fail_set(fail, "--dim takes SYMBOL=NUMBER, not '%s'", text);
     if (setup->dim_count == SETUP_ITEMS)
         return fail_set(fail, "more than %d times --dim", SETUP_ITEMS);
-    setup->dims[setup->dim_count++] = (qn_dim_value){{text, length}, value};
+    setup->dims[setup->dim_count++] = (qn_dim_value){.symbol = {text, length}, .value = value};
     return true;
 }
 
@@ -103,7 +103,8 @@ bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fai
         return fail_set(fail, "more than %d inputs with a given shape", SETUP_ITEMS);
     size_t at = setup->shape_count++;
     memcpy(setup->shape_dims[at], tensor->dims, sizeof tensor->dims);
-    setup->shapes[at] = (qn_shape){qn_str(name), tensor->rank, setup->shape_dims[at]};
+    setup->shapes[at] =
+        (qn_shape){.name = qn_str(name), .rank = tensor->rank, .dims = setup->shape_dims[at]};
     return true;
 }
 
