@@ -82,6 +82,19 @@ static Ref fcmp(Emit *e, LLVMRealPredicate pred, Ref a, Ref b)
     return LLVMBuildFCmp(e->b, pred, a, b, "");
 }
 
+/* b > a ? b : a is the instruction, and gives a when either is NaN; then b itself where it is the
+ * NaN. The second operand is the one tested, since the first one tends to be what a loop carries;
+ * of a constant the test folds away. */
+static Ref float_extreme(Emit *e, LLVMRealPredicate pred, Ref a, Ref b)
+{
+    if (LLVMIsConstant(a)) {
+        Ref swap = a;
+        a = b;
+        b = swap;
+    }
+    return choose(e, fcmp(e, LLVMRealUNO, b, b), b, choose(e, fcmp(e, pred, b, a), b, a));
+}
+
 static Ref float_sign(Emit *e, Ref a)
 {
     LLVMTypeRef type = LLVMTypeOf(a);
@@ -111,14 +124,8 @@ static Ref emit_float(Emit *e, ScalarOp op, Dtype dtype, Ref *args, int width)
     case S_mul: return LLVMBuildFMul(e->b, a, b, "");
     case S_div: return LLVMBuildFDiv(e->b, a, b, "");
     case S_fma: return intrinsic3(e, "llvm.fma", a, b, c);
-    /* a < b ? a : b gives b when either is a NaN: the instruction; then a itself when it is the
-     * NaN. */
-    case S_min:
-        return choose(e, fcmp(e, LLVMRealUNO, a, a), a,
-                      choose(e, fcmp(e, LLVMRealOLT, a, b), a, b));
-    case S_max:
-        return choose(e, fcmp(e, LLVMRealUNO, a, a), a,
-                      choose(e, fcmp(e, LLVMRealOGT, a, b), a, b));
+    case S_min: return float_extreme(e, LLVMRealOLT, a, b);
+    case S_max: return float_extreme(e, LLVMRealOGT, a, b);
     case S_neg: return LLVMBuildFNeg(e->b, a, "");
     case S_abs: return intrinsic1(e, "llvm.fabs", a);
     case S_sign: return float_sign(e, a);

@@ -1,9 +1,10 @@
 /* The import driver: inputs and weights, then the nodes in order, then the outputs.
  *
- * A name is looked up in one array by its number; calls of functions and subgraphs save what their names stood for and put it
- * back (an undo list), so inlining costs what the body costs. A node that fails gives poison outputs: nodes after it that
- * use them are skipped without a word, the rest is still imported, and all problems are reported together.
- * How deep calls nest and how many nodes come out is bounded by the reader. */
+ * A name is looked up in one array by its number; calls of functions and subgraphs save what their
+ * names stood for and put it back (an undo list), so inlining costs what the body costs. A node
+ * that fails gives poison outputs: nodes after it that use them are skipped without a word, the
+ * rest is still imported, and all problems are reported together. How deep calls nest and how many
+ * nodes come out is bounded by the reader. */
 #include "frontend/import_ops.h"
 
 #include <ctype.h>
@@ -173,7 +174,8 @@ void set_result(Import *im, uint32_t i, Tensor *tensor)
         im->results[i] = tensor;
 }
 
-/* A reference takes the attribute of the call, or the function's default; the call may refer further. */
+/* A reference takes the attribute of the call, or the function's default; the call may refer
+ * further. */
 static const OnnxAttr *attr_in(const OnnxNode *n, const Frame *frame, const char *name)
 {
     const OnnxAttr *found = onnx_attr_find(n, name);
@@ -263,12 +265,14 @@ static const Row *resolve(Import *im, const OnnxNode *n)
     const char *op = onnx_printable(im->cx->arena, n->op);
     const char *domain = onnx_printable(im->cx->arena, domain_text(n->domain));
     if (!best && first)
-        fail(im, ST_unsupported, "%s of opset %lld of domain %s: supported from opset %d on; convert the model to a "
-                                 "newer opset",
+        fail(im, ST_unsupported,
+             "%s of opset %lld of domain %s: supported from opset %d on; convert the model to a "
+             "newer opset",
              op, (long long)n->opset, domain, first);
     else if (!best)
-        fail(im, ST_unsupported, "no operator '%s' in domain %s (opset %lld); export the model without it or register "
-                                 "a custom host operator",
+        fail(im, ST_unsupported,
+             "no operator '%s' in domain %s (opset %lld); export the model without it or register "
+             "a custom host operator",
              op, domain, (long long)n->opset);
     return best;
 }
@@ -352,7 +356,8 @@ static void import_node(Import *im, const OnnxNode *n)
             results[0] = first;
         for (uint32_t i = 0; i < n->output_count && !cx_failed(cx); i++)
             if (!results[i] && wants(n, i))
-                fail(im, ST_unsupported, "output %u (of opset %lld) is not supported", i, (long long)n->opset);
+                fail(im, ST_unsupported, "output %u (of opset %lld) is not supported", i,
+                     (long long)n->opset);
     }
     bool failed = collect(im);
     cx->where = im->graph->source = NULL;
@@ -371,8 +376,9 @@ Tensor *import_if(Import *im, const OnnxNode *n)
 {
     Tensor *condition = arg(im, n, 0);
     if (!condition->elements || condition->elements[0]->kind != EX_const)
-        return fail(im, ST_unsupported, "the condition is not known when compiling");
-    const OnnxAttr *branch = attr(im, n, condition->elements[0]->value ? "then_branch" : "else_branch");
+        return unknown(im, condition, "the condition");
+    const OnnxAttr *branch =
+        attr(im, n, condition->elements[0]->value ? "then_branch" : "else_branch");
     if (!branch || branch->type != OA_graph)
         return fail(im, ST_bad_model, "a branch is missing");
     Tensor **results = im->results;
@@ -431,6 +437,20 @@ static const ImportShape *given_shape(const Import *im, const char *name)
     return NULL;
 }
 
+/* The contents given for an input stand for it; its type must fit. */
+static Tensor *given_value(Import *im, const ImportValue *value, const Tensor *input)
+{
+    Tensor *tensor =
+        graph_constant(im->graph, NULL, value->dtype, value->rank, value->dims, value->data);
+    bool fits =
+        !tensor_is_poison(tensor) && tensor->dtype == input->dtype && tensor->rank == input->rank;
+    for (int d = 0; fits && d < tensor->rank; d++)
+        fits = graph_same_dim(im->graph, tensor->shape[d], input->shape[d]);
+    return fits ? tensor
+                : fail(im, ST_bad_argument, "the contents given for input '%s' do not fit its type",
+                       onnx_printable(im->cx->arena, value->input));
+}
+
 static void import_input(Dims *dims, const OnnxValueInfo *info)
 {
     Import *im = dims->im;
@@ -445,21 +465,26 @@ static void import_input(Dims *dims, const OnnxValueInfo *info)
     else if (rank < 0)
         tensor = fail(im, ST_bad_argument, "input '%s' has no shape in the model: give one", name);
     else if (rank > MAX_RANK || (given && info->type.rank >= 0 && info->type.rank != rank))
-        tensor = fail(im, ST_bad_argument, "input '%s' is of rank %d, the model says %d (at most %d)", name, rank,
-                      info->type.rank, MAX_RANK);
+        tensor =
+            fail(im, ST_bad_argument, "input '%s' is of rank %d, the model says %d (at most %d)",
+                 name, rank, info->type.rank, MAX_RANK);
     for (int d = 0; d < rank && !tensor; d++) {
         int64_t size = given ? given->dims[d] : -1;
         const OnnxDim *own = info->type.rank > d ? &info->type.dims[d] : NULL;
         if (size >= 0 && own && own->value >= 0 && own->value != size)
-            tensor = fail(im, ST_bad_argument, "input '%s': dim %d is %lld in the model, not %lld", name, d,
-                          (long long)own->value, (long long)size);
+            tensor = fail(im, ST_bad_argument, "input '%s': dim %d is %lld in the model, not %lld",
+                          name, d, (long long)own->value, (long long)size);
         else if (size >= 0 || (own && own->value >= 0))
             shape[d] = expr_const(cx, size >= 0 ? size : own->value);
         else
-            shape[d] = symbolic_dim(dims, own ? own->symbol : "", arena_printf(cx->arena, "%s_%d", info->name, d));
+            shape[d] = symbolic_dim(dims, own ? own->symbol : "",
+                                    arena_printf(cx->arena, "%s_%d", info->name, d));
     }
     if (!tensor)
         tensor = graph_input(im->graph, info->name, info->type.dtype, rank, shape);
+    for (uint32_t i = 0; im->options && i < im->options->value_count; i++)
+        if (strcmp(im->options->values[i].input, info->name) == 0)
+            tensor = given_value(im, &im->options->values[i], tensor);
     collect(im);
     bind(im, info->name, tensor);
 }
@@ -483,7 +508,8 @@ Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options
 {
     ImportProblems own = {0};
     Import *im = NEW(cx->arena, Import);
-    *im = (Import){.cx = cx, .model = model, .options = options, .problems = problems ? problems : &own};
+    *im = (Import){
+        .cx = cx, .model = model, .options = options, .problems = problems ? problems : &own};
     *im->problems = (ImportProblems){0};
     im->graph = graph_new(cx, model->graph.name);
     im->value_count = onnx_names_count(model->names);

@@ -1,14 +1,16 @@
 /* From an ONNX model to a graph: every opset brought to the canonical operations of ir/graph.def.
  *
- * Functions of the model are inlined; an If whose condition is known takes that branch. Weights become constants whose data
- * stays where the reader found it. What cannot be imported is collected over the whole model and reported at once. */
+ * Functions of the model are inlined; an If whose condition is known takes that branch. Weights
+ * become constants whose data stays where the reader found it. What cannot be imported is collected
+ * over the whole model and reported at once. */
 #ifndef QUERN_FRONTEND_IMPORT_H
 #define QUERN_FRONTEND_IMPORT_H
 
 #include "frontend/onnx_model.h"
 #include "ir/graph.h"
 
-/* What the caller says about a symbolic dim: lo == hi fixes it. Dims not mentioned are 1 or more. */
+/* What the caller says about a symbolic dim: lo == hi fixes it. Dims not mentioned are 1 or more.
+ */
 typedef struct ImportDim {
     const char *name; /* as in the model */
     int64_t lo, hi;
@@ -22,10 +24,22 @@ typedef struct ImportShape {
     int64_t dims[MAX_RANK]; /* -1 = leave as the model says */
 } ImportShape;
 
+/* The contents of an input, known when compiling: axes, shapes, flags that a model takes as inputs.
+ * The input stays in the graph; the result is right only for runs with these contents, which is for
+ * the caller to check. */
+typedef struct ImportValue {
+    const char *input;
+    Dtype dtype;
+    int rank;
+    const int64_t *dims;
+    const void *data; /* packed; stays with the caller while the graph lives */
+} ImportValue;
+
 typedef struct ImportOptions {
-    uint32_t dim_count, shape_count;
+    uint32_t dim_count, shape_count, value_count;
     const ImportDim *dims;
     const ImportShape *shapes;
+    const ImportValue *values;
 } ImportOptions;
 
 /* One line each: "node 'fc1' (MatMul): shapes do not agree: [2, 3] by [4, 5]". */
@@ -33,10 +47,13 @@ typedef struct ImportProblems {
     uint32_t count, capacity;
     const char **lines;
     uint32_t more; /* further ones, not kept */
+    uint32_t wanted_count, wanted_capacity;
+    const char **
+        wanted; /* inputs whose contents had to be known: with them as ImportValue it may succeed */
 } ImportProblems;
 
-/* NULL after cx_fail, whose message holds the first problems and their number. `options` and `problems` may be NULL; the lines
- * live in the arena of cx. */
+/* NULL after cx_fail, whose message holds the first problems and their number. `options` and
+ * `problems` may be NULL; the lines live in the arena of cx. */
 Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,
                     ImportProblems *problems);
 

@@ -1,9 +1,10 @@
 /* Importer of Einsum, by way of matrix products.
  *
- * An operand is a tensor whose axes carry labels: letters, or the dims of an ellipsis counted from the right. A label
- * that an operand has twice is made a diagonal; one that nothing else needs is summed. Two operands are then multiplied: labels in
- * both that are needed later are the batch, those that are not are contracted, the rest are rows and columns:
- *   a [batch.., rows.., k..] -> [batch.., M, K],  b -> [batch.., K, N],  product -> [batch.., rows.., columns..] */
+ * An operand is a tensor whose axes carry labels: letters, or the dims of an ellipsis counted from
+ * the right. A label that an operand has twice is made a diagonal; one that nothing else needs is
+ * summed. Two operands are then multiplied: labels in both that are needed later are the batch,
+ * those that are not are contracted, the rest are rows and columns: a [batch.., rows.., k..] ->
+ * [batch.., M, K],  b -> [batch.., K, N],  product -> [batch.., rows.., columns..] */
 #include "frontend/import_ops.h"
 
 #include <ctype.h>
@@ -49,7 +50,8 @@ static bool read_labels(Einsum *e, const char **at, int dots, Term *t)
             first = ELLIPSIS;
             p += 2;
         } else if (!isalpha((unsigned char)*p)) {
-            fail(e->im, ST_bad_model, "the equation holds '%c'", isprint((unsigned char)*p) ? *p : '?');
+            fail(e->im, ST_bad_model, "the equation holds '%c'",
+                 isprint((unsigned char)*p) ? *p : '?');
             return false;
         }
         if (wanted < 0 || t->rank + wanted > MAX_RANK) {
@@ -81,7 +83,8 @@ static bool read_operands(Einsum *e, const OnnxNode *n, const char **at, int *do
         if (!read_labels(e, at, own, t))
             return false;
         if (t->rank != t->tensor->rank) {
-            fail(e->im, ST_bad_model, "operand %u is of rank %d, the equation says %d", i, t->tensor->rank, t->rank);
+            fail(e->im, ST_bad_model, "operand %u is of rank %d, the equation says %d", i,
+                 t->tensor->rank, t->rank);
             return false;
         }
         for (int d = 0; d < t->rank; d++) {
@@ -90,7 +93,8 @@ static bool read_operands(Einsum *e, const OnnxNode *n, const char **at, int *do
             bool free = t->labels[d] >= ELLIPSIS || !*extent;
             *extent = !*extent ? t->tensor->shape[d]
                                : graph_broadcast(e->im->graph, *extent, t->tensor->shape[d]);
-            if (!*extent || (!free && !graph_same_dim(e->im->graph, *extent, t->tensor->shape[d]))) {
+            if (!*extent ||
+                (!free && !graph_same_dim(e->im->graph, *extent, t->tensor->shape[d]))) {
                 fail(e->im, ST_bad_model, "the operands do not agree on a label");
                 return false;
             }
@@ -187,8 +191,8 @@ typedef struct Sets {
 } Sets;
 
 /* An operand as [batch.., first, second], where first and second join the dims of two sets. */
-static Tensor *as_matrix(Einsum *e, const Term *t, const Sets *s, const int *first, int first_count, const int *second,
-                         int second_count)
+static Tensor *as_matrix(Einsum *e, const Term *t, const Sets *s, const int *first, int first_count,
+                         const int *second, int second_count)
 {
     Import *im = e->im;
     int labels[3 * MAX_RANK], count = 0;
@@ -279,7 +283,10 @@ Tensor *import_einsum(Import *im, const OnnxNode *n)
         contract(e, all, &e->terms[i], i + 1);
     sum_private(e, all, NULL, e->count);
     for (int d = 0; d < e->result.rank; d++)
-        if (find_label(all, e->result.labels[d]) < 0 || find_label(&e->result, e->result.labels[d]) != d)
-            return fail(im, ST_bad_model, "the result has a label twice, or one that no operand has");
-    return cx_failed(im->cx) ? graph_poison(im->graph) : ordered(e, all, e->result.rank, e->result.labels);
+        if (find_label(all, e->result.labels[d]) < 0 ||
+            find_label(&e->result, e->result.labels[d]) != d)
+            return fail(im, ST_bad_model,
+                        "the result has a label twice, or one that no operand has");
+    return cx_failed(im->cx) ? graph_poison(im->graph)
+                             : ordered(e, all, e->result.rank, e->result.labels);
 }

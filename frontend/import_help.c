@@ -1,4 +1,5 @@
-/* Formulas: the vocabulary importers are written in. Given poison, everything here gives poison (or a harmless dim). */
+/* Formulas: the vocabulary importers are written in. Given poison, everything here gives poison (or
+ * a harmless dim). */
 #include "frontend/import_ops.h"
 
 #include <string.h>
@@ -79,6 +80,33 @@ bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes
     return !cx_failed(im->cx);
 }
 
+static void want_input(Import *im, const char *name)
+{
+    ImportProblems *p = im->problems;
+    for (uint32_t i = 0; i < p->wanted_count; i++)
+        if (strcmp(p->wanted[i], name) == 0)
+            return;
+    VEC_PUSH(im->cx->arena, p->wanted, p->wanted_count, p->wanted_capacity, name);
+}
+
+static void want_inputs(Import *im, const Tensor *x, int depth)
+{
+    const GraphNode *node = x->producer;
+    if (node->op == OP_input && x->name)
+        want_input(im, x->name);
+    for (int i = 0; i < node->input_count && depth < 8 && i < 4; i++)
+        want_inputs(im, node->inputs[i], depth + 1);
+}
+
+Tensor *unknown(Import *im, const Tensor *x, const char *what)
+{
+    if (tensor_is_poison(x))
+        return graph_poison(im->graph);
+    want_inputs(im, x, 0);
+    return fail(im, ST_unsupported,
+                "%s must be known when compiling (a constant, or computed from shapes)", what);
+}
+
 bool known_list(Import *im, const Tensor *x, const char *what, int *count, const Expr **list)
 {
     *count = 0;
@@ -86,7 +114,7 @@ bool known_list(Import *im, const Tensor *x, const char *what, int *count, const
         return false;
     int64_t length = x->rank <= 1 ? tensor_count_const(im->cx, x) : -1;
     if (!x->elements || length < 0) {
-        fail(im, ST_unsupported, "%s must be known when compiling (a constant, or computed from shapes)", what);
+        unknown(im, x, what);
         return false;
     }
     if (length > 2 * MAX_RANK) {
@@ -120,7 +148,7 @@ bool known_number(Import *im, const Tensor *x, const char *what, double *value)
     bool constant = x->producer->op == OP_constant && x->data && tensor_count_const(im->cx, x) == 1;
     Dtype compute = dtype_compute(x->dtype);
     if (!constant || compute == DT_none) {
-        fail(im, ST_unsupported, "%s must be a constant of one element", what);
+        unknown(im, x, what);
         return false;
     }
     Scalar scalar = dtype_load(x->dtype, x->data, 0);
@@ -128,7 +156,8 @@ bool known_number(Import *im, const Tensor *x, const char *what, double *value)
     return true;
 }
 
-bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, int *count, int64_t *list)
+bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, int *count,
+                   int64_t *list)
 {
     const int64_t *from;
     Tensor *input = arg_maybe(im, n, i);
@@ -226,7 +255,8 @@ Tensor *mean(Import *im, Tensor *x, int count, const int64_t *axes, bool keep)
 {
     if (tensor_is_poison(x))
         return x;
-    return ew(im, S_div, reduce(im, M_sum, x, count, axes, keep), count_of(im, x, count, axes, x->dtype));
+    return ew(im, S_div, reduce(im, M_sum, x, count, axes, keep),
+              count_of(im, x, count, axes, x->dtype));
 }
 
 const Expr *product(Import *im, const Tensor *x, int from, int until)
@@ -253,8 +283,8 @@ Tensor *legacy_operand(Import *im, const OnnxNode *n, Tensor *a, Tensor *b)
     int axis = axis_of(im, attr_i(im, n, "axis", 0), a->rank);
     const Expr *shape[MAX_RANK];
     if (axis + b->rank > a->rank)
-        return fail(im, ST_bad_model, "shapes do not agree: %s by %s at axis %d", tensor_shape_text(im->cx, a),
-                    tensor_shape_text(im->cx, b), axis);
+        return fail(im, ST_bad_model, "shapes do not agree: %s by %s at axis %d",
+                    tensor_shape_text(im->cx, a), tensor_shape_text(im->cx, b), axis);
     int rank = 0;
     for (int d = 0; d < b->rank; d++)
         shape[rank++] = b->shape[d];
@@ -278,7 +308,8 @@ Tensor *spread(Import *im, Tensor *x, Tensor *p, int axis)
     if (p->shape[axis] == x->shape[axis])
         return p;
     const Expr *blocks = p->shape[axis], *extent = x->shape[axis], *shape[MAX_RANK + 1];
-    if (blocks->kind != EX_const || extent->kind != EX_const || blocks->value < 1 || p->rank == MAX_RANK)
+    if (blocks->kind != EX_const || extent->kind != EX_const || blocks->value < 1 ||
+        p->rank == MAX_RANK)
         return fail(im, ST_unsupported, "blocks along an axis of unknown size");
     int64_t size = (extent->value + blocks->value - 1) / blocks->value;
     Tensor *split = unsqueeze(im, p, axis + 1);
@@ -295,7 +326,8 @@ Tensor *dequantize(Import *im, Tensor *x, Tensor *scale, Tensor *zero, int axis,
 {
     if (tensor_is_poison(x) || tensor_is_poison(scale))
         return graph_poison(im->graph);
-    bool whole = dtype_is_int(x->dtype) && dtype_bits(x->dtype) == 32; /* exact differences of int32 */
+    bool whole =
+        dtype_is_int(x->dtype) && dtype_bits(x->dtype) == 32; /* exact differences of int32 */
     Dtype between = whole ? x->dtype : DT_f32;
     Tensor *value = to(im, x, between);
     if (zero)

@@ -1,4 +1,5 @@
-/* Importers: matrix products, convolutions, pooling, and their quantised forms. Einsum is in import_einsum.c. */
+/* Importers: matrix products, convolutions, pooling, and their quantised forms. Einsum is in
+ * import_einsum.c. */
 #include "frontend/import_ops.h"
 
 #include <string.h>
@@ -12,7 +13,8 @@ static Tensor *matmul(Import *im, Tensor *a, Tensor *b)
         return fail(im, ST_bad_model, "a product of %s by %s", tensor_shape_text(im->cx, a),
                     tensor_shape_text(im->cx, b));
     bool row = a->rank == 1, column = b->rank == 1;
-    Tensor *y = graph_matmul(im->graph, row ? unsqueeze(im, a, 0) : a, column ? unsqueeze(im, b, 1) : b);
+    Tensor *y =
+        graph_matmul(im->graph, row ? unsqueeze(im, a, 0) : a, column ? unsqueeze(im, b, 1) : b);
     if (tensor_is_poison(y))
         return y;
     if (column)
@@ -54,13 +56,14 @@ Tensor *import_gemm(Import *im, const OnnxNode *n)
 typedef struct Window {
     int spatial;
     int64_t kernel[MAX_RANK], strides[MAX_RANK], dilations[MAX_RANK], pads[2 * MAX_RANK];
-    bool symbolic_pads; /* `before` and `after` say it, pads are 0 */
+    bool symbolic_pads;                             /* `before` and `after` say it, pads are 0 */
     const Expr *before[MAX_RANK], *after[MAX_RANK]; /* by axis of the image */
 } Window;
 
 enum { WINDOW_MOST = 1 << 28 };
 
-static bool window_list(Import *im, const OnnxNode *n, const char *name, int count, int64_t least, int64_t *list)
+static bool window_list(Import *im, const OnnxNode *n, const char *name, int count, int64_t least,
+                        int64_t *list)
 {
     const int64_t *given;
     int length;
@@ -94,7 +97,8 @@ static void same_pads(Import *im, const Tensor *x, bool upper, Window *w)
     for (int s = 0; s < w->spatial; s++) {
         const Expr *extent = x->shape[2 + s], *stride = expr_const(cx, w->strides[s]);
         const Expr *count = expr_ceildiv(cx, extent, stride);
-        const Expr *total = expr_sub(cx, expr_muli(cx, expr_addi(cx, count, -1), w->strides[s]), extent);
+        const Expr *total =
+            expr_sub(cx, expr_muli(cx, expr_addi(cx, count, -1), w->strides[s]), extent);
         total = expr_max(cx, expr_addi(cx, total, reach(w, s)), zero);
         const Expr *less = expr_divi(cx, total, 2), *more = expr_sub(cx, total, less);
         const Expr *before = upper ? less : more, *after = upper ? more : less;
@@ -114,7 +118,8 @@ static bool read_window(Import *im, const OnnxNode *n, const Tensor *x, Window *
 {
     w->spatial = x->rank - 2;
     if (w->spatial < 0) {
-        fail(im, ST_bad_model, "expected an image [n, c, ..], got %s", tensor_shape_text(im->cx, x));
+        fail(im, ST_bad_model, "expected an image [n, c, ..], got %s",
+             tensor_shape_text(im->cx, x));
         return false;
     }
     for (int s = 0; s < w->spatial; s++)
@@ -135,7 +140,8 @@ static bool read_window(Import *im, const OnnxNode *n, const Tensor *x, Window *
 }
 
 /* The kernel's extents from the weights [o, c, ..]; kernel_shape must say the same. */
-static bool weight_window(Import *im, const OnnxNode *n, const Tensor *x, const Tensor *weights, Window *w)
+static bool weight_window(Import *im, const OnnxNode *n, const Tensor *x, const Tensor *weights,
+                          Window *w)
 {
     if (weights->rank != x->rank || x->rank < 2) {
         fail(im, ST_bad_model, "image %s and kernel %s", tensor_shape_text(im->cx, x),
@@ -145,7 +151,8 @@ static bool weight_window(Import *im, const OnnxNode *n, const Tensor *x, const 
     for (int s = 0; s + 2 < x->rank; s++) {
         const Expr *e = weights->shape[2 + s];
         if (e->kind != EX_const || e->value < 1 || e->value > WINDOW_MOST) {
-            fail(im, ST_unsupported, "a kernel of unknown size: %s", tensor_shape_text(im->cx, weights));
+            fail(im, ST_unsupported, "a kernel of unknown size: %s",
+                 tensor_shape_text(im->cx, weights));
             return false;
         }
         w->kernel[s] = e->value;
@@ -154,7 +161,8 @@ static bool weight_window(Import *im, const OnnxNode *n, const Tensor *x, const 
         return false;
     for (int s = 0; s < w->spatial; s++)
         if (w->kernel[s] != weights->shape[2 + s]->value) {
-            fail(im, ST_bad_model, "kernel_shape is not that of %s", tensor_shape_text(im->cx, weights));
+            fail(im, ST_bad_model, "kernel_shape is not that of %s",
+                 tensor_shape_text(im->cx, weights));
             return false;
         }
     return true;
@@ -192,18 +200,21 @@ Tensor *import_conv(Import *im, const OnnxNode *n)
     return add_bias(im, conv(im, n, arg(im, n, 0), arg(im, n, 1)), arg_maybe(im, n, 2));
 }
 
-/* Extent of the result and begin of the padding for axis s, from pads, output_padding or output_shape. */
-static const Expr *transposed_extent(Import *im, const OnnxNode *n, const Tensor *x, Window *w, int s,
-                                     int64_t extra, int64_t wanted)
+/* Extent of the result and begin of the padding for axis s, from pads, output_padding or
+ * output_shape. */
+static const Expr *transposed_extent(Import *im, const OnnxNode *n, const Tensor *x, Window *w,
+                                     int s, int64_t extra, int64_t wanted)
 {
     Cx *cx = im->cx;
     const char *mode = attr_s(im, n, "auto_pad", "NOTSET");
     bool upper = !strcmp(mode, "SAME_UPPER"), same = upper || !strcmp(mode, "SAME_LOWER");
     const Expr *extent = x->shape[2 + s];
-    const Expr *full = expr_addi(cx, expr_muli(cx, expr_addi(cx, extent, -1), w->strides[s]), extra + reach(w, s));
+    const Expr *full =
+        expr_addi(cx, expr_muli(cx, expr_addi(cx, extent, -1), w->strides[s]), extra + reach(w, s));
     if (wanted < 0 && !same)
         return expr_addi(cx, full, -w->pads[s] - w->pads[w->spatial + s]);
-    const Expr *result = wanted >= 0 ? expr_const(cx, wanted) : expr_muli(cx, extent, w->strides[s]);
+    const Expr *result =
+        wanted >= 0 ? expr_const(cx, wanted) : expr_muli(cx, extent, w->strides[s]);
     const Expr *total = expr_sub(cx, full, result);
     if (total->kind != EX_const) {
         fail(im, ST_unsupported, "a given result size for an image of unknown size");
@@ -223,7 +234,8 @@ Tensor *import_conv_transpose(Import *im, const OnnxNode *n)
     const Expr *sizes[MAX_RANK];
     const int64_t *list;
     int count;
-    if (!weight_window(im, n, x, weights, &w) || !window_list(im, n, "output_padding", w.spatial, 0, extra))
+    if (!weight_window(im, n, x, weights, &w) ||
+        !window_list(im, n, "output_padding", w.spatial, 0, extra))
         return graph_poison(im->graph);
     w.symbolic_pads = false;
     for (int s = 0; s < w.spatial; s++)
@@ -249,11 +261,13 @@ Tensor *import_conv_transpose(Import *im, const OnnxNode *n)
 /* Positions of a pooling window along axis s, with ceil_mode; -1 when the extent is not known. */
 static int64_t positions(const Window *w, int s, int64_t extent, bool ceil_mode)
 {
-    int64_t room = extent + w->pads[s] + w->pads[w->spatial + s] - reach(w, s), stride = w->strides[s];
+    int64_t room = extent + w->pads[s] + w->pads[w->spatial + s] - reach(w, s),
+            stride = w->strides[s];
     if (room < 0)
         return 0;
     int64_t count = (ceil_mode ? (room + stride - 1) / stride : room / stride) + 1;
-    if (ceil_mode && (count - 1) * stride >= extent + w->pads[s]) /* a window that starts in the padding behind */
+    if (ceil_mode && (count - 1) * stride >=
+                         extent + w->pads[s]) /* a window that starts in the padding behind */
         count--;
     return count;
 }
@@ -261,7 +275,8 @@ static int64_t positions(const Window *w, int s, int64_t extent, bool ceil_mode)
 typedef struct Pool {
     Window w;
     bool ceil_mode;
-    int64_t ends[MAX_RANK]; /* padding behind, as the model has it: `w.pads` may be more, for ceil_mode */
+    int64_t ends[MAX_RANK]; /* padding behind, as the model has it: `w.pads` may be more, for
+                               ceil_mode */
 } Pool;
 
 static bool read_pool(Import *im, const OnnxNode *n, const Tensor *x, Pool *p)
@@ -288,15 +303,16 @@ static bool read_pool(Import *im, const OnnxNode *n, const Tensor *x, Pool *p)
             return false;
         }
         int64_t count = positions(w, s, extent->value, true);
-        w->pads[w->spatial + s] = (count - 1) * w->strides[s] + reach(w, s) - extent->value - w->pads[s];
+        w->pads[w->spatial + s] =
+            (count - 1) * w->strides[s] + reach(w, s) - extent->value - w->pads[s];
     }
     return true;
 }
 
 static Tensor *window(Import *im, GraphOp op, const Pool *p, Monoid monoid, Tensor *x)
 {
-    Attr at[AT_count] = {[AT_monoid] = attr_int(monoid),
-                         [AT_kernel] = attr_ints(im->cx, p->w.spatial, p->w.kernel)};
+    Attr at[AT_count] = {
+        [AT_monoid] = attr_int(monoid), [AT_kernel] = attr_ints(im->cx, p->w.spatial, p->w.kernel)};
     window_attrs(im, &p->w, at);
     return graph_node(im->graph, op, 1, &x, at);
 }
@@ -316,7 +332,8 @@ Tensor *import_max_pool(Import *im, const OnnxNode *n)
 }
 
 /* How many taps of the window at each position of axis s lie in [-begin, extent + end). */
-static void count_taps(const Window *w, int s, int64_t extent, int64_t begin, int64_t end, int64_t count, float *taps)
+static void count_taps(const Window *w, int s, int64_t extent, int64_t begin, int64_t end,
+                       int64_t count, float *taps)
 {
     for (int64_t i = 0; i < count; i++) {
         taps[i] = 0;
@@ -327,7 +344,8 @@ static void count_taps(const Window *w, int s, int64_t extent, int64_t begin, in
     }
 }
 
-/* What sums are divided by: a number, or per-axis counts along each spatial axis; the padding counts or not. */
+/* What sums are divided by: a number, or per-axis counts along each spatial axis; the padding
+ * counts or not. */
 static Tensor *divide_by_taps(Import *im, const Pool *p, Tensor *sum, const Tensor *x, bool include)
 {
     const Window *w = &p->w;
@@ -342,10 +360,12 @@ static Tensor *divide_by_taps(Import *im, const Pool *p, Tensor *sum, const Tens
             continue;
         }
         const Expr *count = dim(im, sum, 2 + s);
-        if (extent->kind != EX_const || count->kind != EX_const || count->value > 1 << 20 || w->kernel[s] > 1 << 12)
+        if (extent->kind != EX_const || count->kind != EX_const || count->value > 1 << 20 ||
+            w->kernel[s] > 1 << 12)
             return fail(im, ST_unsupported, "averages beside the edge of an image of unknown size");
         float *taps = NEW_ARRAY(im->cx->arena, float, count->value + 1);
-        count_taps(w, s, extent->value, include ? w->pads[s] : 0, include ? p->ends[s] : 0, count->value, taps);
+        count_taps(w, s, extent->value, include ? w->pads[s] : 0, include ? p->ends[s] : 0,
+                   count->value, taps);
         int64_t shape[] = {count->value};
         Tensor *list = graph_constant(im->graph, NULL, DT_f32, 1, shape, taps);
         sum = ew(im, S_div, sum, along(im, to(im, list, sum->dtype), 2 + s, x->rank));
@@ -428,7 +448,8 @@ Tensor *import_global_lp(Import *im, const OnnxNode *n)
 
 /* ---- integers: exact differences from the zero points, then a product of int32 */
 
-/* A parameter of a matrix: one number, one per row or column (`axis` of x), or of x's rank already. */
+/* A parameter of a matrix: one number, one per row or column (`axis` of x), or of x's rank already.
+ */
 static Tensor *beside(Import *im, Tensor *x, Tensor *p, int axis)
 {
     return tensor_is_poison(x) || tensor_is_poison(p) || p->rank != 1 ? p : spread(im, x, p, axis);
@@ -439,7 +460,8 @@ static Tensor *difference(Import *im, Tensor *x, Tensor *zero, int axis, Dtype d
     if (axis < 0)
         axis += x->rank;
     Tensor *value = to(im, x, dtype);
-    return zero ? ew(im, S_sub, value, beside(im, x, to(im, zero, dtype), axis < 0 ? 0 : axis)) : value;
+    return zero ? ew(im, S_sub, value, beside(im, x, to(im, zero, dtype), axis < 0 ? 0 : axis))
+                : value;
 }
 
 Tensor *import_matmul_integer(Import *im, const OnnxNode *n)
@@ -462,7 +484,8 @@ Tensor *import_qlinear_matmul(Import *im, const OnnxNode *n)
     if (cx_failed(im->cx) || a->rank < 2 || b->rank < 2)
         return fail(im, ST_unsupported, "operands that are no matrices");
     Dtype sums = dtype_is_int(a->dtype) ? DT_i32 : DT_f32;
-    Tensor *y = matmul(im, difference(im, a, arg(im, n, 2), -2, sums), difference(im, b, arg(im, n, 5), -1, sums));
+    Tensor *y = matmul(im, difference(im, a, arg(im, n, 2), -2, sums),
+                       difference(im, b, arg(im, n, 5), -1, sums));
     Tensor *scale_a = beside(im, a, to(im, arg(im, n, 1), DT_f32), a->rank - 2);
     Tensor *scale_b = beside(im, b, to(im, arg(im, n, 4), DT_f32), b->rank - 1);
     Tensor *real = ew(im, S_mul, to(im, y, DT_f32), ew(im, S_mul, scale_a, scale_b));
@@ -472,8 +495,10 @@ Tensor *import_qlinear_matmul(Import *im, const OnnxNode *n)
 
 Tensor *import_qlinear_conv(Import *im, const OnnxNode *n)
 {
-    Tensor *x = arg(im, n, 0), *w = arg(im, n, 3), *zero = arg(im, n, 7), *bias = arg_maybe(im, n, 8);
-    Tensor *y = conv(im, n, difference(im, x, arg(im, n, 2), 1, DT_i32), difference(im, w, arg(im, n, 5), 0, DT_i32));
+    Tensor *x = arg(im, n, 0), *w = arg(im, n, 3), *zero = arg(im, n, 7),
+           *bias = arg_maybe(im, n, 8);
+    Tensor *y = conv(im, n, difference(im, x, arg(im, n, 2), 1, DT_i32),
+                     difference(im, w, arg(im, n, 5), 0, DT_i32));
     y = add_bias(im, y, bias);
     if (tensor_is_poison(y))
         return y;

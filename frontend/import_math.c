@@ -119,7 +119,8 @@ Tensor *import_leaky_relu(Import *im, const OnnxNode *n)
 Tensor *import_prelu(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *slope = arg(im, n, 1);
-    bool channels = n->opset < 7 && slope->rank == 1 && x->rank > 1 && !expr_is_const(slope->shape[0], 1);
+    bool channels =
+        n->opset < 7 && slope->rank == 1 && x->rank > 1 && !expr_is_const(slope->shape[0], 1);
     if (channels)
         slope = along(im, slope, 1, x->rank);
     return pick(im, negative(im, x), ew(im, S_mul, x, slope), x);
@@ -158,7 +159,8 @@ Tensor *import_celu(Import *im, const OnnxNode *n)
     Tensor *x = arg(im, n, 0);
     double alpha = attr_f(im, n, "alpha", 1);
     Tensor *below = exp_minus_one(im, ew(im, S_div, x, scalar(im, x, alpha)), alpha);
-    return ew(im, S_add, ew(im, S_max, x, scalar(im, x, 0)), ew(im, S_min, below, scalar(im, x, 0)));
+    return ew(im, S_add, ew(im, S_max, x, scalar(im, x, 0)),
+              ew(im, S_min, below, scalar(im, x, 0)));
 }
 
 /* log(1 + exp(x)) without overflow: max(x, 0) + log(1 + exp(-|x|)) */
@@ -227,7 +229,8 @@ Tensor *import_gelu(Import *im, const OnnxNode *n)
     } else if (strcmp(approximate, "none") == 0) {
         t = ew1(im, S_erf, ew(im, S_mul, x, scalar(im, x, sqrt(0.5))));
     } else {
-        return fail(im, ST_unsupported, "approximation '%s'", onnx_printable(im->cx->arena, approximate));
+        return fail(im, ST_unsupported, "approximation '%s'",
+                    onnx_printable(im->cx->arena, approximate));
     }
     return ew(im, S_mul, ew(im, S_mul, x, scalar(im, x, 0.5)), ew(im, S_add, t, scalar(im, x, 1)));
 }
@@ -245,7 +248,8 @@ Tensor *import_shrink(Import *im, const OnnxNode *n)
     double lambda = attr_f(im, n, "lambd", 0.5), bias = attr_f(im, n, "bias", 0);
     if (dtype_is_int(given->dtype))
         x = wide(im, given);
-    Tensor *below = ew(im, S_lt, x, scalar(im, x, -lambda)), *above = ew(im, S_lt, scalar(im, x, lambda), x);
+    Tensor *below = ew(im, S_lt, x, scalar(im, x, -lambda)),
+           *above = ew(im, S_lt, scalar(im, x, lambda), x);
     Tensor *high = pick(im, above, ew(im, S_sub, x, scalar(im, x, bias)), scalar(im, x, 0));
     return to(im, pick(im, below, ew(im, S_add, x, scalar(im, x, bias)), high), given->dtype);
 }
@@ -293,9 +297,11 @@ Tensor *import_isinf(Import *im, const OnnxNode *n)
 static Dtype dtype_attr(Import *im, const OnnxNode *n, const char *name, Dtype other)
 {
     const OnnxAttr *found = attr(im, n, name);
-    if (found && found->type == OA_string && n->opset < 6) { /* "FLOAT": names of TensorProto.DataType */
-        static const char *const names[] = {"UNDEFINED", "FLOAT", "UINT8",  "INT8",    "UINT16", "INT16", "INT32",
-                                            "INT64",     "STRING", "BOOL", "FLOAT16", "DOUBLE", "UINT32", "UINT64"};
+    if (found && found->type == OA_string &&
+        n->opset < 6) { /* "FLOAT": names of TensorProto.DataType */
+        static const char *const names[] = {"UNDEFINED", "FLOAT",  "UINT8",  "INT8",   "UINT16",
+                                            "INT16",     "INT32",  "INT64",  "STRING", "BOOL",
+                                            "FLOAT16",   "DOUBLE", "UINT32", "UINT64"};
         for (int i = 1; i < (int)(sizeof names / sizeof *names); i++)
             if (found->count && strcmp(found->strings[0].data, names[i]) == 0)
                 return (Dtype)i;
@@ -386,13 +392,16 @@ Tensor *import_dropout(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *training = arg_maybe(im, n, 2);
     if (n->opset < 7 && !attr_i(im, n, "is_test", 0))
-        return fail(im, ST_unsupported, "training mode: export the model for inference (is_test = 1)");
+        return fail(im, ST_unsupported,
+                    "training mode: export the model for inference (is_test = 1)");
     if (n->opset >= 12 && training &&
         !(training->elements && expr_is_const(training->elements[0], 0)))
-        return fail(im, ST_unsupported, "training_mode must be a constant false");
+        return training->elements ? fail(im, ST_unsupported, "training mode")
+                                  : unknown(im, training, "training_mode");
     if (wants(n, 1)) {
         Dtype dtype = n->opset >= 10 ? DT_bool : x->dtype;
-        set_result(im, 1, graph_fill(im->graph, graph_scalar(im->graph, dtype, 1), x->rank, x->shape));
+        set_result(im, 1,
+                   graph_fill(im->graph, graph_scalar(im->graph, dtype, 1), x->rank, x->shape));
     }
     return x;
 }

@@ -1,6 +1,7 @@
-/* What importers are written with. An importer reads as a formula: helpers given a poison tensor return poison, the first
- * failure of a node is kept, and the driver reports it with the node. The driver calls an importer only with inputs that are
- * no poison; still, no helper result may be looked into (shape[d], elements) without the helpers below. */
+/* What importers are written with. An importer reads as a formula: helpers given a poison tensor
+ * return poison, the first failure of a node is kept, and the driver reports it with the node. The
+ * driver calls an importer only with inputs that are no poison; still, no helper result may be
+ * looked into (shape[d], elements) without the helpers below. */
 #ifndef QUERN_FRONTEND_IMPORT_OPS_H
 #define QUERN_FRONTEND_IMPORT_OPS_H
 
@@ -14,14 +15,15 @@ typedef struct Import {
     const OnnxModel *model;
     const ImportOptions *options;
     ImportProblems *problems;
-    Tensor **values;        /* by onnx_name_id: what a name stands for in the current scope; NULL = absent */
+    Tensor *
+        *values; /* by onnx_name_id: what a name stands for in the current scope; NULL = absent */
     const OnnxTensor **weights; /* by onnx_name_id: initializers not turned into a constant yet */
     uint32_t value_count;
-    Frame *frame;           /* the function call around the current node, or NULL */
-    int64_t arg;            /* argument of the current node's row in onnx.def */
-    Tensor **results;       /* of the current node, by output */
+    Frame *frame;     /* the function call around the current node, or NULL */
+    int64_t arg;      /* argument of the current node's row in onnx.def */
+    Tensor **results; /* of the current node, by output */
     uint32_t result_count;
-    int depth;              /* of calls and subgraphs */
+    int depth; /* of calls and subgraphs */
     struct Undo *undo;
     uint32_t undo_count, undo_capacity;
 } Import;
@@ -60,21 +62,25 @@ Tensor *scalar(Import *im, const Tensor *like, double value); /* rank 0, dtype o
 Tensor *clamp(Import *im, Tensor *x, double lo, double hi);
 Tensor *sigmoid(Import *im, Tensor *x);
 Tensor *to(Import *im, Tensor *x, Dtype dtype);
-/* float32 for narrower floats, float64 or float32 for integers, else itself: where a formula computes. */
+/* float32 for narrower floats, float64 or float32 for integers, else itself: where a formula
+ * computes. */
 Tensor *wide(Import *im, Tensor *x);
 const Expr *dim(Import *im, const Tensor *x, int d); /* d < 0 counts from the end */
 /* 0 <= axis < rank, from a value that may be negative; fails and gives 0. */
 int axis_of(Import *im, int64_t axis, int rank);
 bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes);
-/* Contents of a rank 0 or 1 integer tensor; false, with a failure that names `what`, when it is not known at compile time or
- * longer than MAX_RANK * 2. */
+/* Fails because the contents of x are not known when compiling; notes the inputs it comes from. */
+Tensor *unknown(Import *im, const Tensor *x, const char *what);
+/* Contents of a rank 0 or 1 integer tensor; false, with a failure that names `what`, when it is not
+ * known at compile time or longer than MAX_RANK * 2. */
 bool known_list(Import *im, const Tensor *x, const char *what, int *count, const Expr **list);
 /* The same, all of them numbers. */
 bool known_ints(Import *im, const Tensor *x, const char *what, int *count, int64_t *list);
 /* The value of a constant of one element. */
 bool known_number(Import *im, const Tensor *x, const char *what, double *value);
 /* List from an attribute, or from input i where that is given; *count = -1 when neither is. */
-bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, int *count, int64_t *list);
+bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, int *count,
+                   int64_t *list);
 Tensor *reshape(Import *im, Tensor *x, int rank, const Expr *const *shape);
 /* x [n] as a shape of `rank` dims with n at `axis` and 1 elsewhere. */
 Tensor *along(Import *im, Tensor *x, int axis, int rank);

@@ -1,4 +1,5 @@
-/* Importers: reductions, positions of extremes, cumulative sums, softmax and its relatives, normalisations.
+/* Importers: reductions, positions of extremes, cumulative sums, softmax and its relatives,
+ * normalisations.
  *
  * Formulas over narrow floats compute in float32 (wide) and are rounded once, at their end. */
 #include "frontend/import_ops.h"
@@ -94,7 +95,8 @@ Tensor *import_reduce_log_sum(Import *im, const OnnxNode *n)
     return to(im, ew1(im, S_log, over(im, M_sum, wide(im, x), &axes)), x->dtype);
 }
 
-/* log(sum(exp(x - m))) + m with m the maximum, or 0 where that is infinite. The maximum keeps its axes for the difference. */
+/* log(sum(exp(x - m))) + m with m the maximum, or 0 where that is infinite. The maximum keeps its
+ * axes for the difference. */
 Tensor *import_reduce_log_sum_exp(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *w = wide(im, x);
@@ -103,7 +105,8 @@ Tensor *import_reduce_log_sum_exp(Import *im, const OnnxNode *n)
         return graph_poison(im->graph);
     Tensor *most = reduce(im, M_max, w, axes.count, axes.list, true);
     most = pick(im, ew1(im, S_isinf, most), scalar(im, w, 0), most);
-    Tensor *sum = reduce(im, M_sum, ew1(im, S_exp, ew(im, S_sub, w, most)), axes.count, axes.list, true);
+    Tensor *sum =
+        reduce(im, M_sum, ew1(im, S_exp, ew(im, S_sub, w, most)), axes.count, axes.list, true);
     Tensor *y = ew(im, S_add, ew1(im, S_log, sum), most);
     if (!axes.keep) /* the axes are 1 now: a sum over them takes them away */
         y = reduce(im, M_sum, y, axes.count, axes.list, false);
@@ -112,9 +115,8 @@ Tensor *import_reduce_log_sum_exp(Import *im, const OnnxNode *n)
 
 static Tensor *position(Import *im, Monoid monoid, Tensor *x, int axis, bool keep, bool last)
 {
-    Attr at[AT_count] = {[AT_monoid] = attr_int(monoid),
-                         [AT_axis] = attr_int(axis),
-                         [AT_keep] = attr_int(keep)};
+    Attr at[AT_count] = {
+        [AT_monoid] = attr_int(monoid), [AT_axis] = attr_int(axis), [AT_keep] = attr_int(keep)};
     if (last)
         at[AT_last] = attr_int(1);
     return graph_node(im->graph, OP_arg, 1, &x, at);
@@ -174,7 +176,8 @@ enum { SOFTMAX, LOG_SOFTMAX, HARDMAX };
 
 Tensor *import_softmax(Import *im, const OnnxNode *n)
 {
-    static Tensor *(*const kinds[])(Import *im, Tensor *x, int axis) = {softmax, log_softmax, hardmax};
+    static Tensor *(*const kinds[])(Import * im, Tensor * x, int axis) = {softmax, log_softmax,
+                                                                          hardmax};
     Tensor *x = arg(im, n, 0);
     bool flat = n->opset < 13;
     int64_t axis = attr_i(im, n, "axis", flat ? 1 : -1);
@@ -190,7 +193,8 @@ Tensor *import_softmax(Import *im, const OnnxNode *n)
 
 static Tensor *normalize(Import *im, Tensor *x, int count, const int64_t *axes, double epsilon)
 {
-    Attr at[AT_count] = {[AT_axes] = attr_ints(im->cx, count, axes), [AT_epsilon] = attr_float(epsilon)};
+    Attr at[AT_count] = {
+        [AT_axes] = attr_ints(im->cx, count, axes), [AT_epsilon] = attr_float(epsilon)};
     return graph_node(im->graph, OP_normalize, 1, &x, at);
 }
 
@@ -217,7 +221,8 @@ static Tensor *variance(Import *im, Tensor *x, int count, const int64_t *axes)
 
 Tensor *import_layer_norm(Import *im, const OnnxNode *n)
 {
-    Tensor *x = arg(im, n, 0), *scale = arg(im, n, 1), *bias = arg_maybe(im, n, 2), *w = wide(im, x);
+    Tensor *x = arg(im, n, 0), *scale = arg(im, n, 1), *bias = arg_maybe(im, n, 2),
+           *w = wide(im, x);
     int64_t axes[MAX_RANK];
     int count = from_axis(axis_of(im, attr_i(im, n, "axis", -1), x->rank), x->rank, axes);
     double epsilon = attr_f(im, n, "epsilon", 1e-5);
@@ -255,7 +260,8 @@ Tensor *import_instance_norm(Import *im, const OnnxNode *n)
     return to(im, per_channel(im, y, arg(im, n, 1), arg(im, n, 2), x->rank), x->dtype);
 }
 
-/* [n, c, ..] as [n, groups, c / groups, ..]. Scale and bias: per group in opset 18, per channel later. */
+/* [n, c, ..] as [n, groups, c / groups, ..]. Scale and bias: per group in opset 18, per channel
+ * later. */
 Tensor *import_group_norm(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *w = wide(im, x), *scale = arg(im, n, 1), *bias = arg(im, n, 2);
@@ -271,17 +277,21 @@ Tensor *import_group_norm(Import *im, const OnnxNode *n)
     for (int d = 2; d < x->rank; d++)
         shape[d + 1] = x->shape[d];
     int count = from_axis(2, x->rank + 1, axes);
-    Tensor *y = normalize(im, reshape(im, w, x->rank + 1, shape), count, axes, attr_f(im, n, "epsilon", 1e-5));
+    Tensor *y = normalize(im, reshape(im, w, x->rank + 1, shape), count, axes,
+                          attr_f(im, n, "epsilon", 1e-5));
     if (n->opset < 21)
-        return to(im, reshape(im, per_channel(im, y, scale, bias, x->rank + 1), x->rank, x->shape), x->dtype);
-    return to(im, per_channel(im, reshape(im, y, x->rank, x->shape), scale, bias, x->rank), x->dtype);
+        return to(im, reshape(im, per_channel(im, y, scale, bias, x->rank + 1), x->rank, x->shape),
+                  x->dtype);
+    return to(im, per_channel(im, reshape(im, y, x->rank, x->shape), scale, bias, x->rank),
+              x->dtype);
 }
 
 /* old * momentum + now * (1 - momentum) */
 static Tensor *running(Import *im, Tensor *old, Tensor *now, double momentum)
 {
     Tensor *kept = ew(im, S_mul, wide(im, old), scalar(im, now, momentum));
-    return to(im, ew(im, S_add, kept, ew(im, S_mul, now, scalar(im, now, 1 - momentum))), old->dtype);
+    return to(im, ew(im, S_add, kept, ew(im, S_mul, now, scalar(im, now, 1 - momentum))),
+              old->dtype);
 }
 
 static Tensor *batch_norm_training(Import *im, const OnnxNode *n, Tensor *x)
@@ -300,7 +310,8 @@ static Tensor *batch_norm_training(Import *im, const OnnxNode *n, Tensor *x)
     return to(im, per_channel(im, y, arg(im, n, 1), arg(im, n, 2), x->rank), x->dtype);
 }
 
-/* x * f + (bias - mean * f) with f = scale / sqrt(variance + epsilon): what depends on weights only is folded at load. */
+/* x * f + (bias - mean * f) with f = scale / sqrt(variance + epsilon): what depends on weights only
+ * is folded at load. */
 Tensor *import_batch_norm(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
@@ -325,12 +336,15 @@ Tensor *import_lrn(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *w = wide(im, x);
     int64_t size = attr_i(im, n, "size", 0);
-    double alpha = attr_f(im, n, "alpha", 1e-4), beta = attr_f(im, n, "beta", 0.75), bias = attr_f(im, n, "bias", 1);
+    double alpha = attr_f(im, n, "alpha", 1e-4), beta = attr_f(im, n, "beta", 0.75),
+           bias = attr_f(im, n, "bias", 1);
     if (size < 1 || size > 1 << 20 || x->rank < 2)
-        return fail(im, ST_bad_model, "size %lld for %s", (long long)size, tensor_shape_text(im->cx, x));
+        return fail(im, ST_bad_model, "size %lld for %s", (long long)size,
+                    tensor_shape_text(im->cx, x));
     Cx *cx = im->cx;
     const Expr *shape[] = {x->shape[0], expr_const(cx, 1), x->shape[1], product(im, x, 2, x->rank)};
-    int64_t kernel[] = {size, 1}, ones[] = {1, 1}, pads[] = {(size - 1) / 2, 0, size - 1 - (size - 1) / 2, 0};
+    int64_t kernel[] = {size, 1}, ones[] = {1, 1},
+            pads[] = {(size - 1) / 2, 0, size - 1 - (size - 1) / 2, 0};
     Attr at[AT_count] = {[AT_monoid] = attr_int(M_sum),
                          [AT_kernel] = attr_ints(cx, 2, kernel),
                          [AT_strides] = attr_ints(cx, 2, ones),
@@ -338,7 +352,8 @@ Tensor *import_lrn(Import *im, const OnnxNode *n)
                          [AT_pads] = attr_ints(cx, 4, pads)};
     Tensor *square = reshape(im, ew(im, S_mul, w, w), 4, shape);
     Tensor *sum = reshape(im, graph_node(im->graph, OP_window, 1, &square, at), x->rank, x->shape);
-    Tensor *base = ew(im, S_add, ew(im, S_mul, sum, scalar(im, w, alpha / (double)size)), scalar(im, w, bias));
+    Tensor *base =
+        ew(im, S_add, ew(im, S_mul, sum, scalar(im, w, alpha / (double)size)), scalar(im, w, bias));
     return to(im, ew(im, S_div, w, ew(im, S_pow, base, scalar(im, w, beta))), x->dtype);
 }
 

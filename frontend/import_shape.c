@@ -1,13 +1,15 @@
-/* Importers: views, layout, shapes, constants. What a shape input says must be known when compiling: a constant, or computed
- * from shapes (element lists). */
+/* Importers: views, layout, shapes, constants. What a shape input says must be known when
+ * compiling: a constant, or computed from shapes (element lists). */
 #include "frontend/import_ops.h"
 
 #include <string.h>
 
 /* ---- reshape and relatives */
 
-/* numerator / denominator for a dim given as -1, after dims that occur on both sides are cancelled. */
-static const Expr *remaining_dim(Import *im, const Tensor *x, int count, const Expr *const *list, int hole)
+/* numerator / denominator for a dim given as -1, after dims that occur on both sides are cancelled.
+ */
+static const Expr *remaining_dim(Import *im, const Tensor *x, int count, const Expr *const *list,
+                                 int hole)
 {
     Cx *cx = im->cx;
     bool used[2 * MAX_RANK] = {false};
@@ -82,7 +84,8 @@ Tensor *import_squeeze(Import *im, const OnnxNode *n)
     for (int i = 0; i < count; i++) {
         gone[axes[i]] = true;
         if (x->shape[axes[i]]->kind == EX_const && x->shape[axes[i]]->value != 1)
-            return fail(im, ST_bad_model, "axis %d of %s is not 1", (int)axes[i], tensor_shape_text(im->cx, x));
+            return fail(im, ST_bad_model, "axis %d of %s is not 1", (int)axes[i],
+                        tensor_shape_text(im->cx, x));
     }
     for (int d = 0; d < x->rank; d++)
         if (!gone[d])
@@ -122,7 +125,8 @@ Tensor *import_transpose(Import *im, const OnnxNode *n)
     int count;
     if (attr_list(im, n, "perm", &count, &perm)) {
         if (count != x->rank)
-            return fail(im, ST_bad_model, "perm of %d axes for %s", count, tensor_shape_text(im->cx, x));
+            return fail(im, ST_bad_model, "perm of %d axes for %s", count,
+                        tensor_shape_text(im->cx, x));
         for (int d = 0; d < count; d++)
             reversed[d] = axis_of(im, perm[d], count);
     } else {
@@ -156,7 +160,8 @@ Tensor *import_tile(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
     Cx *cx = im->cx;
-    const Expr *repeats[2 * MAX_RANK], *apart[2 * MAX_RANK], *spread_out[2 * MAX_RANK], *joined[MAX_RANK];
+    const Expr *repeats[2 * MAX_RANK], *apart[2 * MAX_RANK], *spread_out[2 * MAX_RANK],
+        *joined[MAX_RANK];
     int count, rank = 0;
     if (!known_list(im, arg(im, n, 1), "repeats", &count, repeats))
         return graph_poison(im->graph);
@@ -219,7 +224,7 @@ Tensor *import_split(Import *im, const OnnxNode *n)
         return fail(im, ST_bad_model, "no outputs");
     if (input) {
         if (!input->elements || tensor_count_const(cx, input) != count)
-            return fail(im, ST_unsupported, "the sizes of the parts must be known when compiling");
+            return unknown(im, input, "the sizes of the parts");
         memcpy(sizes, input->elements, count * sizeof *sizes);
     } else if (attr_list(im, n, "split", &listed, &list)) {
         if ((uint32_t)listed != count)
@@ -244,14 +249,16 @@ Tensor *import_split(Import *im, const OnnxNode *n)
 }
 
 /* A bound of a slice as a position: from the end when negative, clamped to [least, most]. */
-static const Expr *bound(Import *im, const Expr *e, const Expr *extent, const Expr *least, const Expr *most)
+static const Expr *bound(Import *im, const Expr *e, const Expr *extent, const Expr *least,
+                         const Expr *most)
 {
     Cx *cx = im->cx;
     if (e->kind == EX_const && e->value >= INT32_MAX && extent->kind != EX_const)
         return most;
     if (e->kind == EX_const && e->value <= -INT32_MAX)
         return least;
-    if (e->kind == EX_const && e->value >= INT32_MAX) /* extents are far below; keeps the sum in range */
+    if (e->kind == EX_const &&
+        e->value >= INT32_MAX) /* extents are far below; keeps the sum in range */
         return expr_min(cx, expr_const(cx, e->value), most);
     if (e->hi < 0)
         e = expr_add(cx, e, extent);
@@ -263,8 +270,8 @@ static const Expr *bound(Import *im, const Expr *e, const Expr *extent, const Ex
 }
 
 /* Start and size of axis d; the result lies inside by construction. */
-static void slice_bounds(Import *im, const Expr *extent, const Expr *from, const Expr *until, int64_t step,
-                         const Expr **start, const Expr **size)
+static void slice_bounds(Import *im, const Expr *extent, const Expr *from, const Expr *until,
+                         int64_t step, const Expr **start, const Expr **size)
 {
     Cx *cx = im->cx;
     const Expr *zero = expr_const(cx, 0), *last = expr_addi(cx, extent, -1), *length;
@@ -289,8 +296,9 @@ static bool slice_attrs(Import *im, const OnnxNode *n, SliceArgs *s)
 {
     const int64_t *starts, *ends, *axes;
     int ends_count;
-    if (!attr_list(im, n, "starts", &s->count, &starts) || !attr_list(im, n, "ends", &ends_count, &ends) ||
-        s->count != ends_count || s->count > MAX_RANK) {
+    if (!attr_list(im, n, "starts", &s->count, &starts) ||
+        !attr_list(im, n, "ends", &ends_count, &ends) || s->count != ends_count ||
+        s->count > MAX_RANK) {
         fail(im, ST_bad_model, "attributes 'starts' and 'ends' are missing or differ in length");
         return false;
     }
@@ -328,8 +336,10 @@ Tensor *import_slice(Import *im, const OnnxNode *n)
     SliceArgs s;
     if (!(n->opset < 10 ? slice_attrs(im, n, &s) : slice_inputs(im, n, &s)))
         return graph_poison(im->graph);
-    if (s.count > x->rank || (s.axes >= 0 && s.axes != s.count) || (s.steps >= 0 && s.steps != s.count))
-        return fail(im, ST_bad_model, "slices %d axes of %s", s.count, tensor_shape_text(im->cx, x));
+    if (s.count > x->rank || (s.axes >= 0 && s.axes != s.count) ||
+        (s.steps >= 0 && s.steps != s.count))
+        return fail(im, ST_bad_model, "slices %d axes of %s", s.count,
+                    tensor_shape_text(im->cx, x));
     const Expr *starts[MAX_RANK], *sizes[MAX_RANK];
     int64_t steps[MAX_RANK];
     for (int d = 0; d < x->rank; d++) {
@@ -347,7 +357,8 @@ Tensor *import_slice(Import *im, const OnnxNode *n)
     return graph_slice(im->graph, x, starts, sizes, steps);
 }
 
-static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Expr **before, const Expr **after)
+static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Expr **before,
+                        const Expr **after)
 {
     const Expr *list[2 * MAX_RANK];
     const int64_t *ints = NULL;
@@ -355,7 +366,8 @@ static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Ex
     int count, axis_count = -1;
     Tensor *axis_input = n->opset >= 18 ? arg_maybe(im, n, 3) : NULL;
     if (n->opset < 11) {
-        if (!attr_list(im, n, n->opset < 2 ? "paddings" : "pads", &count, &ints) || count > 2 * MAX_RANK)
+        if (!attr_list(im, n, n->opset < 2 ? "paddings" : "pads", &count, &ints) ||
+            count > 2 * MAX_RANK)
             count = -1;
         for (int i = 0; i < count; i++)
             list[i] = expr_const(im->cx, ints[i]);
@@ -366,7 +378,8 @@ static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Ex
         return false;
     int padded = axis_count < 0 ? x->rank : axis_count;
     if (count != 2 * padded || padded > x->rank) {
-        fail(im, ST_bad_model, "%d pads for %d axes of %s", count, padded, tensor_shape_text(im->cx, x));
+        fail(im, ST_bad_model, "%d pads for %d axes of %s", count, padded,
+             tensor_shape_text(im->cx, x));
         return false;
     }
     for (int d = 0; d < x->rank; d++)
@@ -445,7 +458,8 @@ Tensor *import_gather(Import *im, const OnnxNode *n)
 Tensor *import_gather_elements(Import *im, const OnnxNode *n)
 {
     Tensor *inputs[] = {arg(im, n, 0), arg(im, n, 1)};
-    Attr at[AT_count] = {[AT_axis] = attr_int(axis_of(im, attr_i(im, n, "axis", 0), inputs[0]->rank))};
+    Attr at[AT_count] = {[AT_axis] =
+                             attr_int(axis_of(im, attr_i(im, n, "axis", 0), inputs[0]->rank))};
     return graph_node(im->graph, OP_gather_elements, 2, inputs, at);
 }
 
@@ -479,7 +493,8 @@ static void reduction(Import *im, const OnnxNode *n, Attr at[AT_count])
 Tensor *import_scatter_elements(Import *im, const OnnxNode *n)
 {
     Tensor *inputs[] = {arg(im, n, 0), arg(im, n, 1), arg(im, n, 2)};
-    Attr at[AT_count] = {[AT_axis] = attr_int(axis_of(im, attr_i(im, n, "axis", 0), inputs[0]->rank))};
+    Attr at[AT_count] = {[AT_axis] =
+                             attr_int(axis_of(im, attr_i(im, n, "axis", 0), inputs[0]->rank))};
     reduction(im, n, at);
     return graph_node(im->graph, OP_scatter_elements, 3, inputs, at);
 }
@@ -497,7 +512,8 @@ Tensor *import_scatter_nd(Import *im, const OnnxNode *n)
 Tensor *import_shape_of(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
-    int64_t rank = x->rank, from = attr_i(im, n, "start", 0), until = attr_i(im, n, "end", INT64_MAX);
+    int64_t rank = x->rank, from = attr_i(im, n, "start", 0),
+            until = attr_i(im, n, "end", INT64_MAX);
     from = from < 0 ? from + rank : from;
     until = until < 0 ? until + rank : until;
     from = from < 0 ? 0 : from > rank ? rank : from;
@@ -514,8 +530,8 @@ Tensor *import_size_of(Import *im, const OnnxNode *n)
 Tensor *import_constant(Import *im, const OnnxNode *n)
 {
     enum { LITERAL = 256 };
-    static const char *const names[] = {"value", "sparse_value", "value_float", "value_floats", "value_int",
-                                        "value_ints"};
+    static const char *const names[] = {"value",        "sparse_value", "value_float",
+                                        "value_floats", "value_int",    "value_ints"};
     const OnnxAttr *found = NULL;
     for (int i = 0; i < 6 && !found; i++)
         found = attr(im, n, names[i]);
@@ -554,7 +570,8 @@ Tensor *import_constant_of_shape(Import *im, const OnnxNode *n)
     else if (value->type != OA_tensor || value->tensors[0].count != 1)
         return fail(im, ST_bad_model, "attribute 'value' is not a tensor of one element");
     else
-        fill = graph_constant(im->graph, NULL, value->tensors[0].dtype, 0, NULL, value->tensors[0].data);
+        fill = graph_constant(im->graph, NULL, value->tensors[0].dtype, 0, NULL,
+                              value->tensors[0].data);
     return graph_fill(im->graph, fill, count, list);
 }
 
@@ -588,7 +605,8 @@ Tensor *import_range(Import *im, const OnnxNode *n)
     if (cx_failed(cx))
         return graph_poison(im->graph);
     if (ends[0]->elements && ends[1]->elements && ends[2]->elements) {
-        const Expr *step = ends[2]->elements[0], *span = expr_sub(cx, ends[1]->elements[0], ends[0]->elements[0]);
+        const Expr *step = ends[2]->elements[0],
+                   *span = expr_sub(cx, ends[1]->elements[0], ends[0]->elements[0]);
         if (step->kind != EX_const || !step->value || step->value == INT64_MIN)
             return fail(im, ST_unsupported, "a step that is 0 or not known when compiling");
         if (step->value < 0)
@@ -618,7 +636,8 @@ Tensor *import_one_hot(Import *im, const OnnxNode *n)
     else if (known_number(im, depth, "depth", &number) && number >= 0 && number < 1e15)
         length = expr_const(cx, (int64_t)number);
     else
-        return fail(im, ST_bad_model, "the depth is no size");
+        return cx_failed(cx) ? graph_poison(im->graph)
+                             : fail(im, ST_bad_model, "the depth is no size");
     for (int d = 0; d <= ids->rank; d++)
         shape[d] = d == axis ? length : expr_const(cx, 1);
     Tensor *at = to(im, ids, DT_i64), *extent = expr_scalar(im, DT_i64, length);
@@ -637,7 +656,8 @@ static Tensor *diagonal_of(Import *im, const Tensor *x)
 {
     const Expr *one = expr_const(im->cx, 1);
     const Expr *row[] = {dim(im, x, -2), one}, *column[] = {one, dim(im, x, -1)};
-    return ew(im, S_sub, graph_iota(im->graph, DT_i64, 2, column, 1), graph_iota(im->graph, DT_i64, 2, row, 0));
+    return ew(im, S_sub, graph_iota(im->graph, DT_i64, 2, column, 1),
+              graph_iota(im->graph, DT_i64, 2, row, 0));
 }
 
 Tensor *import_eye_like(Import *im, const OnnxNode *n)
@@ -668,14 +688,16 @@ Tensor *import_depth_to_space(Import *im, const OnnxNode *n)
     static const int64_t depth_first[] = {0, 3, 4, 1, 5, 2}, column_first[] = {0, 1, 4, 2, 5, 3};
     const char *mode = attr_s(im, n, "mode", "DCR");
     bool dcr = strcmp(mode, "DCR") == 0;
-    if (x->rank != 4 || b < 1 || b > 1 << 15 || (!dcr && strcmp(mode, "CRD") != 0) || x->shape[1]->div % (b * b))
+    if (x->rank != 4 || b < 1 || b > 1 << 15 || (!dcr && strcmp(mode, "CRD") != 0) ||
+        x->shape[1]->div % (b * b))
         return fail(im, ST_bad_model, "blocks of %lld, mode %s, for %s", (long long)b,
                     onnx_printable(im->cx->arena, mode), tensor_shape_text(im->cx, x));
     Cx *cx = im->cx;
     const Expr *e = expr_const(cx, b), *c = expr_divi(cx, x->shape[1], b * b);
     const Expr *dcr_shape[] = {x->shape[0], e, e, c, x->shape[2], x->shape[3]};
     const Expr *crd_shape[] = {x->shape[0], c, e, e, x->shape[2], x->shape[3]};
-    const Expr *result[] = {x->shape[0], c, expr_muli(cx, x->shape[2], b), expr_muli(cx, x->shape[3], b)};
+    const Expr *result[] = {x->shape[0], c, expr_muli(cx, x->shape[2], b),
+                            expr_muli(cx, x->shape[3], b)};
     Tensor *t = reshape(im, x, 6, dcr ? dcr_shape : crd_shape);
     if (tensor_is_poison(t))
         return t;
@@ -688,9 +710,11 @@ Tensor *import_space_to_depth(Import *im, const OnnxNode *n)
     int64_t b = attr_i(im, n, "blocksize", 0);
     static const int64_t perm[] = {0, 3, 5, 1, 2, 4};
     if (x->rank != 4 || b < 1 || b > 1 << 15 || x->shape[2]->div % b || x->shape[3]->div % b)
-        return fail(im, ST_bad_model, "blocks of %lld for %s", (long long)b, tensor_shape_text(im->cx, x));
+        return fail(im, ST_bad_model, "blocks of %lld for %s", (long long)b,
+                    tensor_shape_text(im->cx, x));
     Cx *cx = im->cx;
-    const Expr *e = expr_const(cx, b), *h = expr_divi(cx, x->shape[2], b), *w = expr_divi(cx, x->shape[3], b);
+    const Expr *e = expr_const(cx, b), *h = expr_divi(cx, x->shape[2], b),
+               *w = expr_divi(cx, x->shape[3], b);
     const Expr *apart[] = {x->shape[0], x->shape[1], h, e, w, e};
     const Expr *result[] = {x->shape[0], expr_muli(cx, x->shape[1], b * b), h, w};
     Tensor *t = reshape(im, x, 6, apart);
@@ -704,7 +728,8 @@ Tensor *import_reverse_sequence(Import *im, const OnnxNode *n)
     int time = axis_of(im, attr_i(im, n, "time_axis", 0), x->rank);
     int batch = axis_of(im, attr_i(im, n, "batch_axis", 1), x->rank);
     if (x->rank < 2 || time == batch)
-        return fail(im, ST_bad_model, "one axis for time and batch of %s", tensor_shape_text(im->cx, x));
+        return fail(im, ST_bad_model, "one axis for time and batch of %s",
+                    tensor_shape_text(im->cx, x));
     Tensor *length = along(im, to(im, lengths, DT_i64), batch, x->rank);
     Tensor *t = graph_iota(im->graph, DT_i64, x->rank, x->shape, time);
     Tensor *mirrored = ew(im, S_sub, ew(im, S_sub, length, scalar(im, length, 1)), t);

@@ -262,10 +262,15 @@ QN_API qn_status qn_model_operator(const qn_model *model, int32_t index, qn_oper
 
 typedef struct qn_program qn_program;
 
-/* A symbol of the model's input dims fixed to a number: the program is then compiled for it. */
+/* What is known of a symbol of the model's input dims (of a dim without one: the name
+ * "<input>_<position>"): its value, when that is above 0, and the program is then compiled for it;
+ * or its bounds, where 0 means the default. Symbols that are not mentioned are in 1..max, max being
+ * 2^20 for models with one symbol, 2^16 with two or three, 2^12 with more: products of bounds have
+ * to fit in 63 bits. */
 typedef struct qn_dim_value {
     qn_string symbol;
     int64_t value;
+    int64_t min, max;
 } qn_dim_value;
 
 /* Fixed shape of an input; a negative dim stays as the model declares it. */

@@ -547,23 +547,51 @@ void graph_count_uses(Graph *graph)
         graph->outputs[i]->uses++;
 }
 
+typedef struct Visit {
+    GraphNode *node;
+    int next; /* input to visit next */
+} Visit;
+
+/* Appends what `root` needs and it itself, operands first and in their order. `uses` marks nodes
+ * that are placed or on the stack. */
+static uint32_t place(GraphNode *root, Visit *stack, GraphNode **order, uint32_t count)
+{
+    uint32_t depth = 0;
+    if (root->output->uses)
+        return count;
+    root->output->uses = 1;
+    stack[depth++] = (Visit){root, 0};
+    while (depth) {
+        Visit *top = &stack[depth - 1];
+        if (top->next == top->node->input_count) {
+            order[count++] = top->node;
+            depth--;
+            continue;
+        }
+        Tensor *input = top->node->inputs[top->next++];
+        if (!input->uses) {
+            input->uses = 1;
+            stack[depth++] = (Visit){input->producer, 0};
+        }
+    }
+    return count;
+}
+
 void graph_sweep(Graph *graph)
 {
+    Arena *arena = graph->cx->arena;
+    Visit *stack = NEW_ARRAY(arena, Visit, graph->node_count + 1);
+    GraphNode **order = NEW_ARRAY(arena, GraphNode *, graph->node_count + 1);
+    uint32_t count = 0;
     for (uint32_t i = 0; i < graph->node_count; i++)
-        graph->nodes[i]->output->uses = graph->nodes[i]->op == OP_input;
+        graph->nodes[i]->output->uses = 0;
+    for (uint32_t i = 0; i < graph->input_count; i++)
+        count = place(graph->inputs[i]->producer, stack, order, count);
     for (uint32_t i = 0; i < graph->output_count; i++)
-        graph->outputs[i]->uses++;
-    for (uint32_t i = graph->node_count; i-- > 0;)
-        for (int k = 0; graph->nodes[i]->output->uses && k < graph->nodes[i]->input_count; k++)
-            graph->nodes[i]->inputs[k]->uses++;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < graph->node_count; i++) {
-        GraphNode *node = graph->nodes[i];
-        if (!node->output->uses)
-            continue;
-        node->id = node->output->id = kept;
-        graph->nodes[kept++] = node;
-    }
-    graph->node_count = graph->tensor_count = kept;
+        count = place(graph->outputs[i]->producer, stack, order, count);
+    for (uint32_t i = 0; i < count; i++)
+        order[i]->id = order[i]->output->id = i;
+    memcpy(graph->nodes, order, count * sizeof *order);
+    graph->node_count = graph->tensor_count = count;
     graph_count_uses(graph);
 }

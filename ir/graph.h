@@ -150,7 +150,8 @@ Tensor *graph_elements(Graph *graph, int rank, const int64_t *shape, const Expr 
 Tensor *graph_elements_of(Graph *graph, Dtype dtype, int rank, const int64_t *shape, const Expr *const *elements);
 
 void graph_count_uses(Graph *graph);
-/* Removes what no output needs and numbers nodes and tensors anew, in order. Inputs stay. */
+/* Removes what no output needs and numbers nodes and tensors anew: inputs first, then operands before their users, depth first
+ * from the outputs. So the order is a matter of the graph alone, not of how it was built. Inputs stay. */
 void graph_sweep(Graph *graph);
 bool graph_verify(Graph *graph);
 void graph_print(Text *text, const Graph *graph);

@@ -1,0 +1,259 @@
+/* The public interface: versions, contexts, devices. */
+#include "jit/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+_Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_argument &&
+                   (int)QN_BAD_MODEL == (int)ST_bad_model &&
+                   (int)QN_UNSUPPORTED == (int)ST_unsupported &&
+                   (int)QN_OUT_OF_MEMORY == (int)ST_out_of_memory && (int)QN_IO == (int)ST_io &&
+                   (int)QN_BAD_FILE == (int)ST_bad_file && (int)QN_DEVICE == (int)ST_device &&
+                   (int)QN_BAD_INDEX == (int)ST_bad_index &&
+                   (int)QN_CANCELLED == (int)ST_cancelled && (int)QN_LIMIT == (int)ST_limit &&
+                   (int)QN_INTERNAL == (int)ST_internal && (int)QN_MISSING == (int)ST_missing &&
+                   (int)QN_MISSING + 1 == (int)ST_count,
+               "public and internal statuses are the same");
+_Static_assert((int)QN_F32 == (int)DT_f32 && (int)QN_BF16 == (int)DT_bf16 &&
+                   (int)QN_I2 == (int)DT_i2 && (int)QN_I2 + 1 == (int)DT_count,
+               "public and internal element types are the same");
+_Static_assert((int)QN_MAX_RANK == (int)MAX_RANK && (int)QN_MAX_RANK == (int)PLAN_RANK,
+               "ranks are the same");
+
+#define STRING(x) STRING_OF(x)
+#define STRING_OF(x) #x
+
+const char *qn_version(void)
+{
+    return STRING(QN_VERSION_MAJOR) "." STRING(QN_VERSION_MINOR) "." STRING(QN_VERSION_PATCH);
+}
+
+const char *qn_status_text(qn_status status)
+{
+    return (unsigned)status < ST_count ? status_text((Status)status) : "unknown status";
+}
+
+const char *qn_dtype_name(qn_dtype dtype)
+{
+    return (unsigned)dtype < DT_count ? dtype_name((Dtype)dtype) : "none";
+}
+
+int32_t qn_dtype_bits(qn_dtype dtype)
+{
+    return (unsigned)dtype < DT_count ? dtype_bits((Dtype)dtype) : 0;
+}
+
+/* --- shared --- */
+
+void *api_alloc(const qn_context *context, size_t size)
+{
+    void *memory = context->from.alloc(context->from.user, size, 64);
+    return memory ? memset(memory, 0, size) : NULL;
+}
+
+void api_free(const qn_context *context, void *memory, size_t size)
+{
+    if (memory)
+        context->from.release(context->from.user, memory, size);
+}
+
+qn_status api_status(Report *report, const Cx *cx)
+{
+    if (!cx_failed(cx))
+        return QN_OK;
+    report_fail(report, cx->status, "%s", cx->message ? cx->message : status_text(cx->status));
+    return (qn_status)report->status;
+}
+
+qn_string api_string(const char *text)
+{
+    return qn_str(text ? text : "");
+}
+
+const char *api_text(Cx *cx, qn_string string)
+{
+    if (string.length && memchr(string.data, 0, string.length)) {
+        cx_fail(cx, ST_bad_argument, "a string with NUL inside");
+        return "";
+    }
+    char *copy = arena_array(cx->arena, string.length + 1, 1);
+    if (string.length)
+        memcpy(copy, string.data, string.length);
+    return copy;
+}
+
+bool api_same(qn_string a, const char *b)
+{
+    return strlen(b) == a.length && (!a.length || memcmp(a.data, b, a.length) == 0);
+}
+
+double api_now_ms(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+const LlvmApi *api_llvm(qn_context *context, Cx *cx)
+{
+    mtx_lock(&context->lock);
+    if (!context->llvm.api)
+        llvm_module_open(cx, &context->llvm, context->compiler_path);
+    const LlvmApi *api = context->llvm.api;
+    mtx_unlock(&context->lock);
+    return cx_failed(cx) ? NULL : api;
+}
+
+/* --- contexts --- */
+
+static char *copy_string(const qn_context *context, qn_string string)
+{
+    char *copy = api_alloc(context, string.length + 1);
+    if (copy && string.length)
+        memcpy(copy, string.data, string.length);
+    return copy;
+}
+
+static void free_string(const qn_context *context, char *text)
+{
+    if (text)
+        api_free(context, text, strlen(text) + 1);
+}
+
+static void destroy(qn_context *context)
+{
+    Allocator from = context->from;
+    pool_destroy(context->pool);
+    free_string(context, context->cache_dir);
+    free_string(context, context->compiler_path);
+    mtx_destroy(&context->lock);
+    /* The code generator stays loaded: another context may be using it. */
+    from.release(from.user, context, sizeof *context);
+}
+
+/* Fills what `options` say; false when memory runs out. */
+static bool set_up(qn_context *c, const qn_context_options *o)
+{
+    c->log = o->log;
+    c->log_user = o->log_user;
+    c->cache_limit = o->cache_limit > 0 ? o->cache_limit : INT64_C(1) << 30;
+    if (o->cache_dir.length && !(c->cache_dir = copy_string(c, o->cache_dir)))
+        return false;
+    if (o->compiler_path.length && !(c->compiler_path = copy_string(c, o->compiler_path)))
+        return false;
+    if (o->executor) {
+        c->executor =
+            (Executor){o->executor->user, o->executor->worker_count, o->executor->parallel_for};
+    } else if (o->threads == 1) {
+        c->executor = executor_inline;
+    } else {
+        c->pool = pool_create(&c->from, o->threads);
+        if (!c->pool)
+            return false;
+        c->executor = pool_executor(c->pool);
+    }
+    return true;
+}
+
+qn_status qn_context_create(const qn_context_options *options, qn_context **context)
+{
+    qn_context_options o = {0};
+    if (!context)
+        return QN_BAD_ARGUMENT;
+    *context = NULL;
+    if (options)
+        memcpy(&o, options, options->size && options->size < sizeof o ? options->size : sizeof o);
+    if (o.threads < 0 || (o.allocator && (!o.allocator->alloc || !o.allocator->release)) ||
+        (o.executor && (!o.executor->worker_count || !o.executor->parallel_for)))
+        return QN_BAD_ARGUMENT;
+    Allocator from = allocator_system;
+    if (o.allocator)
+        from = (Allocator){o.allocator->user, o.allocator->alloc, o.allocator->release};
+    qn_context *c = from.alloc(from.user, sizeof *c, 64);
+    if (!c)
+        return QN_OUT_OF_MEMORY;
+    memset(c, 0, sizeof *c);
+    c->from = from;
+    atomic_init(&c->refs, 1);
+    if (mtx_init(&c->lock, mtx_plain) != thrd_success) {
+        from.release(from.user, c, sizeof *c);
+        return QN_OUT_OF_MEMORY;
+    }
+    if (!set_up(c, &o)) {
+        destroy(c);
+        return QN_OUT_OF_MEMORY;
+    }
+    *context = c;
+    return QN_OK;
+}
+
+qn_context *qn_context_retain(qn_context *context)
+{
+    atomic_fetch_add(&context->refs, 1);
+    return context;
+}
+
+void qn_context_release(qn_context *context)
+{
+    if (context && atomic_fetch_sub(&context->refs, 1) == 1)
+        destroy(context);
+}
+
+int32_t qn_context_threads(const qn_context *context)
+{
+    return context->executor.worker_count(context->executor.user);
+}
+
+qn_status qn_cache_default_dir(char *path, size_t capacity)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = cache && cache[0] == '/';
+    const char *base = own ? cache : home;
+    if (!base || base[0] != '/')
+        return QN_MISSING;
+    int length = snprintf(path, capacity, "%s%s/quern", base, own ? "" : "/.cache");
+    return length > 0 && (size_t)length < capacity ? QN_OK : QN_LIMIT;
+}
+
+/* --- devices --- */
+
+static bool runs_here(const Caps *caps)
+{
+    const Caps *host = target_host_cpu();
+    bool seen = false; /* the table lists the highest level of a processor first */
+    for (int i = 0; target_at(i); i++) {
+        const Caps *t = target_at(i);
+        seen |= t == host;
+        if (t == caps)
+            return seen && host && t->kind == TK_cpu && strcmp(t->triple, host->triple) == 0;
+    }
+    return false;
+}
+
+qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)
+{
+    (void)context;
+    const Caps *host = target_host_cpu();
+    if (index < 0)
+        return QN_MISSING;
+    if (index == 0) {
+        *info = (qn_device_info){api_string("cpu"),
+                                 api_string(host ? host->name : "needs at least x86-64-v3"),
+                                 host != NULL};
+        return QN_OK;
+    }
+    const Caps *caps = NULL;
+    for (int i = 0, n = 0; !caps && target_at(i); i++)
+        if (target_at(i)->kind == TK_cpu && ++n == index)
+            caps = target_at(i);
+    if (!caps)
+        return QN_MISSING;
+    bool usable = runs_here(caps);
+    *info = (qn_device_info){api_string(caps->name),
+                             api_string(usable ? "machine code for any processor of this level"
+                                               : "this processor is of another kind or level"),
+                             usable};
+    return QN_OK;
+}

@@ -1,0 +1,245 @@
+/* The public interface: sessions and runs. All lists a run needs are made with the session. */
+#include "jit/api.h"
+
+#include <string.h>
+
+struct qn_session {
+    atomic_int refs;
+    qn_context *context;
+    qn_program *program;
+    Report report;
+    Cx cx;            /* of the lists below */
+    Session *session; /* NULL: creation failed */
+    SessionShape *shapes;
+    Port *inputs, *outputs;
+    const void **input_data;
+    void **output_data;
+    double init_ms;
+};
+
+static Port *make_ports(Cx *cx, const Port *from, uint32_t count)
+{
+    Port *ports = NEW_ARRAY(cx->arena, Port, count);
+    for (uint32_t i = 0; i < count; i++) {
+        int rank = from[i].info.rank;
+        ports[i].info = from[i].info;
+        ports[i].dims = arena_copy(cx->arena, from[i].dims, (size_t)rank * sizeof(qn_dim));
+        ports[i].info.dims = ports[i].dims;
+    }
+    return ports;
+}
+
+static void make_lists(Cx *cx, void *user)
+{
+    qn_session *s = user;
+    const qn_program *p = s->program;
+    s->shapes = NEW_ARRAY(cx->arena, SessionShape, p->plan->input_count);
+    s->inputs = make_ports(cx, p->inputs, p->plan->input_count);
+    s->outputs = make_ports(cx, p->outputs, p->plan->output_count);
+    s->input_data = NEW_ARRAY(cx->arena, const void *, p->plan->input_count);
+    s->output_data = NEW_ARRAY(cx->arena, void *, p->plan->output_count);
+}
+
+/* The shapes in force, for what is given out. */
+static void update_ports(qn_session *s, Port *ports, const PlanPort *from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t dims[PLAN_RANK];
+        int rank = session_tensor(s->session, from[i].tensor, dims, &ports[i].info.bytes);
+        for (int d = 0; d < rank; d++)
+            ports[i].dims[d].value = dims[d];
+    }
+}
+
+static void update(qn_session *s)
+{
+    const Plan *plan = s->program->plan;
+    update_ports(s, s->inputs, plan->inputs, plan->input_count);
+    update_ports(s, s->outputs, plan->outputs, plan->output_count);
+}
+
+qn_status qn_session_create(qn_program *program, const qn_session_options *options,
+                            qn_session **session)
+{
+    (void)options;
+    if (!session)
+        return QN_BAD_ARGUMENT;
+    *session = NULL;
+    if (!program || !program->program)
+        return QN_BAD_ARGUMENT;
+    qn_session *s = *session = api_alloc(program->context, sizeof *s);
+    if (!s)
+        return QN_OUT_OF_MEMORY;
+    atomic_init(&s->refs, 1);
+    s->context = qn_context_retain(program->context);
+    s->program = qn_program_retain(program);
+    cx_init(&s->cx, &s->context->from, 0);
+    cx_run(&s->cx, make_lists, s);
+    if (cx_failed(&s->cx))
+        return api_status(&s->report, &s->cx);
+    double start = api_now_ms();
+    if (session_create(program->program, &s->session, &s->report) != ST_ok)
+        return (qn_status)s->report.status;
+    s->init_ms = program_info(program->program).init_ms;
+    if (s->init_ms > api_now_ms() - start)
+        s->init_ms = 0; /* another session had done it */
+    if (session_ready(s->session))
+        update(s);
+    return QN_OK;
+}
+
+qn_session *qn_session_retain(qn_session *session)
+{
+    atomic_fetch_add(&session->refs, 1);
+    return session;
+}
+
+void qn_session_release(qn_session *session)
+{
+    if (!session || atomic_fetch_sub(&session->refs, 1) != 1)
+        return;
+    qn_context *context = session->context;
+    session_destroy(session->session);
+    cx_finish(&session->cx);
+    qn_program_release(session->program);
+    api_free(context, session, sizeof *session);
+    qn_context_release(context);
+}
+
+const char *qn_session_message(const qn_session *session)
+{
+    return session ? session->report.text : status_text(ST_out_of_memory);
+}
+
+/* Which port a name or a position means; -1 when none. */
+static int64_t find_port(const Port *ports, uint32_t count, qn_string name, size_t position)
+{
+    if (!name.length)
+        return position < count ? (int64_t)position : -1;
+    for (uint32_t i = 0; i < count; i++)
+        if (ports[i].info.name.length == name.length &&
+            memcmp(ports[i].info.name.data, name.data, name.length) == 0)
+            return i;
+    return -1;
+}
+
+static qn_status no_port(qn_session *s, const char *what, qn_string name, size_t position)
+{
+    int length = name.length < 200 ? (int)name.length : 200;
+    if (length)
+        report_fail(&s->report, ST_bad_argument, "the model has no %s '%.*s'", what, length,
+                    name.data);
+    else
+        report_fail(&s->report, ST_bad_argument, "the model has no %s number %zu", what, position);
+    return QN_BAD_ARGUMENT;
+}
+
+qn_status qn_session_set_shapes(qn_session *s, const qn_shape *shapes, size_t count)
+{
+    if (!s || !s->session || (count && !shapes))
+        return QN_BAD_ARGUMENT;
+    uint32_t inputs = s->program->plan->input_count;
+    for (uint32_t i = 0; i < inputs; i++)
+        s->shapes[i] = (SessionShape){0};
+    for (size_t i = 0; i < count; i++) {
+        static const int64_t none[1];
+        int64_t at = find_port(s->inputs, inputs, shapes[i].name, i);
+        if (at < 0)
+            return no_port(s, "input", shapes[i].name, i);
+        if (shapes[i].rank < 0 || (shapes[i].rank && !shapes[i].dims))
+            return (qn_status)report_fail(&s->report, ST_bad_argument, "shape %zu has no dims", i);
+        s->shapes[at] = (SessionShape){shapes[i].rank, shapes[i].rank ? shapes[i].dims : none};
+    }
+    if (session_set_shapes(s->session, s->shapes, &s->report) != ST_ok)
+        return (qn_status)s->report.status;
+    update(s);
+    return QN_OK;
+}
+
+static qn_status give_port(const Port *ports, uint32_t count, int32_t index, qn_tensor_info *info)
+{
+    if (index < 0 || (uint32_t)index >= count)
+        return QN_MISSING;
+    *info = ports[index].info;
+    return QN_OK;
+}
+
+qn_status qn_session_input(const qn_session *s, int32_t index, qn_tensor_info *info)
+{
+    if (!s || !s->session || !info)
+        return QN_BAD_ARGUMENT;
+    return give_port(s->inputs, s->program->plan->input_count, index, info);
+}
+
+qn_status qn_session_output(const qn_session *s, int32_t index, qn_tensor_info *info)
+{
+    if (!s || !s->session || !info)
+        return QN_BAD_ARGUMENT;
+    return give_port(s->outputs, s->program->plan->output_count, index, info);
+}
+
+qn_status qn_session_describe(const qn_session *s, qn_session_info *info)
+{
+    if (!s || !s->session || !info)
+        return QN_BAD_ARGUMENT;
+    SessionInfo own = session_info(s->session);
+    *info = (qn_session_info){.memory_bytes = own.memory_bytes,
+                              .shared_bytes = program_info(s->program->program).init_bytes,
+                              .init_ms = s->init_ms,
+                              .flops = own.flops,
+                              .bytes = own.bytes};
+    return QN_OK;
+}
+
+/* --- runs --- */
+
+static bool is_aligned(const void *data, qn_dtype dtype)
+{
+    int bytes = dtype_bits((Dtype)dtype) / 8;
+    return bytes <= 1 || (uintptr_t)data % (uintptr_t)(bytes < 8 ? bytes : 8) == 0;
+}
+
+static bool fits(qn_session *s, const qn_buffer *buffer, const Port *port, const char *what)
+{
+    if (buffer->bytes < (size_t)port->info.bytes)
+        report_fail(&s->report, ST_bad_argument, "%s '%s' takes %lld bytes, %zu are given", what,
+                    port->info.name.data, (long long)port->info.bytes, buffer->bytes);
+    else if (!is_aligned(buffer->data, port->info.dtype))
+        report_fail(&s->report, ST_bad_argument, "%s '%s' is not aligned to its element type", what,
+                    port->info.name.data);
+    else
+        return true;
+    return false;
+}
+
+qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
+                 const qn_buffer *outputs, size_t output_count)
+{
+    if (!s || !s->session || (input_count && !inputs) || (output_count && !outputs))
+        return QN_BAD_ARGUMENT;
+    const Plan *plan = s->program->plan;
+    if (!session_ready(s->session))
+        return (qn_status)report_fail(&s->report, ST_bad_argument,
+                                      "the shapes of the inputs are not set");
+    for (uint32_t i = 0; i < plan->input_count; i++)
+        s->input_data[i] = NULL;
+    for (uint32_t i = 0; i < plan->output_count; i++)
+        s->output_data[i] = NULL;
+    for (size_t i = 0; i < input_count; i++) {
+        int64_t at = find_port(s->inputs, plan->input_count, inputs[i].name, i);
+        if (at < 0)
+            return no_port(s, "input", inputs[i].name, i);
+        if (!fits(s, &inputs[i], &s->inputs[at], "input"))
+            return QN_BAD_ARGUMENT;
+        s->input_data[at] = inputs[i].data;
+    }
+    for (size_t i = 0; i < output_count; i++) {
+        int64_t at = find_port(s->outputs, plan->output_count, outputs[i].name, i);
+        if (at < 0)
+            return no_port(s, "output", outputs[i].name, i);
+        if (!fits(s, &outputs[i], &s->outputs[at], "output"))
+            return QN_BAD_ARGUMENT;
+        s->output_data[at] = outputs[i].data;
+    }
+    return (qn_status)session_run(s->session, s->input_data, s->output_data, &s->report);
+}
