@@ -71,21 +71,26 @@ static Val emit_bind(Emit *e, Point *p, const Value *v)
     return (Val){emit_cast(e, v->dtype, DT_i64, x, width), in.lanes};
 }
 
-/* Loads may use symbols that V_bind values of the same operation define. */
-static void emit_binds(Emit *e, Point *p, const Access *access)
+static bool index_uses(const Value *user, const Expr *sym)
+{
+    if (user->op == V_index)
+        return expr_uses(user->index, sym);
+    const Access *access = user->access;
+    bool used = false;
+    for (int d = 0; d < access->rank; d++)
+        used |= expr_uses(access->index[d], sym);
+    for (int g = 0; g < access->guard_count; g++)
+        used |= expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
+                expr_uses(access->guards[g].hi, sym);
+    return used;
+}
+
+/* Loads and index values may use symbols that V_bind values of the same operation define. */
+static void emit_binds(Emit *e, Point *p, const Value *user)
 {
     for (uint32_t i = 0; i < p->op->value_count; i++) {
         const Value *v = p->op->values[i];
-        bool used = false;
-        if (v->op != V_bind || p->vals[v->id].v)
-            continue;
-        for (int d = 0; d < access->rank; d++)
-            used |= expr_uses(access->index[d], v->sym);
-        for (int g = 0; g < access->guard_count; g++)
-            used |= expr_uses(access->guards[g].e, v->sym) ||
-                    expr_uses(access->guards[g].lo, v->sym) ||
-                    expr_uses(access->guards[g].hi, v->sym);
-        if (used)
+        if (v->op == V_bind && !p->vals[v->id].v && index_uses(user, v->sym))
             point_value(e, p, v);
     }
 }
@@ -94,8 +99,8 @@ static Val compute(Emit *e, Point *p, const Value *v)
 {
     switch (v->op) {
     case V_const: return (Val){emit_const(e, v->dtype, v->constant), false};
-    case V_index: return emit_index(e, p, v);
-    case V_load: emit_binds(e, p, v->access); return emit_load(e, p, v->access);
+    case V_index: emit_binds(e, p, v); return emit_index(e, p, v);
+    case V_load: emit_binds(e, p, v); return emit_load(e, p, v->access);
     case V_tile: return tile_get(e, p, v->access);
     case V_scalar: return emit_operation(e, p, v);
     case V_cast: {

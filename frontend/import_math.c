@@ -50,7 +50,14 @@ Tensor *import_bit_shift(Import *im, const OnnxNode *n)
     bool left = strcmp(direction, "LEFT") == 0;
     if (!left && strcmp(direction, "RIGHT") != 0)
         return fail(im, ST_bad_model, "attribute 'direction' is neither LEFT nor RIGHT");
-    return ew(im, left ? S_shl : S_shr, arg(im, n, 0), arg(im, n, 1));
+    Tensor *x = arg(im, n, 0), *by = arg(im, n, 1);
+    if (left || dtype_class(x->dtype) != DC_INT)
+        return ew(im, left ? S_shl : S_shr, x, by);
+    /* arithmetic shift: counts outside the width leave the sign */
+    int most = dtype_bits(x->dtype) - 1;
+    Tensor *last = scalar(im, by, most), *zero = scalar(im, by, 0);
+    Tensor *beyond = ew(im, S_or, ew(im, S_lt, by, zero), ew(im, S_lt, last, by));
+    return ew(im, S_shr, x, graph_map(im->graph, S_select, beyond, last, by));
 }
 
 /* Sum, Max, Min, Mean of any number of operands. */
@@ -322,6 +329,9 @@ static Tensor *cast(Import *im, const OnnxNode *n, Tensor *x, Dtype dtype)
         return fail(im, ST_unsupported, "saturate = 0");
     if (dtype == DT_e8m0 && strcmp(attr_s(im, n, "round_mode", "up"), "up") != 0)
         return fail(im, ST_unsupported, "round_mode other than up");
+    /* numpy's rule, which the reference follows: a float becomes an integer, then wraps */
+    if (dtype_is_float(x->dtype) && dtype_is_int(dtype) && dtype_bits(dtype) < 32)
+        x = to(im, x, DT_i32);
     return to(im, x, dtype);
 }
 

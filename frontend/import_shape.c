@@ -708,7 +708,8 @@ Tensor *import_space_to_depth(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
     int64_t b = attr_i(im, n, "blocksize", 0);
-    static const int64_t perm[] = {0, 3, 5, 1, 2, 4};
+    static const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
+    const int64_t *perm = strcmp(attr_s(im, n, "mode", "DCR"), "CRD") == 0 ? crd : dcr;
     if (x->rank != 4 || b < 1 || b > 1 << 15 || x->shape[2]->div % b || x->shape[3]->div % b)
         return fail(im, ST_bad_model, "blocks of %lld for %s", (long long)b,
                     tensor_shape_text(im->cx, x));

@@ -29,23 +29,37 @@ static Value *expr_value(Pull *p, Dtype dtype, const Expr *e)
     return nest_cast(p->nest, dtype, nest_index(p->nest, DT_i64, e));
 }
 
+/* One known expression in a dtype that index values may not have. */
+static Value *known_value(Pull *p, Dtype dtype, const Expr *e)
+{
+    Nest *nest = p->nest;
+    if (e->kind == EX_const)
+        return nest_const(nest, dtype, dtype_convert(dtype, DT_i64, (Scalar){.i = e->value}));
+    if (dtype == DT_i32 || dtype == DT_i64 || dtype == DT_f32 || dtype == DT_f64)
+        return nest_index(nest, dtype, e);
+    return nest_cast(nest, dtype, nest_index(nest, DT_i64, e));
+}
+
 /* An element of a list of known expressions: the one, or a selection. */
 static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *index)
 {
     Nest *nest = p->nest;
     const Expr *at = linear_index(p, tensor->rank, tensor->shape, index);
-    int64_t count = tensor_count_const(p->cx, tensor);
-    if (count <= 0)
-        return nest_const(nest, dtype_compute(tensor->dtype), (Scalar){0});
+    Dtype dtype = dtype_compute(tensor->dtype);
+    int64_t count = 1;
+    for (int d = 0; d < tensor->rank; d++)
+        count *= tensor->shape[d]->value;
+    if (!count)
+        return nest_const(nest, dtype, (Scalar){0});
     if (at->kind == EX_const)
-        return expr_value(p, tensor->dtype, tensor->elements[at->value]);
-    Value *value = expr_value(p, tensor->dtype, tensor->elements[0]),
+        return known_value(p, dtype, tensor->elements[at->value]);
+    Value *value = known_value(p, dtype, tensor->elements[0]),
           *position = nest_index(nest, DT_i64, at);
-    for (int64_t i = 1; i < count && i <= at->hi; i++) {
+    for (int64_t i = 1; i < count; i++) {
         Value *here =
             nest_scalar(nest, S_eq, position, nest_index(nest, DT_i64, expr_const(p->cx, i)), NULL);
-        Value *element = expr_value(p, tensor->dtype, tensor->elements[i]);
-        value = nest_scalar(nest, S_select, here, element, value);
+        value =
+            nest_scalar(nest, S_select, here, known_value(p, dtype, tensor->elements[i]), value);
     }
     return value;
 }

@@ -574,7 +574,7 @@ static int64_t extent_guess(const Axis *axis)
 {
     const Expr *e = axis->extent;
     if (e->kind == EX_const)
-        return e->value;
+        return e->value < 1 ? 1 : e->value;
     return e->hi < 64 ? e->hi : 64;
 }
 

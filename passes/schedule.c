@@ -114,6 +114,21 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
     return true;
 }
 
+/* Results without elements: the indices of such a nest cannot be proven in bounds, and need not be.
+ */
+static bool stores_nothing(const Nest *nest)
+{
+    for (uint32_t i = 0; i < nest->store_count; i++) {
+        const Buffer *to = nest->stores[i].access->buffer;
+        bool empty = false;
+        for (int d = 0; d < to->rank; d++)
+            empty |= expr_is_const(to->shape[d], 0);
+        if (!empty)
+            return false;
+    }
+    return true;
+}
+
 bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *caps, Lowered *out)
 {
     *out = (Lowered){.prog = tile_prog(cx, nest->name, caps)};
@@ -128,6 +143,11 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
         VEC_PUSH(cx->arena, prog->dims, prog->dim_count, prog->dim_cap, nest->dims[i]);
     for (uint32_t i = 0; i < nest->buffer_count; i++)
         VEC_PUSH(cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, nest->buffers[i]);
+    if (stores_nothing(nest)) {
+        const Expr *none = expr_const(cx, 0);
+        tile_grid(prog, 1, (const char *const[]){"none"}, &none);
+        return tile_verify(prog);
+    }
     Lower *lower = NEW(cx->arena, Lower);
     lower_init(lower, cx, nest, caps, prog);
     bool done = false;
