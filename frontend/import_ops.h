@@ -90,6 +90,7 @@ Tensor *squeeze(Import *im, Tensor *x, int axis);
 Tensor *slice_axis(Import *im, Tensor *x, int axis, const Expr *start, const Expr *size);
 Tensor *reduce(Import *im, Monoid monoid, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *mean(Import *im, Tensor *x, int count, const int64_t *axes, bool keep);
+Tensor *log_softmax(Import *im, Tensor *x, int axis); /* import_reduce.c */
 /* Number of elements over some axes, as a rank 0 tensor. */
 Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype);
 Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value);

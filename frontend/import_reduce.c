@@ -148,7 +148,7 @@ Tensor *import_scan(Import *im, const OnnxNode *n)
 
 /* ---- softmax; before opset 13 over everything from `axis` on */
 
-static Tensor *log_softmax(Import *im, Tensor *x, int axis)
+Tensor *log_softmax(Import *im, Tensor *x, int axis)
 {
     int64_t list[] = {axis};
     Tensor *w = wide(im, x);

@@ -1,0 +1,293 @@
+/* Importers: Attention and RotaryEmbedding, as the compositions their definitions give.
+ *
+ * Attention, over q [b, heads, s, size] and k, v [b, groups, t, size]:
+ *   scores = scale q k', soft-capped, masked; y = softmax(scores) v
+ * Heads that share keys are an axis of their own in the products: q [b, groups, heads / groups, s,
+ * size] by k [b, groups, 1, size, t]. What is not allowed (causal, window, padding, boolean mask)
+ * is selected to -inf; a row with nothing allowed gives 0. Everything is computed in float32 or
+ * float64. */
+#include "frontend/import_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+static Tensor *transpose(Import *im, Tensor *x, const int64_t *perm)
+{
+    return graph_transpose(im->graph, x, perm);
+}
+
+/* [b, s, heads * size] as [b, heads, s, size]; rank 4 stays. */
+static Tensor *split_heads(Import *im, Tensor *x, int64_t heads)
+{
+    static const int64_t perm[] = {0, 2, 1, 3};
+    if (tensor_is_poison(x) || x->rank == 4)
+        return x;
+    if (x->rank != 3 || heads < 1 || x->shape[2]->div % heads)
+        return fail(im, ST_bad_model, "%lld heads in %s", (long long)heads,
+                    tensor_shape_text(im->cx, x));
+    const Expr *shape[] = {x->shape[0], x->shape[1], expr_const(im->cx, heads),
+                           expr_floordiv(im->cx, x->shape[2], expr_const(im->cx, heads))};
+    Tensor *split = reshape(im, x, 4, shape);
+    return tensor_is_poison(split) ? split : transpose(im, split, perm);
+}
+
+static Tensor *join_heads(Import *im, Tensor *x)
+{
+    static const int64_t perm[] = {0, 2, 1, 3};
+    if (tensor_is_poison(x))
+        return x;
+    const Expr *shape[] = {x->shape[0], x->shape[2], expr_mul(im->cx, x->shape[1], x->shape[3])};
+    return reshape(im, transpose(im, x, perm), 3, shape);
+}
+
+/* x [b, groups * each, m, n] times y [b, groups, n, o]. */
+static Tensor *grouped_product(Import *im, Tensor *x, Tensor *y)
+{
+    if (tensor_is_poison(x) || tensor_is_poison(y))
+        return graph_poison(im->graph);
+    const Expr *heads = x->shape[1], *groups = y->shape[1];
+    if (heads == groups)
+        return graph_matmul(im->graph, x, y);
+    if (heads->kind != EX_const || groups->kind != EX_const || !groups->value ||
+        heads->value % groups->value)
+        return fail(im, ST_bad_model, "heads of %s and %s", tensor_shape_text(im->cx, x),
+                    tensor_shape_text(im->cx, y));
+    const Expr *each = expr_const(im->cx, heads->value / groups->value);
+    const Expr *apart[] = {x->shape[0], groups, each, x->shape[2], x->shape[3]};
+    Tensor *product_of = graph_matmul(im->graph, reshape(im, x, 5, apart), unsqueeze(im, y, 2));
+    const Expr *joined[] = {x->shape[0], heads, dim(im, product_of, -2), dim(im, product_of, -1)};
+    return reshape(im, product_of, 4, joined);
+}
+
+typedef struct Mask {
+    Tensor *allowed; /* bool, or NULL = everything */
+    Tensor *bias;    /* added, or NULL */
+    bool row_may_be_empty;
+} Mask;
+
+static void allow(Import *im, Mask *m, Tensor *condition)
+{
+    m->allowed = m->allowed ? ew(im, S_and, m->allowed, condition) : condition;
+}
+
+/* The mask input, padded to `keys` columns with what forbids. */
+static void read_mask(Import *im, Tensor *mask, const Expr *keys, Dtype compute, Mask *m)
+{
+    const Expr *before[MAX_RANK], *after[MAX_RANK], *zero = expr_const(im->cx, 0);
+    if (!mask || tensor_is_poison(mask))
+        return;
+    if (mask->rank < 1) {
+        fail(im, ST_bad_model, "a mask of rank 0");
+        return;
+    }
+    bool boolean = mask->dtype == DT_bool;
+    for (int d = 0; d < mask->rank; d++)
+        before[d] = after[d] = zero;
+    after[mask->rank - 1] =
+        expr_max(im->cx, expr_sub(im->cx, keys, mask->shape[mask->rank - 1]), zero);
+    Tensor *fill = boolean ? scalar(im, mask, 0) : scalar(im, mask, (double)-INFINITY);
+    mask = graph_pad(im->graph, mask, fill, before, after, "constant");
+    m->row_may_be_empty = true;
+    if (boolean)
+        allow(im, m, mask);
+    else
+        m->bias = to(im, mask, compute);
+}
+
+/* Position of a query among the keys minus that of the key: [s, t], or [b, 1, s, t] with lengths
+ * per batch. */
+static Tensor *distance(Import *im, const Expr *queries, const Expr *keys, Tensor *offset)
+{
+    const Expr *one = expr_const(im->cx, 1), *rows[] = {queries, one}, *columns[] = {one, keys};
+    Tensor *i = graph_iota(im->graph, DT_i64, 2, rows, 0),
+           *j = graph_iota(im->graph, DT_i64, 2, columns, 1);
+    return ew(im, S_sub, ew(im, S_add, i, offset), j);
+}
+
+/* Conditions on positions: causal, windows, and how many keys there are. */
+static void read_positions(Import *im, const OnnxNode *n, const Expr *queries, const Expr *keys,
+                           Tensor *past, Mask *m)
+{
+    Tensor *lengths = arg_maybe(im, n, 6);
+    int64_t left = attr_i(im, n, "left_window_size", -1),
+            right = attr_i(im, n, "right_window_size", -1);
+    bool causal = attr_i(im, n, "is_causal", 0);
+    Tensor *offset = expr_scalar(im, DT_i64, past ? dim(im, past, 2) : expr_const(im->cx, 0));
+    if (lengths) {
+        const Expr *one = expr_const(im->cx, 1), *columns[] = {one, one, one, keys};
+        Tensor *count = along(im, to(im, lengths, DT_i64), 0, 4);
+        allow(im, m, ew(im, S_lt, graph_iota(im->graph, DT_i64, 4, columns, 3), count));
+        offset = past ? offset : ew(im, S_sub, count, expr_scalar(im, DT_i64, queries));
+        m->row_may_be_empty = true;
+    }
+    if (!causal && left < 0 && right < 0)
+        return;
+    Tensor *d = distance(im, queries, keys, offset);
+    if (causal)
+        allow(im, m, ew(im, S_le, expr_scalar(im, DT_i64, expr_const(im->cx, 0)), d));
+    if (left >= 0)
+        allow(im, m, ew(im, S_le, d, expr_scalar(im, DT_i64, expr_const(im->cx, left))));
+    if (right >= 0)
+        allow(im, m, ew(im, S_le, expr_scalar(im, DT_i64, expr_const(im->cx, -right)), d));
+    m->row_may_be_empty |= left >= 0 || right >= 0;
+}
+
+static Tensor *last_axis(Import *im, Monoid monoid, Tensor *x)
+{
+    if (tensor_is_poison(x))
+        return x;
+    int64_t axis[] = {x->rank - 1};
+    return reduce(im, monoid, x, 1, axis, true);
+}
+
+/* Probabilities; a row that the mask empties is 0, whatever the scores were. */
+static Tensor *probabilities(Import *im, Tensor *scores, const Mask *m)
+{
+    if (tensor_is_poison(scores))
+        return scores;
+    Tensor *p = graph_softmax(im->graph, scores, scores->rank - 1), *some;
+    if (!m->row_may_be_empty)
+        return p;
+    if (m->bias) {
+        Tensor *least = scalar(im, m->bias, (double)-INFINITY);
+        Tensor *bias = m->allowed ? pick(im, m->allowed, m->bias, least) : m->bias;
+        some = ew(im, S_lt, least, last_axis(im, M_max, bias));
+    } else {
+        some = last_axis(im, M_or, m->allowed);
+    }
+    return pick(im, some, p, scalar(im, p, 0));
+}
+
+/* The optional fourth output: the scores at one of four stages. */
+static void expose(Import *im, const OnnxNode *n, int stage, Tensor *x, Dtype dtype)
+{
+    if (wants(n, 3) && attr_i(im, n, "qk_matmul_output_mode", 0) == stage)
+        set_result(im, 3, to(im, x, dtype));
+}
+
+static Tensor *masked_scores(Import *im, const OnnxNode *n, Tensor *scores, const Mask *m,
+                             Dtype dtype)
+{
+    double cap = attr_f(im, n, "softcap", 0);
+    expose(im, n, 0, scores, dtype);
+    if (cap > 0) {
+        Tensor *t = ew1(im, S_tanh, ew(im, S_div, scores, scalar(im, scores, cap)));
+        scores = ew(im, S_mul, t, scalar(im, scores, cap));
+    }
+    expose(im, n, 1, scores, dtype);
+    if (m->bias)
+        scores = ew(im, S_add, scores, m->bias);
+    if (m->allowed)
+        scores = pick(im, m->allowed, scores, scalar(im, scores, (double)-INFINITY));
+    expose(im, n, 2, scores, dtype);
+    return scores;
+}
+
+Tensor *import_attention(Import *im, const OnnxNode *n)
+{
+    static const int64_t swap[] = {0, 1, 3, 2};
+    Tensor *q = arg(im, n, 0), *k = arg(im, n, 1), *v = arg(im, n, 2),
+           *past[] = {arg_maybe(im, n, 4), arg_maybe(im, n, 5)};
+    if (cx_failed(im->cx) || q->rank != k->rank || q->rank != v->rank ||
+        (q->rank != 3 && q->rank != 4))
+        return fail(im, ST_bad_model, "queries, keys and values that are not all of rank 3 or 4");
+    bool joined = q->rank == 3;
+    Dtype dtype = q->dtype, precision = (Dtype)attr_i(im, n, "softmax_precision", DT_f32);
+    Dtype compute = precision == DT_f64 || dtype == DT_f64 ? DT_f64 : DT_f32;
+    int64_t groups = attr_i(im, n, "kv_num_heads", 0);
+    q = split_heads(im, q, attr_i(im, n, "q_num_heads", 0));
+    k = split_heads(im, k, groups);
+    v = split_heads(im, v, groups);
+    if (past[0])
+        k = graph_concat(im->graph, 2, (Tensor *[]){past[0], k}, 2);
+    if (past[1])
+        v = graph_concat(im->graph, 2, (Tensor *[]){past[1], v}, 2);
+    if (wants(n, 1))
+        set_result(im, 1, k);
+    if (wants(n, 2))
+        set_result(im, 2, v);
+    const Expr *size = dim(im, q, 3);
+    if (cx_failed(im->cx) || (size->kind != EX_const && !attr(im, n, "scale")))
+        return fail(im, ST_unsupported, "heads of unknown size");
+    double scale =
+        attr_f(im, n, "scale", 1 / sqrt((double)(size->kind == EX_const ? size->value : 1)));
+    Mask mask = {NULL, NULL, false};
+    const Expr *queries = dim(im, q, 2), *keys = dim(im, k, 2);
+    read_mask(im, arg_maybe(im, n, 3), keys, compute, &mask);
+    read_positions(im, n, queries, keys, past[0], &mask);
+    Tensor *scores =
+        grouped_product(im, to(im, q, compute), transpose(im, to(im, k, compute), swap));
+    scores = masked_scores(im, n, ew(im, S_mul, scores, scalar(im, scores, scale)), &mask, dtype);
+    Tensor *p = probabilities(im, scores, &mask);
+    expose(im, n, 3, p, dtype);
+    Tensor *y = to(im, grouped_product(im, p, to(im, v, compute)), dtype);
+    return joined ? join_heads(im, y) : y;
+}
+
+/* ---- rotary embedding */
+
+/* One of the two caches as [b, 1, s, size / 2]: rows picked by position, or given per batch. */
+static Tensor *angles(Import *im, Tensor *cache, Tensor *positions)
+{
+    if (positions)
+        cache = graph_gather(im->graph, cache, positions, 0);
+    if (!tensor_is_poison(cache) && cache->rank != 3)
+        return fail(im, ST_bad_model, "a cache of shape %s", tensor_shape_text(im->cx, cache));
+    return unsqueeze(im, cache, 1);
+}
+
+static Tensor *slice_last(Import *im, Tensor *x, int64_t from, int64_t count)
+{
+    if (tensor_is_poison(x))
+        return x;
+    return slice_axis(im, x, x->rank - 1, expr_const(im->cx, from), expr_const(im->cx, count));
+}
+
+/* x [b, heads, s, size]: pairs (a, b) of the first `count` elements turn; halves, or neighbours
+ * when interleaved. */
+static Tensor *rotate(Import *im, Tensor *x, int64_t count, bool interleaved, Tensor *cosine,
+                      Tensor *sine)
+{
+    Tensor *turned = slice_last(im, x, 0, count), *a, *b;
+    if (tensor_is_poison(turned))
+        return turned;
+    const Expr *two = expr_const(im->cx, 2), *half = expr_const(im->cx, count / 2);
+    const Expr *pairs[] = {x->shape[0], x->shape[1], x->shape[2], half, two};
+    const Expr *flat[] = {x->shape[0], x->shape[1], x->shape[2], expr_const(im->cx, count)};
+    if (interleaved) {
+        Tensor *apart = reshape(im, turned, 5, pairs);
+        a = squeeze(im, slice_last(im, apart, 0, 1), 4);
+        b = squeeze(im, slice_last(im, apart, 1, 1), 4);
+    } else {
+        a = slice_last(im, turned, 0, count / 2);
+        b = slice_last(im, turned, count / 2, count / 2);
+    }
+    Tensor *real = ew(im, S_sub, ew(im, S_mul, cosine, a), ew(im, S_mul, sine, b));
+    Tensor *imaginary = ew(im, S_add, ew(im, S_mul, sine, a), ew(im, S_mul, cosine, b));
+    if (!interleaved)
+        return graph_concat(im->graph, 2, (Tensor *[]){real, imaginary}, 3);
+    Tensor *parts[] = {unsqueeze(im, real, 4), unsqueeze(im, imaginary, 4)};
+    return reshape(im, graph_concat(im->graph, 2, parts, 4), 4, flat);
+}
+
+Tensor *import_rotary(Import *im, const OnnxNode *n)
+{
+    Tensor *given = arg(im, n, 0), *positions = arg_maybe(im, n, 3);
+    Tensor *x = wide(im, split_heads(im, given, attr_i(im, n, "num_heads", 0)));
+    const Expr *size = dim(im, x, 3);
+    if (cx_failed(im->cx) || size->kind != EX_const)
+        return fail(im, ST_unsupported, "heads of unknown size");
+    int64_t count = attr_i(im, n, "rotary_embedding_dim", 0);
+    count = count ? count : size->value;
+    if (count < 2 || count % 2 || count > size->value)
+        return fail(im, ST_bad_model, "a rotation of %lld of %lld elements", (long long)count,
+                    (long long)size->value);
+    Tensor *cosine = angles(im, wide(im, arg(im, n, 1)), positions);
+    Tensor *sine = angles(im, wide(im, arg(im, n, 2)), positions);
+    Tensor *y = rotate(im, x, count, attr_i(im, n, "interleaved", 0), cosine, sine);
+    if (count < size->value)
+        y = graph_concat(im->graph, 2,
+                         (Tensor *[]){y, slice_last(im, x, count, size->value - count)}, 3);
+    y = to(im, y, given->dtype);
+    return given->rank == 3 ? join_heads(im, y) : y;
+}
