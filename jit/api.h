@@ -22,7 +22,8 @@ struct qn_context {
     void *log_user;
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
-    mtx_t lock; /* of the module */
+    atomic_bool warned; /* that the cache cannot be written */
+    mtx_t lock;         /* of the module */
     LlvmModule llvm;
 };
 

@@ -2,10 +2,13 @@
  * program is then loaded from the image, as it is when the image comes from the cache. */
 #include "jit/api.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "frontend/import.h"
+#include "jit/cache.h"
 #include "jit/image.h"
+#include "jit/program_key.h"
 
 /* --- options --- */
 
@@ -130,15 +133,10 @@ static bool report_progress(void *user, int64_t done, int64_t total, const char 
     return c->options.progress(c->options.progress_user, done, total, what) != 0;
 }
 
-static void compile_job(Cx *cx, void *user)
+/* From the model to an image. */
+static void build_image(Cx *cx, Compilation *c)
 {
-    Compilation *c = user;
     qn_program *p = c->program;
-    c->caps = find_target(cx, c->options.device);
-    set_dims(cx, c);
-    set_shapes(cx, c);
-    if (cx_failed(cx) || !onnx_model_check(cx, p->model->onnx))
-        return;
     Graph *graph = import_model(cx, p->model->onnx, &c->import, NULL);
     if (cx_failed(cx))
         return;
@@ -152,6 +150,71 @@ static void compile_job(Cx *cx, void *user)
                               .progress_user = c};
     if (options.llvm && compile_graph(cx, graph, &options, &c->compiled))
         c->image = image_write(cx, &c->compiled);
+}
+
+static void warn_once(qn_context *context, const char *why)
+{
+    char text[600];
+    if (!context->log || atomic_exchange(&context->warned, true))
+        return;
+    snprintf(text, sizeof text, "compiled programs are not kept: %s", why);
+    context->log(context->log_user, QN_LOG_WARNING, text);
+}
+
+typedef struct Check {
+    PlanBytes bytes;
+    Image *image;
+} Check;
+
+/* Everything but the weights: form, checksums, the rules of plans. */
+static void check_image(Cx *cx, void *user)
+{
+    Check *c = user;
+    if (image_read(cx, c->bytes.data, c->bytes.size, c->image))
+        plan_read(cx, c->image->plan, c->image->plan_size);
+}
+
+/* An image from the cache counts only when it is whole; whether it fits the model is found out by
+ * loading it. */
+static bool find_image(Cx *cx, Compilation *c, const Cache *cache, Hash128 key)
+{
+    Cx own;
+    Image image;
+    if (!cache_get(cx, cache, key, &c->image))
+        return false;
+    cx_init(&own, &c->program->context->from, 0);
+    Check check = {c->image, &image};
+    cx_run(&own, check_image, &check);
+    bool whole = !cx_failed(&own);
+    cx_finish(&own);
+    return whole;
+}
+
+static void compile_job(Cx *cx, void *user)
+{
+    Compilation *c = user;
+    qn_program *p = c->program;
+    Cache cache = {c->options.no_cache ? NULL : p->context->cache_dir, p->context->cache_limit};
+    Hash128 key = {0, 0};
+    c->caps = find_target(cx, c->options.device);
+    set_dims(cx, c);
+    set_shapes(cx, c);
+    if (cx_failed(cx) || !onnx_model_check(cx, p->model->onnx))
+        return;
+    if (cache.dir) {
+        key = program_key(p->model->onnx, p->model->file_count, p->model->files, &c->import,
+                          c->caps->name);
+        if (!c->options.keep_text && find_image(cx, c, &cache, key)) {
+            p->cached = true;
+            return;
+        }
+    }
+    build_image(cx, c);
+    if (cx_failed(cx) || !cache.dir)
+        return;
+    const char *why = cache_put(cx, &cache, key, c->image);
+    if (why)
+        warn_once(p->context, why);
 }
 
 /* --- loading --- */

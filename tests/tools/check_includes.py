@@ -33,7 +33,7 @@ BELOW = {
 }
 TESTS = "tests"
 # Made by the build, so not in the tree: whose they are.
-GENERATED = {".pb-c.h": "frontend"}
+GENERATED = {".pb-c.h": "frontend", "jit/source_hash.h": "jit"}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 

@@ -1,0 +1,96 @@
+/* The key is a hash of: the sources that generate programs (a build-time hash), the skeleton of the
+ * model, where each constant lies, the contents of those that are small or that the plan has to
+ * carry, the bounds of the dims, the shapes, the target. No paths, no names of files, no
+ * environment. */
+#include "jit/program_key.h"
+
+#include <string.h>
+
+#include "base/kernel_abi.h"
+#include "jit/source_hash.h"
+#include "runtime/plan.h"
+
+typedef struct Key {
+    Hasher hasher;
+    uint32_t file_count;
+    const FileRange *files;
+} Key;
+
+static void add_tensor(Key *k, const OnnxTensor *tensor)
+{
+    hash_add_int(&k->hasher, (int64_t)tensor->size);
+    uint32_t file = PLAN_INLINE;
+    uintptr_t at = (uintptr_t)tensor->data;
+    for (uint32_t f = 0; f < k->file_count && tensor->size; f++) {
+        uintptr_t base = (uintptr_t)k->files[f].data;
+        if (at < base || at - base >= k->files[f].size)
+            continue;
+        file = f;
+        hash_add_int(&k->hasher, (int64_t)(at - base));
+    }
+    hash_add_int(&k->hasher, file);
+    if (tensor->data && (tensor->size <= KEY_SMALL_CONSTANT || file == PLAN_INLINE))
+        hash_add(&k->hasher, tensor->data, tensor->size);
+}
+
+static void add_graph(Key *k, const OnnxGraph *graph);
+
+static void add_node(Key *k, const OnnxNode *node)
+{
+    for (uint32_t a = 0; a < node->attr_count; a++) {
+        const OnnxAttr *attr = &node->attrs[a];
+        for (uint32_t i = 0; i < attr->count; i++) {
+            if (attr->type == OA_graph || attr->type == OA_graphs)
+                add_graph(k, attr->graphs[i]);
+            else if (attr->type == OA_tensor || attr->type == OA_tensors ||
+                     attr->type == OA_sparse || attr->type == OA_sparses)
+                add_tensor(k, &attr->tensors[i]);
+        }
+    }
+}
+
+static void add_graph(Key *k, const OnnxGraph *graph)
+{
+    for (uint32_t i = 0; i < graph->init_count; i++)
+        add_tensor(k, &graph->inits[i]);
+    for (uint32_t i = 0; i < graph->node_count; i++)
+        add_node(k, &graph->nodes[i]);
+}
+
+static void add_function(Key *k, const OnnxFunction *function)
+{
+    add_graph(k, &function->body);
+    OnnxNode defaults = {.attrs = function->defaults, .attr_count = function->default_count};
+    add_node(k, &defaults);
+}
+
+Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
+                    const ImportOptions *import, const char *target)
+{
+    Key k = {.file_count = file_count, .files = files};
+    hash_init(&k.hasher);
+    hash_add_text(&k.hasher, QUERN_SOURCE_HASH);
+    hash_add_int(&k.hasher, PLAN_VERSION);
+    hash_add_int(&k.hasher, KERNEL_ABI);
+    hash_add_text(&k.hasher, target);
+    hash_add_int(&k.hasher, import->dim_count);
+    for (uint32_t i = 0; i < import->dim_count; i++) {
+        const ImportDim *dim = &import->dims[i];
+        const int64_t numbers[] = {dim->lo, dim->hi, dim->div};
+        hash_add_text(&k.hasher, dim->name);
+        hash_add(&k.hasher, numbers, sizeof numbers);
+    }
+    hash_add_int(&k.hasher, import->shape_count);
+    for (uint32_t i = 0; i < import->shape_count; i++) {
+        const ImportShape *shape = &import->shapes[i];
+        hash_add_text(&k.hasher, shape->input);
+        hash_add_int(&k.hasher, shape->rank);
+        hash_add(&k.hasher, shape->dims, (size_t)shape->rank * sizeof *shape->dims);
+    }
+    hash_add_int(&k.hasher, (int64_t)model->skeleton_size);
+    hash_add(&k.hasher, model->skeleton, model->skeleton_size);
+    add_graph(&k, &model->graph);
+    for (uint32_t i = 0; i < model->function_count; i++)
+        add_function(&k, &model->functions[i]);
+    return hash_finish(&k.hasher);
+}

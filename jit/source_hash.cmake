@@ -1,0 +1,20 @@
+# Writes OUT, a header with a hash of every source that has a say in what is generated: programs in the cache are for these sources
+# only. ROOT is the project, COMPILER names the code generator's version.
+set(all "${COMPILER}")
+foreach(folder base ir frontend passes codegen jit runtime)
+  file(GLOB files RELATIVE ${ROOT} ${ROOT}/${folder}/*.c ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.def
+       ${ROOT}/${folder}/*.inc ${ROOT}/${folder}/*.proto)
+  list(SORT files)
+  foreach(file ${files})
+    file(SHA256 ${ROOT}/${file} hash)
+    string(APPEND all "${file} ${hash}\n")
+  endforeach()
+endforeach()
+string(SHA256 total "${all}")
+set(text "/* Made by the build. */\n#define QUERN_SOURCE_HASH \"${total}\"\n")
+if(EXISTS ${OUT})
+  file(READ ${OUT} before)
+endif()
+if(NOT "${before}" STREQUAL "${text}")
+  file(WRITE ${OUT} "${text}")
+endif()
