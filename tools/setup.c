@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { SETUP_NAME = 512 };
+
+static bool is_same(qn_string a, qn_string b)
+{
+    return a.length == b.length && memcmp(a.data, b.data, a.length) == 0;
+}
+
 /* "NAME=rest": the length of NAME; 0 when it is not of this form. Names may hold '='. */
 static size_t name_length(const char *text, const char **rest)
 {
@@ -81,16 +88,11 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
     }
 }
 
-static bool is_text(qn_string a, const char *b)
-{
-    return a.length == strlen(b) && memcmp(a.data, b, a.length) == 0;
-}
-
 bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fail)
 {
     for (size_t i = 0; i < setup->shape_count; i++) {
         const qn_shape *given = &setup->shapes[i];
-        if (!is_text(given->name, name))
+        if (!is_same(given->name, qn_str(name)))
             continue;
         bool same = given->rank == tensor->rank;
         for (int32_t d = 0; same && d < given->rank; d++)
@@ -130,26 +132,36 @@ static bool open_context(Setup *setup, Fail *fail)
            fail_set(fail, "cannot start: %s", qn_status_text(setup->status));
 }
 
+/* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */
+static qn_string dim_name(const qn_tensor_info *info, int32_t d, char text[SETUP_NAME])
+{
+    if (info->dims[d].symbol.length)
+        return info->dims[d].symbol;
+    snprintf(text, SETUP_NAME, "%s_%d", info->name.data, d);
+    return qn_str(text);
+}
+
 /* Whether some input has the name, or a dim with that symbol. Fails with the ones there are. */
-static bool check_name(Setup *setup, qn_string name, bool symbol, Fail *fail)
+static bool check_name(Setup *setup, qn_string name, bool of_dim, Fail *fail)
 {
     qn_tensor_info info;
-    char known[512] = "";
+    char known[512] = "", text[SETUP_NAME];
     size_t at = 0;
     for (int32_t i = 0; qn_model_input(setup->model, i, &info) == QN_OK; i++) {
-        for (int32_t d = 0; d < (symbol ? info.rank : 1); d++) {
-            qn_string other = symbol ? info.dims[d].symbol : info.name;
-            if (other.length == name.length && !memcmp(other.data, name.data, name.length))
+        for (int32_t d = 0; d < (of_dim ? info.rank : 1); d++) {
+            if (of_dim && info.dims[d].value >= 0)
+                continue;
+            qn_string other = of_dim ? dim_name(&info, d, text) : info.name;
+            if (is_same(other, name))
                 return true;
-            if (other.length && at < sizeof known - 1)
+            if (at < sizeof known - 1)
                 at += (size_t)snprintf(known + at, sizeof known - at, "%s%.*s", at ? ", " : "",
                                        (int)other.length, other.data);
         }
     }
     setup->status = QN_BAD_ARGUMENT;
-    return fail_set(fail, "the model has no %s '%.*s'; it has: %s",
-                    symbol ? "symbolic dim" : "input", (int)name.length, name.data,
-                    at ? known : "none");
+    return fail_set(fail, "the model has no %s '%.*s'; it has: %s", of_dim ? "open dim" : "input",
+                    (int)name.length, name.data, at ? known : "none");
 }
 
 bool setup_open(Setup *setup, const char *path, Fail *fail)
@@ -205,15 +217,15 @@ bool setup_compile(Setup *setup, Fail *fail)
     return setup->status == QN_OK || fail_set(fail, "%s", qn_program_message(setup->program));
 }
 
-/* The size of a dim in the coming runs: a number, or what --dim says about its symbol; -1. */
-static int64_t dim_size(const Setup *setup, const qn_dim *dim)
+/* The size of a dim in the coming runs: a number, or what --dim says about it; -1. */
+static int64_t dim_size(const Setup *setup, const qn_tensor_info *info, int32_t d)
 {
-    if (dim->value >= 0)
-        return dim->value;
+    char text[SETUP_NAME];
+    if (info->dims[d].value >= 0)
+        return info->dims[d].value;
+    qn_string name = dim_name(info, d, text);
     for (size_t i = 0; i < setup->dim_count; i++) {
-        qn_string symbol = setup->dims[i].symbol;
-        if (symbol.length == dim->symbol.length &&
-            !memcmp(symbol.data, dim->symbol.data, symbol.length))
+        if (is_same(setup->dims[i].symbol, name))
             return setup->dims[i].value;
     }
     return -1;
@@ -222,8 +234,7 @@ static int64_t dim_size(const Setup *setup, const qn_dim *dim)
 static const qn_shape *find_shape(const Setup *setup, qn_string name)
 {
     for (size_t i = 0; i < setup->shape_count; i++) {
-        qn_string other = setup->shapes[i].name;
-        if (other.length == name.length && !memcmp(other.data, name.data, name.length))
+        if (is_same(setup->shapes[i].name, name))
             return &setup->shapes[i];
     }
     return NULL;
@@ -243,14 +254,13 @@ static bool resolve_shape(const Setup *setup, const qn_tensor_info *info, int64_
                         info->name.data);
     *shape = (qn_shape){.name = info->name, .rank = info->rank, .dims = dims};
     for (int32_t d = 0; d < info->rank; d++) {
-        dims[d] = dim_size(setup, &info->dims[d]);
+        dims[d] = dim_size(setup, info, d);
         if (dims[d] >= 0)
             continue;
-        if (info->dims[d].symbol.length)
-            return fail_set(fail, "input '%s': the size of '%s' is not known; give --dim %s=N",
-                            info->name.data, info->dims[d].symbol.data, info->dims[d].symbol.data);
-        return fail_set(fail, "input '%s': dim %d is not known; give its shape with --shape",
-                        info->name.data, d);
+        char text[SETUP_NAME];
+        qn_string name = dim_name(info, d, text);
+        return fail_set(fail, "input '%s': the size of '%s' is not known; give --dim %s=N",
+                        info->name.data, name.data, name.data);
     }
     return true;
 }
@@ -311,7 +321,7 @@ bool setup_default_sizes(Setup *setup, Fail *fail)
         Tensor sizes = {.rank = info.rank};
         bool open = false;
         for (int32_t d = 0; d < info.rank && d < QN_MAX_RANK; d++) {
-            int64_t size = dim_size(setup, &info.dims[d]);
+            int64_t size = dim_size(setup, &info, d);
             open |= size < 0;
             sizes.dims[d] = size < 0 ? 1 : size;
         }

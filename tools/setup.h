@@ -23,7 +23,7 @@ enum {
         OPT_THREADS, "threads", "N", "threads of a run; default: one per processor"                \
     }
 #define SETUP_DIM_OPTIONS                                                                          \
-    {OPT_DIM, "dim", "SYMBOL=N", "size of a symbolic dim; may be repeated"},                       \
+    {OPT_DIM, "dim", "SYMBOL=N", "size of an open dim; may be repeated"},                          \
     {                                                                                              \
         OPT_SHAPE, "shape", "INPUT=1x3x8x8", "shape of an input; may be repeated"                  \
     }

@@ -1,6 +1,6 @@
 /* quern cache: where compiled kernels are kept, what is there, and emptying it. Only files that
- * look like entries are ever listed or removed: regular files whose names are made of hexadecimal
- * digits (32 at least) and a short ending. */
+ * look like entries are ever listed or removed: regular files named by 32 hexadecimal digits and
+ * ".qnc" (jit/cache.c). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +19,7 @@ static const Option options[] = {
 
 static bool is_entry(const char *name)
 {
-    size_t digits = strspn(name, "0123456789abcdef");
-    size_t ending = strlen(name + digits);
-    return digits >= 32 && ending <= 12 && (ending == 0 || name[digits] == '.');
+    return strspn(name, "0123456789abcdef") == 32 && !strcmp(name + 32, ".qnc");
 }
 
 typedef struct Totals {

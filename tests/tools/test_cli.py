@@ -311,7 +311,7 @@ class Check(Case):
 class Cache(Case):
     def test_list_and_clear(self):
         directory = self.path("kept")
-        entry, foreign = "0123456789abcdef" * 2 + ".obj", "notes.txt"
+        entry, foreign = "0123456789abcdef" * 2 + ".qnc", "notes.txt"
         self.path("kept/" + entry, b"x" * 10)
         self.path("kept/" + foreign, b"mine")
         status, out, _ = quern("cache", "list", "--cache-dir", directory)
