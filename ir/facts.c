@@ -17,7 +17,7 @@ void facts_init(Facts *facts, Cx *cx)
 
 void facts_add(Facts *facts, const Expr *e)
 {
-    if (!expr_is_poison(e) && e->kind != EX_const && e->lo < 0)
+    if (!expr_is_poison(e) && e->lo < 0)
         VEC_PUSH(facts->cx->arena, facts->items, facts->count, facts->cap, e);
 }
 
@@ -178,8 +178,13 @@ static bool prove(Facts *facts, const Expr *e, int depth)
 
 bool facts_prove(Facts *facts, const Expr *e)
 {
+    if (expr_is_poison(e))
+        return false;
     facts->steps = PROOF_STEPS;
-    for (int depth = 1; depth <= PROOF_DEPTH && !expr_is_poison(e); depth++)
+    for (uint32_t i = 0; i < facts->count; i++)
+        if (facts->items[i]->hi < 0) /* a loop over nothing: this place is never reached */
+            return true;
+    for (int depth = 1; depth <= PROOF_DEPTH; depth++)
         if (prove(facts, e, depth))
             return true;
     return false;

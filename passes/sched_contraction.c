@@ -46,16 +46,6 @@ static Value *through_casts(Value *value)
     return value;
 }
 
-static bool depends_on_reduction(const Value *value)
-{
-    if (value->op == V_reduce)
-        return true;
-    for (int i = 0; i < 3; i++)
-        if (value->args[i] && depends_on_reduction(value->args[i]))
-            return true;
-    return false;
-}
-
 Contraction nest_contraction(Cx *cx, const Nest *nest)
 {
     Contraction c = {.has = false};
@@ -68,7 +58,7 @@ Contraction nest_contraction(Cx *cx, const Nest *nest)
     if (!c.sum || c.sum->monoid != M_sum || nest->store_count != 1)
         return c;
     Value *product = c.sum->args[0];
-    if (product->op != V_scalar || product->scalar != S_mul || depends_on_reduction(product) ||
+    if (product->op != V_scalar || product->scalar != S_mul ||
         !(c.sum->dtype == DT_f32 || c.sum->dtype == DT_f64 || c.sum->dtype == DT_i32))
         return c;
     c.a = product->args[0];

@@ -43,6 +43,9 @@ typedef struct General {
                       innermost */
     BoxState box;
     bool *direct; /* by value id: reachable from the stores without passing a reduction */
+    bool *costly; /* by value id: takes long, or something under it does */
+    uint32_t bind_count;
+    Value **binds; /* all V_bind */
 } General;
 
 static void set_box(General *g, int slot, int axis, const Expr *base, int size, const Expr *bound)
@@ -93,6 +96,12 @@ static Held box_tile(General *g, Dtype dtype, const char *stem)
     return held;
 }
 
+/* Values are shared: a walk over them that forgot where it was would take exponential time. */
+static bool *unseen(const General *g)
+{
+    return NEW_ARRAY(g->cx->arena, bool, g->nest->value_count);
+}
+
 static void mark_direct(General *g, const Value *value)
 {
     if (g->direct[value->id])
@@ -104,29 +113,38 @@ static void mark_direct(General *g, const Value *value)
                 mark_direct(g, value->args[i]);
 }
 
-/* Loads reachable from `value` without passing a reduction: the unit axis they agree on among
- * `among`, or -1. */
-static int lane_axis(const General *g, const Value *value, uint64_t among)
+static int find_lane_axis(const General *g, const Value *value, uint64_t among, bool *seen)
 {
+    if (seen[value->id])
+        return -1;
+    seen[value->id] = true;
     if (value->op == V_load && value->access->buffer)
         return access_unit_axis(g->cx, g->nest, value->access, among);
     for (int i = 0; i < 3 && value->op != V_reduce; i++) {
-        int axis = value->args[i] ? lane_axis(g, value->args[i], among) : -1;
+        int axis = value->args[i] ? find_lane_axis(g, value->args[i], among, seen) : -1;
         if (axis >= 0)
             return axis;
     }
     return -1;
 }
 
-/* The outermost expensive value under `value` that the final pass needs again. */
-static Value *expensive_again(const General *g, Value *value)
+/* Loads reachable from `value` without passing a reduction: the unit axis of the first that has one
+ * among `among`, or -1. */
+static int lane_axis(const General *g, const Value *value, uint64_t among)
 {
-    if (value->op == V_reduce || value->op == V_load)
+    return find_lane_axis(g, value, among, unseen(g));
+}
+
+/* The outermost expensive value under `value` that the final pass needs again. */
+static Value *expensive_again(const General *g, Value *value, bool *seen)
+{
+    if (value->op == V_reduce || value->op == V_load || seen[value->id])
         return NULL;
+    seen[value->id] = true;
     if (value->op == V_scalar && (scalar_flags(value->scalar) & TRANS) && g->direct[value->id])
         return value;
     for (int i = 0; i < 3; i++) {
-        Value *found = value->args[i] ? expensive_again(g, value->args[i]) : NULL;
+        Value *found = value->args[i] ? expensive_again(g, value->args[i], seen) : NULL;
         if (found)
             return found;
     }
@@ -313,7 +331,7 @@ static void start_keep(Reduce *r)
     int64_t most = gpu ? caps->shared_bytes / 8 : ROW_BUFFER;
     if (extent->kind != EX_const || extent->value > most || g->box.rank != 1)
         return;
-    r->kept = expensive_again(g, r->value->args[0]);
+    r->kept = expensive_again(g, r->value->args[0], unseen(g));
     if (!r->kept || g->lower->held[r->kept->id].tile)
         return;
     int shape[1] = {(int)((extent->value + g->lanes - 1) / g->lanes * g->lanes)};
@@ -396,27 +414,43 @@ static bool axes_bound(const General *g, uint64_t axes)
     return true;
 }
 
-/* Computes the reductions under `value` that can be computed here and do not depend on `unbound`
- * axes. */
-static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound)
+/* A walk for reductions that can be computed in `block`. */
+typedef struct Ensure {
+    General *g;
+    TileBlock *block;
+    bool *seen;
+    uint64_t *unbound; /* by value: without which axes it was seen */
+} Ensure;
+
+static void ensure_under(Ensure *e, Value *value, uint64_t unbound)
 {
-    if (g->lower->held[value->id].tile)
+    General *g = e->g;
+    if (g->lower->held[value->id].tile ||
+        (e->seen[value->id] && !(e->unbound[value->id] & ~unbound)))
         return;
+    e->seen[value->id] = true;
+    e->unbound[value->id] = unbound;
     if (value->op == V_reduce) {
         if (!(value->axes & unbound) && axes_bound(g, value->axes))
-            compute_reduce(g, block, value);
+            compute_reduce(g, e->block, value);
         else
-            ensure(g, block, value->args[0], unbound | value->reduced);
+            ensure_under(e, value->args[0], unbound | value->reduced);
         return;
     }
     for (int i = 0; i < 3; i++)
         if (value->args[i])
-            ensure(g, block, value->args[i], unbound);
-    for (uint32_t i = 0; i < g->nest->value_count; i++) {
-        Value *bind = g->nest->values[i];
-        if (bind->op == V_bind && lower_uses(value, bind->sym))
-            ensure(g, block, bind, unbound);
-    }
+            ensure_under(e, value->args[i], unbound);
+    for (uint32_t i = 0; i < g->bind_count; i++)
+        if (lower_uses(value, g->binds[i]->sym))
+            ensure_under(e, g->binds[i], unbound);
+}
+
+/* Computes the reductions under `value` that can be computed here and do not depend on `unbound`
+ * axes. */
+static void ensure(General *g, TileBlock *block, Value *value, uint64_t unbound)
+{
+    Ensure e = {g, block, unseen(g), NEW_ARRAY(g->cx->arena, uint64_t, g->nest->value_count)};
+    ensure_under(&e, value, unbound);
 }
 
 static void ensure_stores(General *g, TileBlock *block, uint64_t unbound)
@@ -426,31 +460,61 @@ static void ensure_stores(General *g, TileBlock *block, uint64_t unbound)
             ensure(g, block, g->nest->stores[i].value, unbound);
 }
 
-static bool is_costly(const Value *value)
+static bool is_costly(const General *g, const Value *value)
 {
-    if (value->op == V_reduce)
-        return true;
-    if (value->op == V_scalar && (value->scalar == S_div || value->scalar == S_sqrt ||
-                                  (scalar_flags(value->scalar) & TRANS)))
-        return true;
+    bool costly = value->op == V_reduce ||
+                  (value->op == V_scalar && (value->scalar == S_div || value->scalar == S_sqrt ||
+                                             (scalar_flags(value->scalar) & TRANS)));
     for (int i = 0; i < 3; i++)
-        if (value->args[i] && is_costly(value->args[i]))
-            return true;
-    return false;
+        costly |= value->args[i] && g->costly[value->args[i]->id];
+    return costly;
 }
 
 /* Whether computing `value` here reads memory, which a box at the edge must not do outside its
  * bound. */
-static bool reads_memory(const General *g, const Value *value)
+static bool reads_memory(const General *g, const Value *value, bool *seen)
 {
-    if (g->lower->held[value->id].tile || value->op == V_reduce)
+    if (g->lower->held[value->id].tile || value->op == V_reduce || seen[value->id])
         return false;
+    seen[value->id] = true;
     if (value->op == V_load)
         return true;
     for (int i = 0; i < 3; i++)
-        if (value->args[i] && reads_memory(g, value->args[i]))
+        if (value->args[i] && reads_memory(g, value->args[i], seen))
             return true;
     return false;
+}
+
+static void hoist_value(General *g, TileBlock *block, Value *value)
+{
+    BoxState outer = g->box;
+    g->box.rank = 0;
+    for (int d = 0; d < outer.rank; d++)
+        if (value->axes >> outer.axis[d] & 1)
+            set_box(g, g->box.rank++, outer.axis[d], outer.base[d], outer.size[d], outer.bound[d]);
+    Held kept = box_tile(g, dtype_compute(value->dtype), "row");
+    TileOp *op = box_op(g, block, reads_memory(g, value, unseen(g)));
+    lower_write(g->lower, op, &kept, lower_value(g->lower, op, value));
+    for (int d = 0; d < g->box.rank; d++)
+        release_box_axis(g, g->box.axis[d]);
+    g->lower->held[value->id] = kept;
+    g->box = outer;
+}
+
+static void hoist_under(General *g, TileBlock *block, Value *value, uint64_t unbound, bool *seen)
+{
+    if (g->lower->held[value->id].tile || value->op == V_reduce || !g->costly[value->id] ||
+        seen[value->id])
+        return;
+    seen[value->id] = true;
+    if ((value->op == V_scalar || value->op == V_cast) && !(value->axes & unbound) &&
+        axes_bound(g, value->axes)) {
+        hoist_value(g, block, value);
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        if (value->args[i])
+            hoist_under(g, block, value->args[i], unbound, seen);
 }
 
 /* Computes what a loop over `unbound` axes would compute again and again: the largest costly values
@@ -458,28 +522,7 @@ static bool reads_memory(const General *g, const Value *value)
  * `ensure`. */
 static void hoist(General *g, TileBlock *block, Value *value, uint64_t unbound)
 {
-    Held *held = &g->lower->held[value->id];
-    if (held->tile || value->op == V_reduce || !is_costly(value))
-        return;
-    bool fits = (value->op == V_scalar || value->op == V_cast) && !(value->axes & unbound) &&
-                axes_bound(g, value->axes);
-    for (int i = 0; i < 3 && !fits; i++)
-        if (value->args[i])
-            hoist(g, block, value->args[i], unbound);
-    if (!fits)
-        return;
-    BoxState outer = g->box;
-    g->box.rank = 0;
-    for (int d = 0; d < outer.rank; d++)
-        if (value->axes >> outer.axis[d] & 1)
-            set_box(g, g->box.rank++, outer.axis[d], outer.base[d], outer.size[d], outer.bound[d]);
-    Held kept = box_tile(g, dtype_compute(value->dtype), "row");
-    TileOp *op = box_op(g, block, reads_memory(g, value));
-    lower_write(g->lower, op, &kept, lower_value(g->lower, op, value));
-    for (int d = 0; d < g->box.rank; d++)
-        release_box_axis(g, g->box.axis[d]);
-    *held = kept;
-    g->box = outer;
+    hoist_under(g, block, value, unbound, unseen(g));
 }
 
 static void hoist_stores(General *g, TileBlock *block, uint64_t unbound)
@@ -570,12 +613,12 @@ static bool has_row_reduction(const General *g)
     return false;
 }
 
+/* At least 1. */
 static int64_t extent_guess(const Axis *axis)
 {
     const Expr *e = axis->extent;
-    if (e->kind == EX_const)
-        return e->value < 1 ? 1 : e->value;
-    return e->hi < 64 ? e->hi : 64;
+    int64_t extent = e->kind == EX_const ? e->value : e->hi < 64 ? e->hi : 64;
+    return extent > 1 ? extent : 1;
 }
 
 /* A load that moves along a reduced axis and is contiguous along v: lanes of v read it well. */
@@ -796,6 +839,20 @@ static bool axes_are_independent(const Nest *nest, uint64_t axes)
     return true;
 }
 
+static void index_values(General *g)
+{
+    uint32_t count = g->nest->value_count;
+    g->direct = unseen(g);
+    g->costly = unseen(g);
+    g->binds = NEW_ARRAY(g->cx->arena, Value *, count);
+    for (uint32_t i = 0; i < count; i++) {
+        Value *value = g->nest->values[i];
+        g->costly[i] = is_costly(g, value);
+        if (value->op == V_bind)
+            g->binds[g->bind_count++] = value;
+    }
+}
+
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
 {
     Nest *nest = lower->nest;
@@ -814,7 +871,7 @@ bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out)
         General *g = NEW(lower->cx->arena, General);
         *g = (General){
             .lower = lower, .cx = lower->cx, .nest = nest, .schedule = schedule, .axes = axes};
-        g->direct = NEW_ARRAY(lower->cx->arena, bool, nest->value_count);
+        index_values(g);
         memset(lower->held, 0, nest->value_count * sizeof *lower->held);
         memset(lower->at, 0, sizeof lower->at);
         memset(lower->coord, 0, sizeof lower->coord);

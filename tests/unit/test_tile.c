@@ -391,4 +391,6 @@ Test(tile, facts_prove_quotients)
     facts_add_lt(&facts, expr_const(&cx, 6), i);
     cr_expect(facts_prove(&facts, expr_addi(&cx, half, -3)));
     cr_expect(!facts_prove(&facts, expr_addi(&cx, half, -4)));
+    facts_add_lt(&facts, i, i);
+    cr_expect(facts_prove(&facts, expr_addi(&cx, half, -4)), "nothing is ever here");
 }
