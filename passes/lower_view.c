@@ -20,15 +20,6 @@ static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape,
     return at;
 }
 
-/* An expression as an element of a tensor: index values have the signed types and floats only. */
-static Value *expr_value(Pull *p, Dtype dtype, const Expr *e)
-{
-    Dtype compute = dtype_compute(dtype);
-    if (compute == DT_i64 || compute == DT_i32 || compute == DT_f32 || compute == DT_f64)
-        return nest_index(p->nest, compute, e);
-    return nest_cast(p->nest, dtype, nest_index(p->nest, DT_i64, e));
-}
-
 /* One known expression in a dtype that index values may not have. */
 static Value *known_value(Pull *p, Dtype dtype, const Expr *e)
 {
@@ -107,7 +98,7 @@ Value *lower_fill(Pull *p, const GraphNode *node, const Expr *const *index)
 
 Value *lower_iota(Pull *p, const GraphNode *node, const Expr *const *index)
 {
-    return expr_value(p, node->output->dtype, index[node->attrs[AT_axis].i]);
+    return known_value(p, dtype_compute(node->output->dtype), index[node->attrs[AT_axis].i]);
 }
 
 Value *lower_map(Pull *p, const GraphNode *node, const Expr *const *index)
