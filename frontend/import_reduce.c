@@ -219,6 +219,12 @@ static Tensor *variance(Import *im, Tensor *x, int count, const int64_t *axes)
     return mean(im, ew(im, S_mul, d, d), count, axes, true);
 }
 
+/* A parameter in the type that `like` is computed in: parameters may have types of their own. */
+static Tensor *as(Import *im, Tensor *x, const Tensor *like)
+{
+    return tensor_is_poison(like) ? graph_poison(im->graph) : to(im, x, like->dtype);
+}
+
 Tensor *import_layer_norm(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *scale = arg(im, n, 1), *bias = arg_maybe(im, n, 2),
@@ -226,12 +232,13 @@ Tensor *import_layer_norm(Import *im, const OnnxNode *n)
     int64_t axes[MAX_RANK];
     int count = from_axis(axis_of(im, attr_i(im, n, "axis", -1), x->rank), x->rank, axes);
     double epsilon = attr_f(im, n, "epsilon", 1e-5);
+    Dtype stash = (Dtype)attr_i(im, n, "stash_type", DT_f32); /* the type of the statistics */
     if (wants(n, 1))
-        set_result(im, 1, mean(im, w, count, axes, true));
+        set_result(im, 1, to(im, mean(im, w, count, axes, true), stash));
     if (wants(n, 2))
-        set_result(im, 2, inverse_root(im, variance(im, w, count, axes), epsilon));
-    Tensor *y = ew(im, S_mul, normalize(im, w, count, axes, epsilon), wide(im, scale));
-    return to(im, bias ? ew(im, S_add, y, wide(im, bias)) : y, x->dtype);
+        set_result(im, 2, to(im, inverse_root(im, variance(im, w, count, axes), epsilon), stash));
+    Tensor *y = ew(im, S_mul, normalize(im, w, count, axes, epsilon), as(im, scale, w));
+    return to(im, bias ? ew(im, S_add, y, as(im, bias, w)) : y, x->dtype);
 }
 
 Tensor *import_rms_norm(Import *im, const OnnxNode *n)
@@ -241,14 +248,14 @@ Tensor *import_rms_norm(Import *im, const OnnxNode *n)
     int count = from_axis(axis_of(im, attr_i(im, n, "axis", -1), x->rank), x->rank, axes);
     Tensor *square = mean(im, ew(im, S_mul, w, w), count, axes, true);
     Tensor *y = ew(im, S_mul, w, inverse_root(im, square, attr_f(im, n, "epsilon", 1e-5)));
-    return to(im, ew(im, S_mul, y, wide(im, scale)), x->dtype);
+    return to(im, ew(im, S_mul, y, as(im, scale, w)), x->dtype);
 }
 
 /* y * scale + bias, with one of each per channel (axis 1). */
 static Tensor *per_channel(Import *im, Tensor *y, Tensor *scale, Tensor *bias, int rank)
 {
-    y = ew(im, S_mul, y, along(im, wide(im, scale), 1, rank));
-    return ew(im, S_add, y, along(im, wide(im, bias), 1, rank));
+    y = ew(im, S_mul, y, along(im, as(im, scale, y), 1, rank));
+    return ew(im, S_add, y, along(im, as(im, bias, y), 1, rank));
 }
 
 Tensor *import_instance_norm(Import *im, const OnnxNode *n)
@@ -289,7 +296,7 @@ Tensor *import_group_norm(Import *im, const OnnxNode *n)
 /* old * momentum + now * (1 - momentum) */
 static Tensor *running(Import *im, Tensor *old, Tensor *now, double momentum)
 {
-    Tensor *kept = ew(im, S_mul, wide(im, old), scalar(im, now, momentum));
+    Tensor *kept = ew(im, S_mul, as(im, old, now), scalar(im, now, momentum));
     return to(im, ew(im, S_add, kept, ew(im, S_mul, now, scalar(im, now, 1 - momentum))),
               old->dtype);
 }
@@ -324,11 +331,11 @@ Tensor *import_batch_norm(Import *im, const OnnxNode *n)
         return fail(im, ST_unsupported, "spatial = 0");
     if (x->rank < 2)
         return fail(im, ST_bad_model, "expected [n, c, ..], got %s", tensor_shape_text(im->cx, x));
-    Tensor *scale = wide(im, arg(im, n, 1)), *bias = wide(im, arg(im, n, 2));
-    Tensor *average = wide(im, arg(im, n, 3)), *spread_of = wide(im, arg(im, n, 4));
+    Tensor *w = wide(im, x), *scale = as(im, arg(im, n, 1), w), *bias = as(im, arg(im, n, 2), w);
+    Tensor *average = as(im, arg(im, n, 3), w), *spread_of = as(im, arg(im, n, 4), w);
     Tensor *f = ew(im, S_mul, scale, inverse_root(im, spread_of, attr_f(im, n, "epsilon", 1e-5)));
     Tensor *shift = ew(im, S_sub, bias, ew(im, S_mul, average, f));
-    return to(im, per_channel(im, wide(im, x), f, shift, x->rank), x->dtype);
+    return to(im, per_channel(im, w, f, shift, x->rank), x->dtype);
 }
 
 /* x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ^ beta */
