@@ -123,7 +123,9 @@ Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
     const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index),
                *own[MAX_RANK];
     for (int d = x->rank - 1; d >= 0; d--) {
-        own[d] = d ? expr_mod(p->cx, rest, x->shape[d]) : rest;
+        /* the outermost quotient is in range by itself; a known extent makes that plain to see */
+        bool reduce = d || x->shape[d]->kind == EX_const;
+        own[d] = reduce ? expr_mod(p->cx, rest, x->shape[d]) : rest;
         rest = d ? expr_floordiv(p->cx, rest, x->shape[d]) : rest;
     }
     return pull(p, x, own);
