@@ -38,7 +38,8 @@ static void put_element(Dtype dtype, uint8_t *data, int64_t to, const uint8_t *v
         return;
     }
     int per_byte = 8 / bits;
-    unsigned value = values[from / per_byte] >> (from % per_byte * bits) & ((1u << bits) - 1);
+    unsigned byte = values[from / per_byte];
+    unsigned value = byte >> (from % per_byte * bits) & ((1u << bits) - 1);
     data[to / per_byte] |= (uint8_t)(value << (to % per_byte * bits));
 }
 
