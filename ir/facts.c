@@ -75,6 +75,7 @@ static bool cancel(Facts *facts, const Expr *e, const Expr *term, int64_t a, con
     if (b == 0 || (a < 0) != (b < 0))
         return false;
     const Expr *rest = expr_sub(cx, expr_muli(cx, e, magnitude(b)), expr_muli(cx, f, magnitude(a)));
+    rest = expr_addi(cx, rest, magnitude(b) - 1); /* e * |b| > -|b| is enough: e is an integer */
     return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
 }
 

@@ -19,7 +19,7 @@
 #include "jit/kernel.h"
 #include "tests/property/random_case.h"
 
-enum { TILE_SEEDS = 40, LLVM_SEEDS = 4, CANDIDATES = 64 };
+enum { TILE_SEEDS = 50, LLVM_SEEDS = 6, CANDIDATES = 64 };
 
 static const char *const levels[] = {"x86-64-v3", "x86-64-v4"};
 

@@ -393,4 +393,10 @@ Test(tile, facts_prove_quotients)
     cr_expect(!facts_prove(&facts, expr_addi(&cx, half, -4)));
     facts_add_lt(&facts, i, i);
     cr_expect(facts_prove(&facts, expr_addi(&cx, half, -4)), "nothing is ever here");
+    /* a last box of rows, which is there when d is odd: 0 <= i < 3*d - 6*(d floordiv 2) */
+    const Expr *d = expr_sym(&cx, "d", 1, 9, 1), *full = expr_divi(&cx, d, 2);
+    facts.count = 0;
+    facts_add_lt(&facts, i, expr_sub(&cx, expr_muli(&cx, d, 3), expr_muli(&cx, full, 6)));
+    cr_expect(facts_prove_lt(&facts, full, expr_divi(&cx, expr_addi(&cx, d, 1), 2)));
+    cr_expect(!facts_prove_lt(&facts, full, expr_divi(&cx, d, 2)));
 }
