@@ -2,8 +2,8 @@
 #ifndef QUERN_JIT_API_H
 #define QUERN_JIT_API_H
 
+#include <pthread.h>
 #include <stdatomic.h>
-#include <threads.h>
 
 #include "base/pool.h"
 #include "frontend/onnx_model.h"
@@ -22,8 +22,8 @@ struct qn_context {
     void *log_user;
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
-    atomic_bool warned; /* that the cache cannot be written */
-    mtx_t lock;         /* of the module */
+    atomic_bool warned;   /* that the cache cannot be written */
+    pthread_mutex_t lock; /* of the module */
     LlvmModule llvm;
 };
 

@@ -98,11 +98,11 @@ double api_now_ms(void)
 
 const LlvmApi *api_llvm(qn_context *context, Cx *cx)
 {
-    mtx_lock(&context->lock);
+    pthread_mutex_lock(&context->lock);
     if (!context->llvm.api)
         llvm_module_open(cx, &context->llvm, context->compiler_path);
     const LlvmApi *api = context->llvm.api;
-    mtx_unlock(&context->lock);
+    pthread_mutex_unlock(&context->lock);
     return cx_failed(cx) ? NULL : api;
 }
 
@@ -128,7 +128,7 @@ static void destroy(qn_context *context)
     pool_destroy(context->pool);
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
-    mtx_destroy(&context->lock);
+    pthread_mutex_destroy(&context->lock);
     /* The code generator stays loaded: another context may be using it. */
     from.release(from.user, context, sizeof *context);
 }
@@ -177,7 +177,7 @@ qn_status qn_context_create(const qn_context_options *options, qn_context **cont
     memset(c, 0, sizeof *c);
     c->from = from;
     atomic_init(&c->refs, 1);
-    if (mtx_init(&c->lock, mtx_plain) != thrd_success) {
+    if (pthread_mutex_init(&c->lock, NULL) != 0) {
         from.release(from.user, c, sizeof *c);
         return QN_OUT_OF_MEMORY;
     }

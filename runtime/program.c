@@ -4,9 +4,9 @@
  * is given back. */
 #include "runtime/program.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <threads.h>
 #include <time.h>
 
 #include "runtime/memory.h"
@@ -20,7 +20,7 @@ struct Program {
     void *zeros;
     void *memory; /* of the four above */
     size_t memory_size;
-    mtx_t lock; /* of the rest */
+    pthread_mutex_t lock; /* of the rest */
     bool prepared;
     void *constants;
     int64_t constants_size;
@@ -92,7 +92,7 @@ Status program_create(const ProgramParts *parts, Program **program, Report *repo
     if (!p)
         return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
     *p = (Program){.parts = *parts, .from = from};
-    if (mtx_init(&p->lock, mtx_plain) != thrd_success) {
+    if (pthread_mutex_init(&p->lock, NULL) != 0) {
         from->release(from->user, p, sizeof *p);
         return report_fail(report, ST_out_of_memory, "the system refuses a lock");
     }
@@ -116,7 +116,7 @@ void program_destroy(Program *p)
         from->release(from->user, p->constants, (size_t)p->constants_size);
     if (p->memory)
         from->release(from->user, p->memory, p->memory_size);
-    mtx_destroy(&p->lock);
+    pthread_mutex_destroy(&p->lock);
     from->release(from->user, p, sizeof *p);
 }
 
@@ -256,14 +256,14 @@ static Status prepare(Program *p, Report *report)
 Status program_prepare(Program *p, Report *report)
 {
     Status status = ST_ok;
-    mtx_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     if (!p->prepared) {
         double start = now_ms();
         status = prepare(p, report);
         p->init_ms = now_ms() - start;
         p->prepared = status == ST_ok;
     }
-    mtx_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     return status;
 }
 

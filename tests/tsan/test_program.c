@@ -1,0 +1,78 @@
+/* Sessions of one program on several threads, on one pool: the first of them prepares the
+ * constants, the others wait; runs share nothing. A plain program, to be built with the thread
+ * sanitizer too. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/session.h"
+#include "tests/unit/hand_plan.h"
+
+enum { THREADS = 4, ROUNDS = 200, ROWS = 250, PICKS = 20 };
+
+#define EXPECT(cond)                                                                               \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                             \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static void build(Cx *cx, void *user)
+{
+    *(Plan **)user = hand_plan(cx);
+}
+
+static void *use_program(void *user)
+{
+    Program *program = user;
+    Session *s;
+    Report report;
+    static _Thread_local float x[4 * ROWS], y[4 * ROWS], z[4 * PICKS], c[4 * ROWS];
+    static _Thread_local int64_t index[PICKS];
+    EXPECT(session_create(program, &s, &report) == ST_ok);
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t n = 1 + (round * 37) % ROWS;
+        SessionShape shapes[] = {
+            {2, (int64_t[]){n, 4}}, {1, (int64_t[]){PICKS}}, {2, (int64_t[]){n, 4}}};
+        EXPECT(session_set_shapes(s, shapes, &report) == ST_ok);
+        for (int64_t i = 0; i < 4 * n; i++)
+            x[i] = (float)(round + i);
+        for (int i = 0; i < PICKS; i++)
+            index[i] = i % n;
+        EXPECT(session_run(s, (const void *[]){x, index, x}, (void *[]){y, z, c}, &report) ==
+               ST_ok);
+        for (int64_t i = 0; i < 4 * n; i++)
+            EXPECT(y[i] == 3 * (x[i] + 2 * hand_weight[i % 4]) && c[i] == x[i]);
+        EXPECT(memcmp(z, y, 16) == 0);
+    }
+    session_destroy(s);
+    return NULL;
+}
+
+int main(void)
+{
+    Cx cx;
+    Plan *plan;
+    Program *program;
+    Report report;
+    pthread_t threads[THREADS];
+    cx_init(&cx, NULL, 0);
+    EXPECT(cx_run(&cx, build, (void *)&plan) == ST_ok);
+    Pool *pool = pool_create(NULL, 3);
+    EXPECT(pool);
+    ProgramParts parts = {.plan = plan,
+                          .weights = (const void *[]){NULL},
+                          .find = hand_find,
+                          .executor = pool_executor(pool)};
+    EXPECT(program_create(&parts, &program, &report) == ST_ok);
+    for (int i = 0; i < THREADS; i++)
+        EXPECT(pthread_create(&threads[i], NULL, use_program, program) == 0);
+    for (int i = 0; i < THREADS; i++)
+        EXPECT(pthread_join(threads[i], NULL) == 0);
+    program_destroy(program);
+    pool_destroy(pool);
+    cx_finish(&cx);
+    puts("ok");
+    return 0;
+}
