@@ -126,12 +126,12 @@ static void fill(Job *job, TileProg *const *progs, int count, const Caps *caps, 
     }
     if (!options.no_verify && LLVMVerifyModule(e->module, LLVMReturnStatusAction, &job->message))
         emit_fail(e, ST_internal, "bad LLVM IR: %.800s", job->message);
-    if (job->form == FORM_text)
-        return;
-    if (job->message) {
+    if (job->message) { /* an empty one, when there was nothing to say */
         LLVMDisposeMessage(job->message);
         job->message = NULL;
     }
+    if (job->form == FORM_text)
+        return;
     LLVMCodeGenFileType type = job->form == FORM_object ? LLVMObjectFile : LLVMAssemblyFile;
     if (LLVMTargetMachineEmitToMemoryBuffer(job->machine, e->module, type, &job->message,
                                             &job->buffer))
