@@ -379,7 +379,7 @@ Tensor *graph_scalar(Graph *graph, Dtype dtype, double value)
 {
     Cx *cx = graph->cx;
     int64_t bytes = dtype_bytes(dtype, 1);
-    if (bytes <= 0) {
+    if (bytes <= 0 || dtype_compute(dtype) == DT_none) {
         cx_fail(cx, ST_unsupported, "no numbers of type %s", dtype_name(dtype));
         return graph_poison(graph);
     }
@@ -591,7 +591,8 @@ void graph_sweep(Graph *graph)
         count = place(graph->outputs[i]->producer, stack, order, count);
     for (uint32_t i = 0; i < count; i++)
         order[i]->id = order[i]->output->id = i;
-    memcpy(graph->nodes, order, count * sizeof *order);
+    graph->nodes = order;
+    graph->node_cap = graph->node_count + 1;
     graph->node_count = graph->tensor_count = count;
     graph_count_uses(graph);
 }
