@@ -280,6 +280,18 @@ typedef struct qn_shape {
     const int64_t *dims;
 } qn_shape;
 
+/* Contents of an input, known when compiling: the axes, shapes or flags that some models take as
+ * inputs. The program is for these contents only: the input stays, and qn_run refuses another value
+ * of it. The shape counts as given. At most 65,536 elements. */
+typedef struct qn_contents {
+    qn_string name; /* empty = the input at this position of the list */
+    qn_dtype dtype;
+    int32_t rank;
+    const int64_t *dims;
+    const void *data; /* row-major, packed; copied */
+    size_t bytes;
+} qn_contents;
+
 /* Called between steps of a compile, with `done` of `total`; returning 0 cancels. */
 typedef int32_t qn_progress(void *user, int64_t done, int64_t total, const char *what);
 
@@ -297,6 +309,8 @@ typedef struct qn_compile_options {
     void *progress_user;
     uint32_t keep_text; /* QN_TEXT_* : what qn_program_text shall know */
     int32_t no_cache;   /* neither read nor write the disk cache */
+    const qn_contents *contents;
+    size_t content_count;
 } qn_compile_options;
 
 /* Compiles, or loads from the cache what was compiled before. */
@@ -306,6 +320,10 @@ QN_API qn_program *qn_program_retain(qn_program *program);
 QN_API void qn_program_release(qn_program *program);
 /* As qn_model_message. */
 QN_API const char *qn_program_message(const qn_program *program);
+
+/* Inputs whose contents had to be known, of a compile that failed with QN_UNSUPPORTED: with them as
+ * qn_compile_options.contents it may succeed, or ask for more. QN_MISSING past the last. */
+QN_API qn_status qn_program_wants(const qn_program *program, int32_t index, qn_string *input);
 
 /* What a run takes and gives; dims that were fixed are numbers here. QN_MISSING past the last. */
 QN_API qn_status qn_program_input(const qn_program *program, int32_t index, qn_tensor_info *info);

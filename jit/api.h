@@ -67,6 +67,9 @@ struct qn_program {
     double compile_ms;
     bool cached;
     const char *texts[KEEP_count];
+    const void **contents; /* by input: what it has to hold in a run; NULL = anything */
+    uint32_t wanted_count; /* of a failed compile: inputs whose contents it asked for */
+    const qn_string *wanted;
 };
 
 /* --- shared --- */

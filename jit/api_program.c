@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "frontend/import.h"
+#include "jit/api_contents.h"
 #include "jit/cache.h"
 #include "jit/image.h"
 #include "jit/program_key.h"
@@ -17,6 +17,7 @@ typedef struct Compilation {
     qn_compile_options options;
     const Caps *caps;
     ImportOptions import;
+    ImportProblems problems;
     PlanBytes image;
     Compiled compiled;
 } Compilation;
@@ -137,7 +138,7 @@ static bool report_progress(void *user, int64_t done, int64_t total, const char 
 static void build_image(Cx *cx, Compilation *c)
 {
     qn_program *p = c->program;
-    Graph *graph = import_model(cx, p->model->onnx, &c->import, NULL);
+    Graph *graph = import_model(cx, p->model->onnx, &c->import, &c->problems);
     if (cx_failed(cx))
         return;
     CompileOptions options = {.caps = c->caps,
@@ -199,6 +200,8 @@ static void compile_job(Cx *cx, void *user)
     c->caps = find_target(cx, c->options.device);
     set_dims(cx, c);
     set_shapes(cx, c);
+    if (!cx_failed(cx))
+        api_set_contents(cx, p->model, c->options.contents, c->options.content_count, &c->import);
     if (cx_failed(cx) || !onnx_model_check(cx, p->model->onnx))
         return;
     if (cache.dir) {
@@ -299,6 +302,7 @@ static void load_job(Cx *cx, void *user)
         set_port(cx, p->plan, &p->plan->inputs[i], &p->inputs[i]);
     for (uint32_t i = 0; i < p->plan->output_count; i++)
         set_port(cx, p->plan, &p->plan->outputs[i], &p->outputs[i]);
+    api_keep_contents(cx, p, &c->import);
     ProgramParts parts = {.plan = p->plan,
                           .weights = find_weights(cx, p),
                           .find = find_entry,
@@ -307,6 +311,12 @@ static void load_job(Cx *cx, void *user)
                           .executor = p->context->executor};
     if (!cx_failed(cx) && program_create(&parts, &p->program, &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
+}
+
+static void wanted_job(Cx *cx, void *user)
+{
+    const Compilation *c = user;
+    api_keep_wanted(cx, c->program, &c->problems);
 }
 
 static void copy_options(Compilation *c, const qn_compile_options *options)
@@ -342,6 +352,8 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
     if (status == QN_OK) {
         cx_run(&p->cx, load_job, &c);
         status = api_status(&p->report, &p->cx);
+    } else if (c.problems.wanted_count) {
+        cx_run(&p->cx, wanted_job, &c);
     }
     cx_finish(&cx);
     p->compile_ms = api_now_ms() - start;

@@ -212,6 +212,19 @@ static bool fits(qn_session *s, const qn_buffer *buffer, const Port *port, const
     return false;
 }
 
+/* An input whose contents were known when compiling holds them. */
+static bool is_expected(qn_session *s, const qn_buffer *buffer, uint32_t input)
+{
+    const void *contents = s->program->contents[input];
+    const qn_tensor_info *info = &s->inputs[input].info;
+    if (!contents || memcmp(contents, buffer->data, (size_t)info->bytes) == 0)
+        return true;
+    report_fail(&s->report, ST_bad_argument,
+                "input '%s' holds other values than the contents the program was compiled for",
+                info->name.data);
+    return false;
+}
+
 qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
                  const qn_buffer *outputs, size_t output_count)
 {
@@ -230,6 +243,8 @@ qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
         if (at < 0)
             return no_port(s, "input", inputs[i].name, i);
         if (!fits(s, &inputs[i], &s->inputs[at], "input"))
+            return QN_BAD_ARGUMENT;
+        if (!is_expected(s, &inputs[i], (uint32_t)at))
             return QN_BAD_ARGUMENT;
         s->input_data[at] = inputs[i].data;
     }

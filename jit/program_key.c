@@ -64,6 +64,19 @@ static void add_function(Key *k, const OnnxFunction *function)
     add_node(k, &defaults);
 }
 
+/* Contents of an input that the import takes as known. */
+static void add_value(Key *k, const ImportValue *value)
+{
+    int64_t count = 1;
+    for (int d = 0; d < value->rank; d++)
+        count *= value->dims[d];
+    hash_add_text(&k->hasher, value->input);
+    hash_add_int(&k->hasher, value->dtype);
+    hash_add_int(&k->hasher, value->rank);
+    hash_add(&k->hasher, value->dims, (size_t)value->rank * sizeof *value->dims);
+    hash_add(&k->hasher, value->data, (size_t)((count * dtype_bits(value->dtype) + 7) / 8));
+}
+
 Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
                     const ImportOptions *import, const char *target)
 {
@@ -87,6 +100,9 @@ Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange
         hash_add_int(&k.hasher, shape->rank);
         hash_add(&k.hasher, shape->dims, (size_t)shape->rank * sizeof *shape->dims);
     }
+    hash_add_int(&k.hasher, import->value_count);
+    for (uint32_t i = 0; i < import->value_count; i++)
+        add_value(&k, &import->values[i]);
     hash_add_int(&k.hasher, (int64_t)model->skeleton_size);
     hash_add(&k.hasher, model->skeleton, model->skeleton_size);
     add_graph(&k, &model->graph);

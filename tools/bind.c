@@ -54,6 +54,63 @@ bool bind_read(Binding *binding, Setup *setup, int32_t index, const char *path, 
     return setup_shape(setup, info.name.data, to, fail);
 }
 
+static bool is_small(const Tensor *t)
+{
+    static const qn_dtype integers[] = {QN_BOOL, QN_I8,  QN_I16, QN_I32, QN_I64,
+                                        QN_U8,   QN_U16, QN_U32, QN_U64};
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
+        if (t->dtype == integers[i])
+            return t->count <= 256;
+    bool number = t->dtype == QN_F16 || t->dtype == QN_F32 || t->dtype == QN_F64;
+    return number && t->rank <= 1 && t->count <= 16;
+}
+
+static bool has_contents(const Setup *setup, qn_string name)
+{
+    for (size_t i = 0; i < setup->content_count; i++) {
+        qn_string other = setup->contents[i].name;
+        if (other.length == name.length && !memcmp(other.data, name.data, name.length))
+            return true;
+    }
+    return false;
+}
+
+/* Gives the next compile the contents that the failed one asked for; false when there is nothing to
+ * add. */
+static bool add_contents(const Binding *binding, Setup *setup)
+{
+    qn_string wanted;
+    qn_tensor_info info;
+    bool added = false;
+    for (int32_t i = 0; qn_program_wants(setup->program, i, &wanted) == QN_OK; i++) {
+        int32_t at = bind_find(setup, wanted.data, wanted.length);
+        const Tensor *t = at >= 0 ? &binding->inputs[at] : NULL;
+        if (!t || !t->data || !is_small(t) || has_contents(setup, wanted) ||
+            setup->content_count == SETUP_ITEMS || qn_model_input(setup->model, at, &info) != QN_OK)
+            continue;
+        setup->contents[setup->content_count++] = (qn_contents){.name = info.name,
+                                                                .dtype = t->dtype,
+                                                                .rank = t->rank,
+                                                                .dims = t->dims,
+                                                                .data = t->data,
+                                                                .bytes = t->bytes};
+        added = true;
+    }
+    return added;
+}
+
+bool bind_compile(Binding *binding, Setup *setup, Fail *fail)
+{
+    setup->content_count = 0;
+    while (!setup_compile(setup, fail)) {
+        if (setup->status != QN_UNSUPPORTED || !add_contents(binding, setup))
+            return false;
+        qn_program_release(setup->program);
+        setup->program = NULL;
+    }
+    return true;
+}
+
 static bool make_tensor(const qn_tensor_info *info, Tensor *tensor, Fail *fail)
 {
     int64_t dims[QN_MAX_RANK] = {0};

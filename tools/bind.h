@@ -16,6 +16,10 @@ typedef enum Fill { FILL_NONE, FILL_RANDOM, FILL_ZEROS } Fill;
 bool bind_begin(Binding *binding, Setup *setup, Fail *fail);
 /* Reads an input's value from a .npy or .pb file and makes its shape that of the compile. */
 bool bind_read(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail);
+/* setup_compile. When it fails because contents of inputs have to be known, it is done again with
+ * those that have a small value: integers and bools of at most 256 elements, floats of at most 16
+ * in one dimension. */
+bool bind_compile(Binding *binding, Setup *setup, Fail *fail);
 /* After setup_session: checks the values there are, fills the others, makes the outputs. */
 bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail);
 /* One run; allocates nothing. */

@@ -166,7 +166,7 @@ static Verdict run_set(Setup *setup, Binding *binding, const char *folder, Toler
     Fail fail = {""};
     if (!read_inputs(binding, setup, folder, &fail))
         return verdict(CASE_FAILED, "input cannot be read", &fail);
-    if (!setup_compile(setup, &fail))
+    if (!bind_compile(binding, setup, &fail))
         return refused(setup, "compile", &fail);
     if (!setup_session(setup, &fail)) {
         Verdict v = refused(setup, "session", &fail);

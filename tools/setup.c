@@ -202,6 +202,8 @@ bool setup_compile(Setup *setup, Fail *fail)
                                   .device = qn_str(setup->device),
                                   .keep_text = setup->keep_text,
                                   .no_cache = setup->no_cache};
+    options.contents = setup->contents;
+    options.content_count = setup->content_count;
     bool shows = !setup->quiet && isatty(STDERR_FILENO);
     if (shows)
         options.progress = show_progress;

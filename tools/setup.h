@@ -46,7 +46,8 @@ typedef struct Setup {
     qn_dim_value dims[SETUP_ITEMS];
     qn_shape shapes[SETUP_ITEMS];
     int64_t shape_dims[SETUP_ITEMS][QN_MAX_RANK];
-    size_t dim_count, shape_count;
+    qn_contents contents[SETUP_ITEMS]; /* known when compiling; data by reference */
+    size_t dim_count, shape_count, content_count;
 
     qn_context *context;
     qn_model *model;

@@ -250,7 +250,7 @@ static void print_json(const Work *w, const char *model)
 static bool work(Work *w, const char *path, Fail *fail)
 {
     if (!setup_open(&w->setup, path, fail) || !bind_begin(&w->binding, &w->setup, fail) ||
-        !read_inputs(w, fail) || !setup_compile(&w->setup, fail) ||
+        !read_inputs(w, fail) || !bind_compile(&w->binding, &w->setup, fail) ||
         !setup_session(&w->setup, fail) || !bind_finish(&w->binding, &w->setup, w->fill, fail) ||
         !run_all(w, fail))
         return false;

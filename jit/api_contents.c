@@ -1,0 +1,110 @@
+/* The public interface: inputs whose contents are known when compiling. The import takes them as
+ * constants; the program keeps a copy, and a run refuses anything else. */
+#include <string.h>
+
+#include "jit/api_contents.h"
+
+#include "base/dtype.h"
+
+/* Bytes of the contents; -1 when they are not well formed. */
+static int64_t content_bytes(const qn_contents *given)
+{
+    int bits = qn_dtype_bits(given->dtype);
+    int64_t count = 1;
+    if (bits <= 0 || given->rank < 0 || given->rank > QN_MAX_RANK || (given->rank && !given->dims))
+        return -1;
+    for (int d = 0; d < given->rank; d++) {
+        if (given->dims[d] < 0 || given->dims[d] > MOST_CONTENTS)
+            return -1;
+        count *= given->dims[d];
+        if (count > MOST_CONTENTS)
+            return -1;
+    }
+    return (count * bits + 7) / 8;
+}
+
+static const char *input_name(Cx *cx, const qn_model *model, const qn_contents *given,
+                              size_t position)
+{
+    const char *name = api_text(cx, given->name);
+    if (!*name && position < model->input_count)
+        return model->inputs[position].info.name.data;
+    for (uint32_t i = 0; i < model->input_count; i++)
+        if (strcmp(model->inputs[i].info.name.data, name) == 0)
+            return name;
+    cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
+    return NULL;
+}
+
+static bool has_shape(const ImportOptions *import, const char *input)
+{
+    for (uint32_t i = 0; i < import->shape_count; i++)
+        if (strcmp(import->shapes[i].input, input) == 0)
+            return true;
+    return false;
+}
+
+void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents, size_t count,
+                      ImportOptions *import)
+{
+    if (!count)
+        return;
+    ImportValue *values = NEW_ARRAY(cx->arena, ImportValue, count);
+    ImportShape *shapes = NEW_ARRAY(cx->arena, ImportShape, import->shape_count + count);
+    for (uint32_t i = 0; i < import->shape_count; i++)
+        shapes[i] = import->shapes[i];
+    import->shapes = shapes;
+    for (size_t i = 0; i < count && !cx_failed(cx); i++) {
+        const qn_contents *given = &contents[i];
+        const char *name = input_name(cx, model, given, i);
+        int64_t bytes = content_bytes(given);
+        if (!name)
+            return;
+        if (bytes < 0 || (size_t)bytes > given->bytes || (bytes && !given->data)) {
+            cx_fail(cx, ST_bad_argument,
+                    "the contents of input '%s' are not a tensor of at most %d elements, or not "
+                    "all there",
+                    name, MOST_CONTENTS);
+            return;
+        }
+        values[i] = (ImportValue){name, (Dtype)given->dtype, given->rank, given->dims, given->data};
+        if (has_shape(import, name))
+            continue;
+        ImportShape *shape = &shapes[import->shape_count++];
+        *shape = (ImportShape){.input = name, .rank = given->rank};
+        for (int d = 0; d < given->rank; d++)
+            shape->dims[d] = given->dims[d];
+    }
+    import->values = values;
+    import->value_count = (uint32_t)count;
+}
+
+void api_keep_contents(Cx *cx, qn_program *p, const ImportOptions *import)
+{
+    p->contents = NEW_ARRAY(cx->arena, const void *, p->plan->input_count);
+    for (uint32_t i = 0; i < p->plan->input_count; i++) {
+        const qn_tensor_info *info = &p->inputs[i].info;
+        for (uint32_t k = 0; k < import->value_count; k++)
+            if (strcmp(import->values[k].input, info->name.data) == 0 && info->bytes > 0)
+                p->contents[i] = arena_copy(cx->arena, import->values[k].data, (size_t)info->bytes);
+    }
+}
+
+void api_keep_wanted(Cx *cx, qn_program *p, const ImportProblems *problems)
+{
+    qn_string *wanted = NEW_ARRAY(cx->arena, qn_string, problems->wanted_count);
+    for (uint32_t i = 0; i < problems->wanted_count; i++)
+        wanted[i] = api_string(arena_strdup(cx->arena, problems->wanted[i]));
+    p->wanted = wanted;
+    p->wanted_count = problems->wanted_count;
+}
+
+qn_status qn_program_wants(const qn_program *program, int32_t index, qn_string *input)
+{
+    if (!program || !input)
+        return QN_BAD_ARGUMENT;
+    if (index < 0 || (uint32_t)index >= program->wanted_count)
+        return QN_MISSING;
+    *input = program->wanted[index];
+    return QN_OK;
+}
