@@ -1,6 +1,9 @@
 /* Inputs whose contents are known when compiling: asked for, taken, and compared in a run. */
 #include "tests/unit/onnx_wire.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/dtype.h"
 #include "include/quern.h"
 
@@ -12,7 +15,7 @@ typedef struct Road {
 } Road;
 
 /* y = ReduceSum(x [2, 3], axes), the axes an input. */
-static Road open_sum(void)
+static Road open_sum(const qn_context_options *options)
 {
     Road r = {0};
     wire_init();
@@ -23,7 +26,7 @@ static Road open_sum(void)
     put_wire(&g, 12, info("y", DT_f32, "a,b"));
     put_node(&g, "ReduceSum", "x,axes", "y");
     Wire m = model(8, 13, g);
-    cr_assert_eq(qn_context_create(NULL, &r.context), QN_OK);
+    cr_assert_eq(qn_context_create(options, &r.context), QN_OK);
     cr_assert_eq(qn_model_from_memory(r.context, m.data, m.size, NULL, &r.model), QN_OK, "%s",
                  qn_model_message(r.model));
     return r;
@@ -54,7 +57,7 @@ static qn_status compile(Road *r, const char *name, const int64_t *axes, int64_t
 
 Test(contents, asked_for)
 {
-    Road r = open_sum();
+    Road r = open_sum(NULL);
     qn_string wanted;
     cr_assert_eq(qn_program_compile(r.model, NULL, &r.program), QN_UNSUPPORTED);
     cr_assert_eq(qn_program_wants(r.program, 0, &wanted), QN_OK);
@@ -66,7 +69,7 @@ Test(contents, asked_for)
 
 Test(contents, taken_and_compared)
 {
-    Road r = open_sum();
+    Road r = open_sum(NULL);
     const float x[] = {1, 2, 3, 10, 20, 30};
     float y[3] = {0};
     int64_t axes[] = {1};
@@ -87,7 +90,7 @@ Test(contents, taken_and_compared)
 
 Test(contents, other_contents_other_result)
 {
-    Road r = open_sum();
+    Road r = open_sum(NULL);
     float x[] = {1, 2, 3, 10, 20, 30}, y[3] = {0};
     int64_t axes[] = {-2};
     cr_assert_eq(compile(&r, "axes", axes, 1), QN_OK, "%s", qn_program_message(r.program));
@@ -103,7 +106,7 @@ Test(contents, other_contents_other_result)
 
 Test(contents, that_are_wrong)
 {
-    Road r = open_sum();
+    Road r = open_sum(NULL);
     const int64_t axes[] = {1};
     cr_expect_eq(compile(&r, "shape", axes, 1), QN_BAD_ARGUMENT);
     cr_expect(strstr(qn_program_message(r.program), "no input 'shape'"), "%s",
@@ -113,4 +116,25 @@ Test(contents, that_are_wrong)
     cr_expect_eq(compile(&r, "axes", axes, INT64_MAX / 4), QN_BAD_ARGUMENT);
     cr_expect_eq(compile(&r, "axes", axes, -1), QN_BAD_ARGUMENT);
     close_road(&r);
+}
+
+static int is_cached(Road *r, int64_t axis)
+{
+    qn_program_info info;
+    cr_assert_eq(compile(r, "axes", &axis, 1), QN_OK, "%s", qn_program_message(r->program));
+    cr_assert_eq(qn_program_describe(r->program, &info), QN_OK);
+    return info.cached;
+}
+
+Test(contents, are_part_of_what_the_cache_looks_for)
+{
+    char dir[] = "/tmp/quern-contents-XXXXXX", command[64];
+    cr_assert_not_null(mkdtemp(dir));
+    Road r = open_sum(&(qn_context_options){.cache_dir = qn_str(dir)});
+    cr_expect_eq(is_cached(&r, 1), 0);
+    cr_expect_eq(is_cached(&r, 0), 0);
+    cr_expect_eq(is_cached(&r, 1), 1);
+    close_road(&r);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_expect_eq(system(command), 0);
 }
