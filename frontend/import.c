@@ -73,6 +73,9 @@ static bool collect(Import *im)
     if (!cx_failed(cx))
         return false;
     ImportProblems *p = im->problems;
+    /* A model that is wrong is not excused by what else is unsupported in it. */
+    if (p->status == ST_ok || p->status == ST_unsupported)
+        p->status = cx->status;
     if (p->count < MOST_PROBLEMS) {
         const char *line = arena_strdup(cx->arena, cx->message);
         VEC_PUSH(cx->arena, p->lines, p->count, p->capacity, line);
@@ -84,7 +87,7 @@ static bool collect(Import *im)
     return true;
 }
 
-static void report(Import *im, Status status)
+static void report(Import *im)
 {
     const ImportProblems *p = im->problems;
     if (!p->count)
@@ -96,9 +99,9 @@ static void report(Import *im, Status status)
     uint32_t total = p->count + p->more;
     im->cx->where = NULL;
     if (total > 1)
-        cx_fail(im->cx, status, "%u problems: %s", total, text.data);
+        cx_fail(im->cx, p->status, "%u problems: %s", total, text.data);
     else
-        cx_fail(im->cx, status, "%s", text.data);
+        cx_fail(im->cx, p->status, "%s", text.data);
 }
 
 /* ---- the scope */
@@ -525,7 +528,7 @@ Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options
         bind_weight(im, &model->graph.inits[i]);
     import_nodes(im, &model->graph);
     import_outputs(im);
-    report(im, ST_unsupported);
+    report(im);
     if (cx_failed(cx))
         return NULL;
     graph_sweep(im->graph);

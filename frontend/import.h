@@ -44,6 +44,7 @@ typedef struct ImportOptions {
 
 /* One line each: "node 'fc1' (MatMul): shapes do not agree: [2, 3] by [4, 5]". */
 typedef struct ImportProblems {
+    Status status; /* of the first that is not ST_unsupported; else that */
     uint32_t count, capacity;
     const char **lines;
     uint32_t more; /* further ones, not kept */
