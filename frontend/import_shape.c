@@ -519,7 +519,7 @@ Tensor *import_shape_of(Import *im, const OnnxNode *n)
     from = from < 0 ? 0 : from > rank ? rank : from;
     until = until > rank ? rank : until < from ? from : until;
     int64_t length[] = {until - from};
-    return graph_elements(im->graph, 1, length, x->shape + from);
+    return graph_elements(im->graph, 1, length, rank ? x->shape + from : NULL);
 }
 
 Tensor *import_size_of(Import *im, const OnnxNode *n)

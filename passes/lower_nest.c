@@ -159,12 +159,11 @@ void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const 
         const Expr *i = index[rank - operand->rank + d], *extent = operand->shape[d];
         /* an extent that may be 1 at run time: clamping the index is right for 1 and changes
          * nothing otherwise */
+        bool as_it_is = expr_is_const(extent, 0) || expr_always_lt(p->cx, i, extent);
         if (expr_is_const(extent, 1))
             out[d] = zero;
         else
-            out[d] = expr_always_lt(p->cx, i, extent)
-                         ? i
-                         : expr_min(p->cx, i, expr_addi(p->cx, extent, -1));
+            out[d] = as_it_is ? i : expr_min(p->cx, i, expr_addi(p->cx, extent, -1));
     }
 }
 

@@ -125,6 +125,8 @@ Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
     for (int d = x->rank - 1; d >= 0; d--) {
         /* the outermost quotient is in range by itself; a known extent makes that plain to see */
         bool reduce = d || x->shape[d]->kind == EX_const;
+        if (expr_is_const(x->shape[d], 0)) /* no elements: asked for, never read */
+            return nest_const(p->nest, dtype_compute(x->dtype), (Scalar){0});
         own[d] = reduce ? expr_mod(p->cx, rest, x->shape[d]) : rest;
         rest = d ? expr_floordiv(p->cx, rest, x->shape[d]) : rest;
     }
