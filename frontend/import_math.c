@@ -33,7 +33,8 @@ Tensor *import_logic(Import *im, const OnnxNode *n)
     Tensor *a = arg(im, n, 0);
     if (a->dtype != DT_bool)
         return fail(im, ST_bad_model, "operand of type %s, not bool", dtype_name(a->dtype));
-    return n->input_count == 1 ? ew1(im, (ScalarOp)im->arg, a) : import_binary(im, n);
+    return scalar_arity((ScalarOp)im->arg) == 1 ? ew1(im, (ScalarOp)im->arg, a)
+                                                : import_binary(im, n);
 }
 
 Tensor *import_bits(Import *im, const OnnxNode *n)
@@ -41,7 +42,8 @@ Tensor *import_bits(Import *im, const OnnxNode *n)
     Tensor *a = arg(im, n, 0);
     if (!dtype_is_int(a->dtype))
         return fail(im, ST_bad_model, "operand of type %s, not an integer", dtype_name(a->dtype));
-    return n->input_count == 1 ? ew1(im, (ScalarOp)im->arg, a) : import_binary(im, n);
+    return scalar_arity((ScalarOp)im->arg) == 1 ? ew1(im, (ScalarOp)im->arg, a)
+                                                : import_binary(im, n);
 }
 
 Tensor *import_bit_shift(Import *im, const OnnxNode *n)
