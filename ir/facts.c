@@ -15,8 +15,34 @@ void facts_init(Facts *facts, Cx *cx)
     *facts = (Facts){.cx = cx};
 }
 
+static int64_t magnitude(int64_t a)
+{
+    return a < 0 ? (a == INT64_MIN ? INT64_MAX : -a) : a;
+}
+
+/* c + g*(..) >= 0 exactly when c floordiv g + (..) >= 0: rounding now keeps what dividing by
+ * quotients later would lose. */
+static const Expr *divided(Cx *cx, const Expr *e)
+{
+    int64_t common = 0;
+    for (uint32_t i = 0; e->kind == EX_sum && i < e->count; i++)
+        for (int64_t b = magnitude(e->coefs[i]); b;) {
+            int64_t rest = common % b;
+            common = b;
+            b = rest;
+        }
+    if (common < 2)
+        return e;
+    int64_t *coefs = NEW_ARRAY(cx->arena, int64_t, e->count);
+    for (uint32_t i = 0; i < e->count; i++)
+        coefs[i] = e->coefs[i] / common;
+    int64_t down = e->value / common - (e->value % common < 0);
+    return expr_sum(cx, down, coefs, e->args, e->count);
+}
+
 void facts_add(Facts *facts, const Expr *e)
 {
+    e = divided(facts->cx, e);
     if (!expr_is_poison(e) && e->lo < 0)
         VEC_PUSH(facts->cx->arena, facts->items, facts->count, facts->cap, e);
 }
@@ -60,11 +86,6 @@ static int64_t coef_of(const Expr *e, const Expr *term)
 }
 
 static bool prove(Facts *facts, const Expr *e, int depth);
-
-static int64_t magnitude(int64_t a)
-{
-    return a < 0 ? (a == INT64_MIN ? INT64_MAX : -a) : a;
-}
 
 /* Cancels `term`, whose coefficient in e is `a`, with the fact f >= 0. */
 static bool cancel(Facts *facts, const Expr *e, const Expr *term, int64_t a, const Expr *f,
@@ -163,6 +184,7 @@ static bool prove(Facts *facts, const Expr *e, int depth)
 {
     if (e->lo >= 0)
         return true;
+    e = divided(facts->cx, e);
     if (e->hi < 0 || depth == 0 || facts->steps-- <= 0)
         return false;
     for (uint32_t t = 0; t < term_count(e); t++) {

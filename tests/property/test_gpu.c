@@ -15,7 +15,7 @@
 #include "passes/place_gpu.h"
 #include "tests/property/random_case.h"
 
-enum { SEEDS = 4, CANDIDATES = 64 };
+enum { SEEDS = 12, CANDIDATES = 64 };
 
 typedef enum Pick { PICK_choice, PICK_candidate, PICK_random } Pick;
 

@@ -2,6 +2,8 @@
 #ifndef QUERN_TESTS_OPENCL_JOB_H
 #define QUERN_TESTS_OPENCL_JOB_H
 
+#include <stdio.h>
+
 #include "tile_programs.h"
 
 #include "codegen/c_print.h"

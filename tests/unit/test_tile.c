@@ -400,3 +400,16 @@ Test(tile, facts_prove_quotients)
     cr_expect(facts_prove_lt(&facts, full, expr_divi(&cx, expr_addi(&cx, d, 1), 2)));
     cr_expect(!facts_prove_lt(&facts, full, expr_divi(&cx, d, 2)));
 }
+
+Test(tile, facts_prove_after_division)
+{
+    const Expr *k = expr_sym(&cx, "k", 0, 48, 16), *r = expr_sym(&cx, "r", 0, 15, 1);
+    const Expr *h = expr_sym(&cx, "h", 0, 3, 1);
+    Facts facts;
+    facts_init(&facts, &cx);
+    facts_add_lt(&facts, r, expr_sub(&cx, expr_const(&cx, 24), k));
+    const Expr *tap = expr_divi(&cx, expr_add(&cx, k, r), 8);  /* at most 2 */
+    const Expr *at = expr_muli(&cx, expr_add(&cx, h, tap), 2); /* at most 10 */
+    cr_expect(facts_prove_lt(&facts, at, expr_const(&cx, 11)));
+    cr_expect(!facts_prove_lt(&facts, at, expr_const(&cx, 10)));
+}
