@@ -20,17 +20,25 @@ static int64_t magnitude(int64_t a)
     return a < 0 ? (a == INT64_MIN ? INT64_MAX : -a) : a;
 }
 
-/* c + g*(..) >= 0 exactly when c floordiv g + (..) >= 0: rounding now keeps what dividing by
- * quotients later would lose. */
-static const Expr *divided(Cx *cx, const Expr *e)
+/* Greatest common divisor of the coefficients of a sum, but of term `without`; 0 when there are
+ * none. */
+static int64_t common_factor(const Expr *e, uint32_t without)
 {
     int64_t common = 0;
     for (uint32_t i = 0; e->kind == EX_sum && i < e->count; i++)
-        for (int64_t b = magnitude(e->coefs[i]); b;) {
+        for (int64_t b = i == without ? 0 : magnitude(e->coefs[i]); b;) {
             int64_t rest = common % b;
             common = b;
             b = rest;
         }
+    return common;
+}
+
+/* c + g*(..) >= 0 exactly when c floordiv g + (..) >= 0: rounding now keeps what dividing by
+ * quotients later would lose. */
+static const Expr *divided(Cx *cx, const Expr *e)
+{
+    int64_t common = common_factor(e, UINT32_MAX);
     if (common < 2)
         return e;
     int64_t *coefs = NEW_ARRAY(cx->arena, int64_t, e->count);
@@ -38,6 +46,23 @@ static const Expr *divided(Cx *cx, const Expr *e)
         coefs[i] = e->coefs[i] / common;
     int64_t down = e->value / common - (e->value % common < 0);
     return expr_sum(cx, down, coefs, e->args, e->count);
+}
+
+/* A symbol that moves e by less than the common factor of the other terms: its worst value stands
+ * for it, and the rest can be divided. NULL when there is none. */
+static const Expr *without_small(Cx *cx, const Expr *e)
+{
+    for (uint32_t i = 0; e->kind == EX_sum && i < e->count; i++) {
+        const Expr *sym = e->args[i];
+        int64_t range, move;
+        if (sym->kind != EX_sym || __builtin_sub_overflow(sym->hi, sym->lo, &range) ||
+            __builtin_mul_overflow(range, magnitude(e->coefs[i]), &move) ||
+            move >= common_factor(e, i))
+            continue;
+        const Expr *worst = expr_const(cx, e->coefs[i] < 0 ? sym->hi : sym->lo);
+        return divided(cx, expr_add(cx, e, expr_muli(cx, expr_sub(cx, worst, sym), e->coefs[i])));
+    }
+    return NULL;
 }
 
 void facts_add(Facts *facts, const Expr *e)
@@ -187,6 +212,9 @@ static bool prove(Facts *facts, const Expr *e, int depth)
     e = divided(facts->cx, e);
     if (e->hi < 0 || depth == 0 || facts->steps-- <= 0)
         return false;
+    const Expr *coarse = without_small(facts->cx, e);
+    if (coarse && !expr_is_poison(coarse) && prove(facts, coarse, depth - 1))
+        return true;
     for (uint32_t t = 0; t < term_count(e); t++) {
         int64_t a;
         const Expr *term = term_at(e, t, &a);

@@ -412,4 +412,12 @@ Test(tile, facts_prove_after_division)
     const Expr *at = expr_muli(&cx, expr_add(&cx, h, tap), 2); /* at most 10 */
     cr_expect(facts_prove_lt(&facts, at, expr_const(&cx, 11)));
     cr_expect(!facts_prove_lt(&facts, at, expr_const(&cx, 10)));
+    /* channels of groups of 4: 8*o + 4*(i floordiv 4) + j < 12 under i < 12 - 8*o */
+    const Expr *o = expr_sym(&cx, "o", 0, 1, 1), *i = expr_sym(&cx, "i", 0, 7, 1);
+    const Expr *j = expr_sym(&cx, "j", 0, 3, 1);
+    const Expr *first = expr_muli(&cx, o, 8);
+    facts_add_lt(&facts, i, expr_sub(&cx, expr_const(&cx, 12), first));
+    const Expr *channel = expr_muli(&cx, expr_divi(&cx, expr_add(&cx, first, i), 4), 4);
+    cr_expect(facts_prove_lt(&facts, expr_add(&cx, channel, j), expr_const(&cx, 12)));
+    cr_expect(!facts_prove_lt(&facts, expr_add(&cx, channel, j), expr_const(&cx, 11)));
 }
