@@ -1,0 +1,89 @@
+/* Resize against values computed by hand: a row [1, 2] or [1, 2, 4, 8] brought to another length.
+ */
+#include "tests/unit/onnx_wire.h"
+
+#include "base/dtype.h"
+#include "include/quern.h"
+
+static void put_mode(Wire *n, const char *name, const char *value)
+{
+    Wire a = attr(name, OA_string);
+    put_text(&a, 4, value);
+    put_wire(n, 5, a);
+}
+
+/* Resizes x [1, from] to [1, until] and compares. */
+static void expect_row(const char *mode, const char *coordinates, const float *x, int64_t from,
+                       const float *expected, int64_t until)
+{
+    qn_context *context;
+    qn_model *model_of;
+    qn_program *program;
+    qn_session *session;
+    wire_init();
+    Wire g = {0}, n = node("Resize", "x,,,sizes", "y");
+    put_text(&g, 2, "g");
+    put_wire(&g, 11, info("x", DT_f32, "1,n"));
+    put_wire(&g, 11, info("sizes", DT_i64, "2"));
+    put_wire(&g, 12, info("y", DT_f32, "a,b"));
+    put_mode(&n, "mode", mode);
+    put_mode(&n, "coordinate_transformation_mode", coordinates);
+    put_wire(&g, 1, n);
+    Wire m = model(8, 13, g);
+    const int64_t sizes[] = {1, until}, two = 2, dims[] = {1, from};
+    qn_contents contents = {.name = qn_str("sizes"),
+                            .dtype = QN_I64,
+                            .rank = 1,
+                            .dims = &two,
+                            .data = sizes,
+                            .bytes = sizeof sizes};
+    qn_shape shape = {.name = qn_str("x"), .rank = 2, .dims = dims};
+    qn_compile_options options = {
+        .shapes = &shape, .shape_count = 1, .contents = &contents, .content_count = 1};
+    cr_assert_eq(qn_context_create(NULL, &context), QN_OK);
+    cr_assert_eq(qn_model_from_memory(context, m.data, m.size, NULL, &model_of), QN_OK, "%s",
+                 qn_model_message(model_of));
+    cr_assert_eq(qn_program_compile(model_of, &options, &program), QN_OK, "%s",
+                 qn_program_message(program));
+    cr_assert_eq(qn_session_create(program, NULL, &session), QN_OK);
+    float y[8] = {0};
+    qn_buffer in[] = {{.data = (void *)(uintptr_t)x, .bytes = (size_t)from * sizeof *x},
+                      {.data = (void *)(uintptr_t)sizes, .bytes = sizeof sizes}};
+    qn_buffer out = {.data = y, .bytes = (size_t)until * sizeof *y};
+    cr_assert_eq(qn_run(session, in, 2, &out, 1), QN_OK, "%s", qn_session_message(session));
+    for (int64_t i = 0; i < until; i++)
+        cr_expect_float_eq(y[i], expected[i], 1e-6f, "%s %s [%d]: %g, not %g", mode, coordinates,
+                           (int)i, (double)y[i], (double)expected[i]);
+    qn_session_release(session);
+    qn_program_release(program);
+    qn_model_release(model_of);
+    qn_context_release(context);
+    wire_finish();
+}
+
+Test(resize, linear)
+{
+    const float x[] = {1, 2};
+    expect_row("linear", "half_pixel", x, 2, (const float[]){1, 1.25f, 1.75f, 2}, 4);
+    expect_row("linear", "align_corners", x, 2, (const float[]){1, 1.25f, 1.5f, 1.75f, 2}, 5);
+    expect_row("linear", "asymmetric", x, 2, (const float[]){1, 1.5f, 2, 2}, 4);
+}
+
+Test(resize, nearest)
+{
+    const float x[] = {1, 2, 4, 8};
+    expect_row("nearest", "half_pixel", x, 2, (const float[]){1, 1, 2, 2}, 4);
+    /* 0.5 and 2.5 are as near to both sides: the floor is preferred */
+    expect_row("nearest", "half_pixel", x, 4, (const float[]){1, 4}, 2);
+    expect_row("nearest", "align_corners", x, 4, (const float[]){1, 8}, 2);
+}
+
+/* At 0.5: weights -0.09375, 0.59375, 0.59375, -0.09375 of elements, the edge repeated. */
+Test(resize, cubic)
+{
+    const float x[] = {1, 2, 4, 8};
+    expect_row(
+        "cubic", "half_pixel", x, 4,
+        (const float[]){-0.09375f + 0.59375f + 1.1875f - 0.375f, -0.1875f + 2.375f + 4.75f - 0.75f},
+        2);
+}
