@@ -168,6 +168,11 @@ void infer_map(Graph *graph, const GraphNode *node, Tensor *out)
         if (i > first && !same_dtype(graph, node->inputs[first], node->inputs[i]))
             return;
     }
+    if (types[first] == DT_none) {
+        cx_fail(graph->cx, ST_unsupported, "%s has no kernel for %s", scalar_name((ScalarOp)op),
+                dtype_name(node->inputs[first]->dtype));
+        return;
+    }
     if (scalar_result((ScalarOp)op, types) == DT_none) {
         fail(graph, "%s is not defined on %s", scalar_name((ScalarOp)op),
              dtype_name(node->inputs[first]->dtype));
