@@ -8,7 +8,6 @@
  *   mt        row tiles a task runs through before the next column block
  *   pack      0: b is read where it lies; 1: b is packed in column blocks of one register tile, at
  *             load when it is constant, else in a phase of its own
- *   ahead     prefetch distance of b in steps of k, 0 = none
  *
  * general: everything else (maps, transposes, reductions, rows, windows), on CPUs.
  *   vec       vectors of the contiguous axis in a box
@@ -41,7 +40,7 @@ typedef struct Schedule {
     int32_t field[SF_count];
 } Schedule;
 
-/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1 ahead=0`. Parsing fills defaults and checks
+/* Text: `contraction mr=8 nv=3 ku=4 mt=8 pack=1`. Parsing fills defaults and checks
  * ranges. */
 void schedule_print(Text *text, const Schedule *schedule);
 bool schedule_parse(Scan *scan, Schedule *schedule);
