@@ -323,12 +323,26 @@ static Dtype dtype_attr(Import *im, const OnnxNode *n, const char *name, Dtype o
     return other;
 }
 
-/* The default cast saturates; where it would matter another behaviour is refused. */
+/* x with NaN for what a float8 without infinity cannot hold. The bounds lie halfway between the
+ * largest value and the one that would follow, and round to the even of both. */
+static Tensor *unsaturated(Import *im, Tensor *x, Dtype dtype)
+{
+    double bound = dtype == DT_f8e4m3 ? 464 : dtype == DT_f8e4m3fnuz ? 248 : 61440;
+    bool known = dtype == DT_f8e4m3 || dtype == DT_f8e4m3fnuz || dtype == DT_f8e5m2fnuz;
+    if (!known || !dtype_is_float(x->dtype))
+        return fail(im, ST_unsupported, "saturate = 0 from %s to %s", dtype_name(x->dtype),
+                    dtype_name(dtype));
+    Tensor *y = wide(im, x), *size = ew1(im, S_abs, y), *limit = scalar(im, y, bound);
+    Tensor *over = ew(im, dtype == DT_f8e4m3 ? S_lt : S_le, limit, size);
+    return pick(im, over, scalar(im, y, NAN), y);
+}
+
+/* The default cast saturates. */
 static Tensor *cast(Import *im, const OnnxNode *n, Tensor *x, Dtype dtype)
 {
     bool eight = dtype_is_float(dtype) && dtype_bits(dtype) == 8;
     if (eight && !attr_i(im, n, "saturate", 1))
-        return fail(im, ST_unsupported, "saturate = 0");
+        x = unsaturated(im, x, dtype);
     if (dtype == DT_e8m0 && strcmp(attr_s(im, n, "round_mode", "up"), "up") != 0)
         return fail(im, ST_unsupported, "round_mode other than up");
     /* numpy's rule, which the reference follows: a float becomes an integer, then wraps */
