@@ -137,7 +137,7 @@ const Expr *expr_poison(Cx *cx)
     return expr_pool(cx)->poison;
 }
 
-const Expr *expr_sym(Cx *cx, const char *name, int64_t lo, int64_t hi, int64_t div)
+static Expr *new_sym(Cx *cx, const char *name, int64_t lo, int64_t hi, int64_t div)
 {
     CHECK(lo <= hi && div >= 1);
     ExprPool *pool = expr_pool(cx);
@@ -150,6 +150,18 @@ const Expr *expr_sym(Cx *cx, const char *name, int64_t lo, int64_t hi, int64_t d
     *e = (Expr){.kind = EX_sym, .lo = lo, .hi = hi, .div = div, .depth = 1, .size = 1};
     e->id = pool->next_id++;
     e->name = arena_strdup(&pool->arena, name);
+    return e;
+}
+
+const Expr *expr_sym(Cx *cx, const char *name, int64_t lo, int64_t hi, int64_t div)
+{
+    return new_sym(cx, name, lo, hi, div);
+}
+
+const Expr *expr_sym_below(Cx *cx, const char *name, int64_t lo, int64_t hi, const Expr *below)
+{
+    Expr *e = new_sym(cx, name, lo, hi, 1);
+    e->below = below;
     return e;
 }
 

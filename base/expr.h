@@ -53,6 +53,7 @@ struct Expr {
     const Expr **args;
     const int64_t *coefs; /* EX_sum only */
     const char *name;     /* EX_sym only: for printing */
+    const Expr *below;    /* EX_sym only: the symbol is less than this; NULL = only hi is known */
 };
 
 /* The pool of a job (made on first use). */
@@ -61,6 +62,9 @@ ExprPool *expr_pool(Cx *cx);
 const Expr *expr_const(Cx *cx, int64_t value);
 /* A new symbol with inclusive bounds and a known divisor (1 = none). */
 const Expr *expr_sym(Cx *cx, const char *name, int64_t lo, int64_t hi, int64_t div);
+/* The same with a limit that is an expression: lo <= symbol < below (an axis of symbolic extent). What is built from the
+ * symbol is simplified under that promise. */
+const Expr *expr_sym_below(Cx *cx, const char *name, int64_t lo, int64_t hi, const Expr *below);
 const Expr *expr_poison(Cx *cx);
 const Expr *expr_add(Cx *cx, const Expr *a, const Expr *b);
 const Expr *expr_sub(Cx *cx, const Expr *a, const Expr *b);

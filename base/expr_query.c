@@ -56,6 +56,8 @@ bool expr_always_lt(Cx *cx, const Expr *a, const Expr *b)
         return true;
     if (a->kind == EX_mod && a->args[1] == b && b->lo > 0)
         return true;
+    if (a->kind == EX_sym && a->below == b)
+        return true;
     const Expr *gap = expr_sub(cx, b, a);
     return !expr_is_poison(gap) && gap->lo > 0;
 }
@@ -67,6 +69,8 @@ bool expr_always_le(Cx *cx, const Expr *a, const Expr *b)
     if (a == b || (a->hi <= b->lo && a->hi != INT64_MAX && b->lo != INT64_MIN))
         return true;
     if (is_operand(EX_min, a, b) || is_operand(EX_max, b, a))
+        return true;
+    if (a->kind == EX_sym && a->below && b == expr_addi(cx, a->below, -1))
         return true;
     const Expr *gap = expr_sub(cx, b, a);
     return !expr_is_poison(gap) && gap->lo >= 0;

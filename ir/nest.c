@@ -120,7 +120,7 @@ const Axis *nest_axis(Nest *nest, const char *name, const Expr *extent)
     if (expr_is_const(extent, 1))
         last = 0;
     Axis *axis = &nest->axes[nest->axis_count];
-    axis->sym = expr_sym(nest->cx, unique_name(nest, name, sym_taken), 0, last, 1);
+    axis->sym = expr_sym_below(nest->cx, unique_name(nest, name, sym_taken), 0, last, extent);
     axis->extent = extent;
     axis->number = nest->axis_count++;
     return axis;

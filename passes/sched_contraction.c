@@ -30,6 +30,7 @@ typedef struct Shape {
     int n_axis; /* contiguous axis of the output; the other N axes are grid dims */
     int k_axis; /* innermost K axis */
     int m_axes[MAX_AXES], m_count;
+    uint64_t outer_m; /* M axes that are grid dims */
     const Expr *rows; /* product of the M extents */
     int width, nr;    /* lanes of a vector, columns of a full tile */
     Buffer *packed;   /* or NULL: [outer b axes.., column block, k axes.., nr] */
@@ -92,11 +93,26 @@ static bool analyse(Shape *s)
         return false;
     s->n_axis = access_unit_axis(s->cx, nest, nest->stores[0].access, s->c.n);
     s->rows = expr_const(s->cx, 1);
+    /* A product of symbols is no bound that quotients of the row number could be proven against:
+     * only rows of known extents, or of one axis, are flattened; the outer ones become grid dims.
+     */
+    bool known = true;
+    int last = -1;
     for (int i = 0; i < nest->axis_count; i++)
         if (s->c.m >> i & 1) {
-            s->m_axes[s->m_count++] = i;
-            s->rows = expr_mul(s->cx, s->rows, nest->axes[i].extent);
+            known &= nest->axes[i].extent->kind == EX_const;
+            last = i;
         }
+    for (int i = 0; i < nest->axis_count; i++) {
+        if (!(s->c.m >> i & 1))
+            continue;
+        if (!known && i != last) {
+            s->outer_m |= 1ull << i;
+            continue;
+        }
+        s->m_axes[s->m_count++] = i;
+        s->rows = expr_mul(s->cx, s->rows, nest->axes[i].extent);
+    }
     s->k_axis = -1;
     const Value *a = through_casts(s->c.a);
     if (a->op == V_load)
@@ -502,7 +518,7 @@ bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
     const Expr *extents[MAX_GRID];
     int axes[MAX_GRID], rank = 0;
     for (int i = 0; i < s->nest->axis_count; i++)
-        if (((s->c.batch | s->c.n) >> i & 1) && i != s->n_axis) {
+        if (((s->c.batch | s->c.n | s->outer_m) >> i & 1) && i != s->n_axis) {
             if (rank == MAX_GRID - 2) {
                 cx_fail(lower->cx, ST_unsupported, "kernel '%s': more than %d batch axes",
                         lower->nest->name, MAX_GRID - 2);

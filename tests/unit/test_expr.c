@@ -480,3 +480,16 @@ Test(expr, code_reports_overflow)
     expr_compile(&cx, expr_poison(&cx), slot_of, NULL);
     cr_expect_eq(cx.status, ST_limit);
 }
+
+Test(expr, symbols_below_an_expression)
+{
+    const Expr *a = expr_sym_below(&cx, "a", 0, 999, m),
+               *row = expr_add(&cx, expr_mul(&cx, n, m), a);
+    cr_assert(expr_always_lt(&cx, a, m) && expr_always_le(&cx, a, expr_addi(&cx, m, -1)));
+    cr_assert_not(expr_always_lt(&cx, a, n));
+    cr_assert(expr_is_const(expr_floordiv(&cx, a, m), 0));
+    cr_assert_eq(expr_mod(&cx, a, m), a);
+    cr_assert_eq(expr_floordiv(&cx, row, m), n);
+    cr_assert_eq(expr_mod(&cx, row, m), a);
+    cr_assert_eq(expr_min(&cx, a, expr_addi(&cx, m, -1)), a);
+}
