@@ -5,6 +5,7 @@
  * other map becomes loops, the innermost over full vectors, with what does not move along the row
  * computed before it; then one masked vector for what is left. */
 #include "codegen/llvm_emit.h"
+#include "ir/value_build.h"
 
 enum { MAX_UNROLL = 8192, FEW_VECTORS = 4, LINE = 64 };
 
@@ -125,17 +126,6 @@ static bool follows(Emit *e, const Value *v, const Expr *coord)
     return false;
 }
 
-static bool uses_symbol_of(const Value *v, const Value *bind)
-{
-    for (int d = 0; v->op == V_load && d < v->access->rank; d++)
-        if (expr_uses(v->access->index[d], bind->sym))
-            return true;
-    for (int g = 0; v->op == V_load && g < v->access->guard_count; g++)
-        if (expr_uses(v->access->guards[g].e, bind->sym))
-            return true;
-    return v->op == V_index && expr_uses(v->index, bind->sym);
-}
-
 /* Values that are the same along the row, computed once before it. */
 static Val *emit_invariants(Walk *w)
 {
@@ -161,7 +151,8 @@ static Val *emit_invariants(Walk *w)
         for (int k = 0; k < arity; k++)
             moves[i] |= moves[v->args[k]->id];
         for (uint32_t k = 0; k < i; k++)
-            moves[i] |= moves[k] && op->values[k]->op == V_bind && uses_symbol_of(v, op->values[k]);
+            moves[i] |=
+                moves[k] && op->values[k]->op == V_bind && value_uses_sym(v, op->values[k]->sym);
         if (!moves[i] && v->op != V_const)
             point_value(e, &p, v);
     }

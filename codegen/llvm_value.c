@@ -1,6 +1,7 @@
 /* Values of an operation at a point. What is the same for all lanes stays a scalar until a vector
  * needs it. */
 #include "codegen/llvm_emit.h"
+#include "ir/value_build.h"
 
 Ref point_vector(Emit *e, Point *p, Val v)
 {
@@ -71,26 +72,12 @@ static Val emit_bind(Emit *e, Point *p, const Value *v)
     return (Val){emit_cast(e, v->dtype, DT_i64, x, width), in.lanes};
 }
 
-static bool index_uses(const Value *user, const Expr *sym)
-{
-    if (user->op == V_index)
-        return expr_uses(user->index, sym);
-    const Access *access = user->access;
-    bool used = false;
-    for (int d = 0; d < access->rank; d++)
-        used |= expr_uses(access->index[d], sym);
-    for (int g = 0; g < access->guard_count; g++)
-        used |= expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
-                expr_uses(access->guards[g].hi, sym);
-    return used;
-}
-
 /* Loads and index values may use symbols that V_bind values of the same operation define. */
 static void emit_binds(Emit *e, Point *p, const Value *user)
 {
     for (uint32_t i = 0; i < p->op->value_count; i++) {
         const Value *v = p->op->values[i];
-        if (v->op == V_bind && !p->vals[v->id].v && index_uses(user, v->sym))
+        if (v->op == V_bind && !p->vals[v->id].v && value_uses_sym(user, v->sym))
             point_value(e, p, v);
     }
 }

@@ -2,6 +2,7 @@
  * array of int64 indexed by symbol), every access to the buffer or tile it names. What cannot run
  * is refused here, once, rather than at every point. */
 #include "ir/sim.h"
+#include "ir/value_build.h"
 
 uint32_t sim_add_sym(Sim *sim, const Expr *sym)
 {
@@ -163,24 +164,6 @@ static void mark_needed(const SimOp *op, const Value *value, unsigned bit)
     op->values[value->id].needed |= bit;
 }
 
-/* Whether an index or a guard of the value uses a bound symbol. */
-static bool value_uses(const Value *value, const Expr *sym)
-{
-    if (value->op == V_index)
-        return expr_uses(value->index, sym);
-    if (value->op != V_load)
-        return false;
-    const Access *access = value->access;
-    for (int d = 0; d < access->rank; d++)
-        if (expr_uses(access->index[d], sym))
-            return true;
-    for (int g = 0; g < access->guard_count; g++)
-        if (expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
-            expr_uses(access->guards[g].hi, sym))
-            return true;
-    return false;
-}
-
 static void spread_needed(SimOp *op)
 {
     for (uint32_t i = op->value_count; i-- > 0;) {
@@ -189,7 +172,8 @@ static void spread_needed(SimOp *op)
             if (value->args[a])
                 op->values[value->args[a]->id].needed |= op->values[i].needed;
         for (uint32_t b = 0; b < i; b++)
-            if (op->values[b].value->op == V_bind && value_uses(value, op->values[b].value->sym))
+            if (op->values[b].value->op == V_bind &&
+                value_uses_sym(value, op->values[b].value->sym))
                 op->values[b].needed |= op->values[i].needed;
     }
 }

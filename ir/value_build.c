@@ -287,3 +287,20 @@ const char *value_fault(Value *const *values, const Value *v)
     }
     return "unknown kind of value";
 }
+
+bool value_uses_sym(const Value *value, const Expr *sym)
+{
+    if (value->op == V_index)
+        return expr_uses(value->index, sym);
+    if (value->op != V_load)
+        return false;
+    const Access *access = value->access;
+    for (int d = 0; d < access->rank; d++)
+        if (expr_uses(access->index[d], sym))
+            return true;
+    for (int g = 0; g < access->guard_count; g++)
+        if (expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
+            expr_uses(access->guards[g].hi, sym))
+            return true;
+    return false;
+}

@@ -33,6 +33,10 @@ Value *value_bind(ValueList list, Value *a, const Expr *sym, const Expr *lo, con
 /* Checks operands and types of a value of any list (not its expressions and access): NULL, or what is wrong with it. */
 const char *value_fault(Value *const *values, const Value *value);
 
+/* Whether the value itself (not its operands) reads at a place or counts by an index that uses the symbol: for
+ * V_bind, whose symbol has to be defined before. */
+bool value_uses_sym(const Value *value, const Expr *sym);
+
 /* A copy in the job's arena of an access with everything it points to (not buffer and tile). */
 Access *access_copy(Cx *cx, const Access *access);
 /* Drops guards that bounds decide, and repeated ones; false (nothing changed) when one never holds. */

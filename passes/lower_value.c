@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "ir/value_build.h"
+
 void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog)
 {
     *lower = (Lower){.cx = cx, .nest = nest, .caps = caps, .prog = prog};
@@ -126,29 +128,12 @@ void lower_write(Lower *lower, TileOp *op, const Held *held, Value *value)
     tile_store(lower->prog, op, &access, value);
 }
 
-bool lower_uses(const Value *value, const Expr *sym)
-{
-    if (value->op == V_index)
-        return expr_uses(value->index, sym);
-    if (value->op != V_load)
-        return false;
-    const Access *access = value->access;
-    for (int d = 0; d < access->rank; d++)
-        if (expr_uses(access->index[d], sym))
-            return true;
-    for (int g = 0; g < access->guard_count; g++)
-        if (expr_uses(access->guards[g].e, sym) || expr_uses(access->guards[g].lo, sym) ||
-            expr_uses(access->guards[g].hi, sym))
-            return true;
-    return false;
-}
-
 /* Bound values that a load or an index value uses must come before it. */
 static void lower_binds(Lower *lower, TileOp *op, const Value *user)
 {
     for (uint32_t i = 0; i < lower->nest->value_count; i++) {
         Value *bind = lower->nest->values[i];
-        if (bind->op == V_bind && !lower->memo[i] && lower_uses(user, bind->sym))
+        if (bind->op == V_bind && !lower->memo[i] && value_uses_sym(user, bind->sym))
             lower_value(lower, op, bind);
     }
 }

@@ -39,8 +39,6 @@ typedef struct Lower {
 void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog);
 /* `value` as a value of `op`, under the current meaning of the axes. */
 Value *lower_value(Lower *lower, TileOp *op, Value *value);
-/* Whether a load or an index value uses a symbol (a bound value's). */
-bool lower_uses(const Value *value, const Expr *sym);
 /* An expression over axes under their current meaning. */
 const Expr *lower_expr(Lower *lower, const Expr *e);
 Access *lower_access(Lower *lower, const Access *access);

@@ -22,6 +22,8 @@
 
 #include <string.h>
 
+#include "ir/value_build.h"
+
 enum { ROW_BUFFER = 16384 }; /* points of a row buffer: 64 KiB of floats, an L1 and a bit of L2 */
 
 /* The axes that boxes run over now, outer first. */
@@ -441,7 +443,7 @@ static void ensure_under(Ensure *e, Value *value, uint64_t unbound)
         if (value->args[i])
             ensure_under(e, value->args[i], unbound);
     for (uint32_t i = 0; i < g->bind_count; i++)
-        if (lower_uses(value, g->binds[i]->sym))
+        if (value_uses_sym(value, g->binds[i]->sym))
             ensure_under(e, g->binds[i], unbound);
 }
 

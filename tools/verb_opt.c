@@ -5,6 +5,7 @@
 
 #include "codegen/c_print.h"
 #include "jit/llvm_module.h"
+#include "passes/place_gpu.h"
 #include "passes/schedule.h"
 #include "tools/text_file.h"
 #include "tools/verbs.h"
@@ -19,8 +20,9 @@ static const char help[] =
     "Reads a nest or a tile program (text), verifies it, takes it to the level asked for and "
     "prints that.\n"
     "\n"
-    "  --to LEVEL        nest, tile (default for nests), c, llvm, asm; programs for GPUs: opencl, "
-    "cuda\n"
+    "  --to LEVEL        nest, tile (default for nests), placed, llvm, asm, or the target's "
+    "language:\n"
+    "                    c, opencl, cuda\n"
     "  --target T        x86-64-v3, x86-64-v4, opencl-cpu, opencl, sm_75, sm_80, sm_90a (default: "
     "this CPU)\n"
     "  --schedule TEXT   for instance 'contraction mr=8 nv=3' (default: the cost model's choice)\n"
@@ -42,20 +44,47 @@ static TileProg *scheduled(Cx *cx, const Options *o, Nest *nest, const Caps *cap
     return schedule_apply(cx, nest, &schedule, caps, &lowered) ? lowered.prog : NULL;
 }
 
+/* The language a target's kernels are written in. */
+static const char *language(const Caps *caps)
+{
+    switch (caps->kind) {
+    case TK_cpu: return "c";
+    case TK_opencl_cpu:
+    case TK_opencl: return "opencl";
+    case TK_cuda: return "cuda";
+    }
+    return "";
+}
+
+static bool is_gpu(const Caps *caps)
+{
+    return caps->kind == TK_opencl || caps->kind == TK_cuda;
+}
+
 static void print_program(Cx *cx, const Options *o, TileProg *prog, Text *out)
 {
     const char *to = o->to ? o->to : "tile";
+    bool code = strcmp(to, "c") == 0 || strcmp(to, "opencl") == 0 || strcmp(to, "cuda") == 0;
     LlvmModule llvm;
-    if (strcmp(to, "tile") == 0)
+    if (code && strcmp(to, language(prog->caps)) != 0) {
+        cx_fail(cx, ST_bad_argument, "kernels for %s are written in %s, not %s", prog->caps->name,
+                language(prog->caps), to);
+    } else if (strcmp(to, "tile") == 0) {
         tile_print(out, prog);
-    else if (strcmp(to, "c") == 0 || strcmp(to, "opencl") == 0 || strcmp(to, "cuda") == 0)
-        c_print(cx, out, prog, dialect_for(prog->caps));
-    else if (strcmp(to, "llvm") != 0 && strcmp(to, "asm") != 0)
+    } else if (code || strcmp(to, "placed") == 0) {
+        if (is_gpu(prog->caps) && !prog->placed && !place_gpu(prog))
+            return;
+        if (code)
+            c_print(cx, out, prog, dialect_for(prog->caps));
+        else
+            tile_print(out, prog);
+    } else if (strcmp(to, "llvm") != 0 && strcmp(to, "asm") != 0) {
         cx_fail(cx, ST_bad_argument,
-                "--to knows nest, tile, c, opencl, cuda, llvm and asm, not '%s'", to);
-    else if (llvm_module_open(cx, &llvm, o->llvm))
+                "--to knows nest, tile, placed, c, opencl, cuda, llvm and asm, not '%s'", to);
+    } else if (llvm_module_open(cx, &llvm, o->llvm)) {
         (to[0] == 'l' ? llvm.api->text : llvm.api->assembly)(cx, &prog, 1, prog->caps,
                                                              (LlvmOptions){0}, out);
+    }
 }
 
 /* The first word of the file, after comments, says what it holds. */

@@ -343,6 +343,29 @@ class Cache(Case):
             self.assertIn("usable", json.loads(line))
 
 
+class Texts(Case):
+    """quern opt: text in, the level asked for out."""
+
+    NEST = b"nest n {\n  in x f32 [8]\n  out y f32 [8]\n  axis i 8\n  %0 = load x[i]\n  store y[i] %0\n}\n"
+
+    def test_levels(self):
+        nest = self.path("n.nest", self.NEST)
+        for target, level, word in (("x86-64-v3", "tile", "grid"), ("x86-64-v3", "c", "n_0"),
+                                    ("sm_80", "placed", "threads"), ("sm_80", "cuda", "__global__"),
+                                    ("opencl", "opencl", "__kernel"), ("x86-64-v3", "nest", "axis i 8")):
+            status, out, err = quern("opt", "--target", target, "--to", level, nest)
+            self.assertEqual((status, err), (0, ""), level)
+            self.assertIn(word, out)
+
+    def test_refused(self):
+        nest = self.path("n.nest", self.NEST)
+        self.refused(1, ["x86-64-v3", "cuda"], "opt", "--target", "x86-64-v3", "--to", "cuda", nest)
+        self.refused(1, ["unknown target", "sm_1"], "opt", "--target", "sm_1", nest)
+        self.refused(1, ["No such file"], "opt", self.path("gone.nest"))
+        self.refused(1, ["b.nest:2:1", "expected"], "opt", self.path("b.nest", b"nest n {\n"))
+        self.refused(1, ["vec must be in"], "opt", "--schedule", "general vec=99", nest)
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         raise SystemExit("usage: test_cli.py QUERN [TEST...]")
