@@ -51,6 +51,41 @@ Tensor *wide(Import *im, Tensor *x)
     return to(im, x, dtype_bits(x->dtype) > 16 ? DT_f64 : DT_f32);
 }
 
+Tensor *host(Import *im, const char *name, int count, Tensor *const *inputs,
+             const HostResult *result)
+{
+    Tensor *out;
+    graph_host(im->graph, name, count, inputs, 1, result, &out);
+    return out;
+}
+
+static Tensor *copied(Import *im, Dtype dtype, int rank, int64_t count, const void *data)
+{
+    size_t bytes = (size_t)dtype_bytes(dtype, count);
+    void *copy = arena_copy(im->cx->arena, data, bytes);
+    return graph_constant(im->graph, NULL, dtype, rank, &count, copy);
+}
+
+Tensor *host_arg(Import *im, Tensor *maybe)
+{
+    return maybe ? maybe : copied(im, DT_u8, 1, 0, "");
+}
+
+Tensor *host_text(Import *im, const char *text)
+{
+    return copied(im, DT_u8, 1, (int64_t)strlen(text), text);
+}
+
+Tensor *host_int(Import *im, int64_t value)
+{
+    return copied(im, DT_i64, 0, 1, &value);
+}
+
+Tensor *host_ints(Import *im, int count, const int64_t *values)
+{
+    return copied(im, DT_i64, 1, count, values);
+}
+
 const Expr *dim(Import *im, const Tensor *x, int d)
 {
     int at = d < 0 ? d + x->rank : d;

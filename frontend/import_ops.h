@@ -100,6 +100,14 @@ const Expr *product(Import *im, const Tensor *x, int from, int until);
 Tensor *flatten(Import *im, Tensor *x, int axis);
 /* Broadcast of opset < 7: attributes broadcast and axis. */
 Tensor *legacy_operand(Import *im, const OnnxNode *n, Tensor *a, Tensor *b);
+/* One result of host operation `name` (a row of runtime/host.def): operands, then attributes as constants, as its function
+ * says. shape[d] NULL: known only when it has run. For several results: graph_host. */
+Tensor *host(Import *im, const char *name, int count, Tensor *const *inputs, const HostResult *result);
+/* Operands of host operations: what stands for an omitted one (NULL gives it), a text, an integer, a list of them. */
+Tensor *host_arg(Import *im, Tensor *maybe);
+Tensor *host_text(Import *im, const char *text);
+Tensor *host_int(Import *im, int64_t value);
+Tensor *host_ints(Import *im, int count, const int64_t *values);
 /* Quantisation parameters against x: one number, a list along `axis`, or blocks along it. */
 Tensor *spread(Import *im, Tensor *x, Tensor *parameter, int axis);
 Tensor *dequantize(Import *im, Tensor *x, Tensor *scale, Tensor *zero, int axis, Dtype result);

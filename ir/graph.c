@@ -272,6 +272,11 @@ Tensor *graph_node(Graph *graph, GraphOp op, int input_count, Tensor *const *inp
                 input_count);
         return graph_poison(graph);
     }
+    for (int i = 0; i < input_count; i++)
+        if (tensor_is_bundle(inputs[i]) && op != OP_part) {
+            cx_fail(cx, ST_bad_model, "%s of a bundle", rows[op].name);
+            return graph_poison(graph);
+        }
     GraphNode *node = new_node(graph, op);
     node->input_count = input_count;
     node->inputs = arena_copy(cx->arena, inputs, (size_t)input_count * sizeof *inputs);
@@ -532,67 +537,4 @@ Tensor *graph_elements_of(Graph *graph, Dtype dtype, int rank, const int64_t *sh
     if (dtype != DT_i64)
         at[AT_dtype] = attr_int(dtype);
     return graph_node(graph, OP_dim_value, 0, NULL, at);
-}
-
-/* ---- uses */
-
-void graph_count_uses(Graph *graph)
-{
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        graph->nodes[i]->output->uses = 0;
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        for (int k = 0; k < graph->nodes[i]->input_count; k++)
-            graph->nodes[i]->inputs[k]->uses++;
-    for (uint32_t i = 0; i < graph->output_count; i++)
-        graph->outputs[i]->uses++;
-}
-
-typedef struct Visit {
-    GraphNode *node;
-    int next; /* input to visit next */
-} Visit;
-
-/* Appends what `root` needs and it itself, operands first and in their order. `uses` marks nodes
- * that are placed or on the stack. */
-static uint32_t place(GraphNode *root, Visit *stack, GraphNode **order, uint32_t count)
-{
-    uint32_t depth = 0;
-    if (root->output->uses)
-        return count;
-    root->output->uses = 1;
-    stack[depth++] = (Visit){root, 0};
-    while (depth) {
-        Visit *top = &stack[depth - 1];
-        if (top->next == top->node->input_count) {
-            order[count++] = top->node;
-            depth--;
-            continue;
-        }
-        Tensor *input = top->node->inputs[top->next++];
-        if (!input->uses) {
-            input->uses = 1;
-            stack[depth++] = (Visit){input->producer, 0};
-        }
-    }
-    return count;
-}
-
-void graph_sweep(Graph *graph)
-{
-    Arena *arena = graph->cx->arena;
-    Visit *stack = NEW_ARRAY(arena, Visit, graph->node_count + 1);
-    GraphNode **order = NEW_ARRAY(arena, GraphNode *, graph->node_count + 1);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        graph->nodes[i]->output->uses = 0;
-    for (uint32_t i = 0; i < graph->input_count; i++)
-        count = place(graph->inputs[i]->producer, stack, order, count);
-    for (uint32_t i = 0; i < graph->output_count; i++)
-        count = place(graph->outputs[i]->producer, stack, order, count);
-    for (uint32_t i = 0; i < count; i++)
-        order[i]->id = order[i]->output->id = i;
-    graph->nodes = order;
-    graph->node_cap = graph->node_count + 1;
-    graph->node_count = graph->tensor_count = count;
-    graph_count_uses(graph);
 }

@@ -8,10 +8,16 @@
  *     const %2 f32 [10] = [0, 1, ...]      # small data inline
  *     %3 = matmul %0, %1 : f32 [N, 10] from "node 'fc1' (Gemm)"
  *     %4 = map %3, %2 scalar=add : f32 [N, 10]
+ *     %5 = host %4 host=nonzero dtypes=[i64] ranks=[2] : bundle
+ *     %6 = part %5 index=0 dtype=i64 shape=[2, h0] : i64 [2, h0]
  *     out %4 "y"
  *   }
  *
  * Builders infer shapes and fail through cx_fail with both shapes; given a poison value (op OP_none) they return poison.
+ * A node has one output. What gives several results (host operations) gives a *bundle*, which has no type and no storage;
+ * `part` nodes alone read it. How large a part is may be known only once it was computed: such a dim is a symbol that the part
+ * binds. Every node that uses the symbol, in a shape or an attribute, comes after it.
+ *
  * Small integer tensors carry their elements as expressions (`elements`), which is how Shape -> Gather -> Concat -> Reshape
  * vanishes at compile time even when a dim is a symbol. */
 #ifndef QUERN_IR_GRAPH_H
@@ -84,7 +90,7 @@ typedef struct Graph {
     Cx *cx;
     const char *name;
     uint32_t dim_count, dim_cap;
-    const Expr **dims;       /* symbols of the inputs' dims */
+    const Expr **dims;       /* symbols of the inputs' dims, and those that parts bind */
     uint32_t node_count, node_cap;
     GraphNode **nodes;       /* topological */
     uint32_t input_count, input_cap;
@@ -148,6 +154,33 @@ Tensor *graph_softmax(Graph *graph, Tensor *x, int axis);
 Tensor *graph_elements(Graph *graph, int rank, const int64_t *shape, const Expr *const *elements); /* OP_dim_value, i64 */
 /* The same of any integer type or bool. Elements that are all constant become a constant. */
 Tensor *graph_elements_of(Graph *graph, Dtype dtype, int rank, const int64_t *shape, const Expr *const *elements);
+
+/* One result of a host operation. shape[d] NULL (or shape NULL): known only when it has run, between 0 and the upper bound
+ * of most[d] (most, or most[d], NULL: no limit). */
+typedef struct HostResult {
+    Dtype dtype;
+    int rank;
+    const Expr *const *shape;
+    const Expr *const *most;
+} HostResult;
+enum { GRAPH_MAX_RESULTS = 64 };
+
+/* A step on the host and its results: `name` is a row of runtime/host.def, whose function says what the inputs are (an
+ * omitted one is a u8 constant of shape [0]). False after a failure or for poison; outputs are poison then. */
+bool graph_host(Graph *graph, const char *name, int input_count, Tensor *const *inputs, int result_count,
+                const HostResult *results, Tensor **outputs);
+/* A dim that is bound during the run: a symbol with a name of its own. */
+const Expr *graph_fresh_dim(Graph *graph, int64_t hi);
+bool tensor_is_bundle(const Tensor *tensor);
+/* Where a dim of the graph gets its value: the first input, else the first part, that has the symbol itself as an extent.
+ * tensor NULL: nowhere. By dim, in the job's arena. */
+typedef struct DimSource {
+    const Tensor *tensor;
+    int axis;
+} DimSource;
+const DimSource *graph_dim_sources(const Graph *graph);
+/* Calls visit for the symbols of the node's type and attributes, once or more each. */
+void graph_node_symbols(Cx *cx, const GraphNode *node, void (*visit)(void *user, const Expr *sym), void *user);
 
 void graph_count_uses(Graph *graph);
 /* Removes what no output needs and numbers nodes and tensors anew: inputs first, then operands before their users, depth first

@@ -9,7 +9,7 @@
 #include "ir/graph_infer.h"
 #include "ir/value_text.h"
 
-enum { KIND_INT, KIND_DTYPE, KIND_FLOAT, KIND_INTS, KIND_EXPRS, KIND_NAME };
+enum { KIND_INT, KIND_DTYPE, KIND_FLOAT, KIND_INTS, KIND_DTYPES, KIND_EXPRS, KIND_NAME };
 
 static const struct AttrRow {
     const char *name;
@@ -62,6 +62,11 @@ static void print_attr(Text *text, AttrName name, const Attr *attr)
     case KIND_INTS:
         for (int i = 0; i < attr->count; i++)
             text_add(text, "%s%" PRId64, i ? ", " : "[", attr->ints[i]);
+        text_add(text, attr->count ? "]" : "[]");
+        break;
+    case KIND_DTYPES:
+        for (int i = 0; i < attr->count; i++)
+            text_add(text, "%s%s", i ? ", " : "[", dtype_name((Dtype)attr->ints[i]));
         text_add(text, attr->count ? "]" : "[]");
         break;
     }
@@ -263,6 +268,8 @@ typedef struct Type {
 
 static Type parse_type(Parse *p)
 {
+    if (scan_accept(&p->scan, "bundle"))
+        return (Type){.dtype = DT_none};
     Type type = {.dtype = parse_dtype(p)};
     if (!failed(p))
         type.rank = parse_exprs(p, MAX_RANK, type.shape);
@@ -285,6 +292,19 @@ static void parse_word_attr(Parse *p, AttrName name, Attr *attr)
     } else {
         attr->name = scan_name(scan);
     }
+}
+
+static void parse_dtypes(Parse *p, Attr *attr)
+{
+    int64_t list[GRAPH_MAX_RESULTS];
+    scan_expect(&p->scan, "[");
+    while (!failed(p) && !scan_is(&p->scan, "]") && attr->count < GRAPH_MAX_RESULTS) {
+        list[attr->count++] = parse_dtype(p);
+        if (!scan_accept(&p->scan, ","))
+            break;
+    }
+    scan_expect(&p->scan, "]");
+    attr->ints = arena_copy(p->cx->arena, list, (size_t)attr->count * sizeof *list);
 }
 
 static void parse_attr(Parse *p, Attr attrs[AT_count])
@@ -313,6 +333,7 @@ static void parse_attr(Parse *p, Attr attrs[AT_count])
     case KIND_NAME: parse_word_attr(p, (AttrName)name, attr); break;
     case KIND_DTYPE: attr->i = parse_dtype(p); break;
     case KIND_FLOAT: attr->f = scan_float(scan); break;
+    case KIND_DTYPES: parse_dtypes(p, attr); break;
     case KIND_EXPRS:
     case KIND_INTS: {
         attr->count = parse_exprs(p, MAX_LIST, list);
@@ -470,6 +491,8 @@ static void parse_statement(Parse *p)
         parse_constant(p);
     } else if (scan_accept(scan, "out")) {
         Tensor *tensor = parse_use(p);
+        if (!failed(p) && tensor_is_bundle(tensor))
+            scan_fail(scan, "a bundle is no result");
         const char *name = failed(p) ? NULL : parse_string(p);
         if (!failed(p))
             graph_output(p->graph, tensor, name ? name : "");

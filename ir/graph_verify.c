@@ -7,6 +7,8 @@
 typedef struct Verify {
     Graph *graph;
     GraphNode **producer; /* by tensor id, of the nodes seen so far */
+    const DimSource *sources;
+    const Expr *early; /* a symbol used before the part that binds it */
 } Verify;
 
 static bool bad(Verify *v, const GraphNode *node, const char *what)
@@ -38,6 +40,16 @@ static bool check_inference(Verify *v, const GraphNode *node)
     return true;
 }
 
+static void check_symbol(void *user, const Expr *sym)
+{
+    Verify *v = user;
+    for (uint32_t i = 0; i < v->graph->dim_count; i++) {
+        const Tensor *from = v->sources[i].tensor;
+        if (v->graph->dims[i] == sym && from && !v->producer[from->id])
+            v->early = sym;
+    }
+}
+
 static bool check_node(Verify *v, GraphNode *node)
 {
     const Tensor *out = node->output;
@@ -47,15 +59,21 @@ static bool check_node(Verify *v, GraphNode *node)
         return bad(v, node, "its tensor names another producer");
     if (out->id >= v->graph->tensor_count || v->producer[out->id])
         return bad(v, node, "the number of its tensor is taken or too large");
-    if (out->rank < 0 || out->rank > MAX_RANK || out->dtype <= DT_none || out->dtype >= DT_count)
+    if (out->rank < 0 || out->rank > MAX_RANK || out->dtype < DT_none || out->dtype >= DT_count ||
+        (out->dtype == DT_none) != tensor_is_bundle(out))
         return bad(v, node, "rank or type out of range");
     for (int i = 0; i < node->input_count; i++) {
         const Tensor *in = node->inputs[i];
         if (in->id >= v->graph->tensor_count || !v->producer[in->id] ||
             v->producer[in->id] != in->producer)
             return bad(v, node, "an input is not computed before");
+        if (tensor_is_bundle(in) && node->op != OP_part)
+            return bad(v, node, "it reads a bundle");
     }
     v->producer[out->id] = node;
+    graph_node_symbols(v->graph->cx, node, check_symbol, v);
+    if (v->early)
+        return bad(v, node, "it uses a dim that is bound after it");
     if (node->op == OP_input || node->op == OP_constant)
         return node->input_count ? bad(v, node, "has inputs") : true;
     if (node->input_count < graph_op_least(node->op) ||
@@ -69,7 +87,9 @@ static bool check_node(Verify *v, GraphNode *node)
 
 bool graph_verify(Graph *graph)
 {
-    Verify v = {graph, NEW_ARRAY(graph->cx->arena, GraphNode *, graph->tensor_count + 1)};
+    Verify v = {.graph = graph,
+                .producer = NEW_ARRAY(graph->cx->arena, GraphNode *, graph->tensor_count + 1),
+                .sources = graph_dim_sources(graph)};
     for (uint32_t i = 0; i < graph->node_count && !cx_failed(graph->cx); i++)
         if (!check_node(&v, graph->nodes[i]))
             return false;
@@ -80,6 +100,8 @@ bool graph_verify(Graph *graph)
         const Tensor *out = graph->outputs[i];
         if (out->id >= graph->tensor_count || v.producer[out->id] != out->producer)
             return bad(&v, out->producer, "is an output but not in the graph");
+        if (tensor_is_bundle(out))
+            return bad(&v, out->producer, "is an output but a bundle");
     }
     return !cx_failed(graph->cx);
 }

@@ -92,6 +92,7 @@ static Kind node_kind(const GraphNode *node)
     case OP_matmul:
     case OP_conv:
     case OP_conv_transpose: return K_contraction;
+    case OP_part:
     case OP_host: return K_host;
     }
     return K_host;

@@ -79,6 +79,12 @@ Value *lower_host(Pull *p, const GraphNode *node, const Expr *const *index)
     return unsupported(p, node, "runs on the host, not in a kernel");
 }
 
+Value *lower_part(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    (void)index;
+    return unsupported(p, node, "is computed by a step of its own, not in a kernel");
+}
+
 Value *lower_bitcast(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     if (dtype_bits(node->inputs[0]->dtype) == dtype_bits(node->output->dtype) &&

@@ -283,3 +283,40 @@ Test(graph, errors_name_both_shapes)
 {
     run(bad_conv, "image [5, 5, 5], kernel [5, 4, 5], groups 1");
 }
+
+/* An iota as long as what a host step found: no operand says so, the dim does. */
+static void bound_dim(Graph *graph)
+{
+    Cx *cx = graph->cx;
+    const Expr *five = expr_const(cx, 5), *shape[] = {expr_const(cx, 1), NULL};
+    const Expr *most[] = {NULL, five};
+    Tensor *x = input(graph, 1, &five), *found, *unread, *parts[2];
+    const HostResult one = {DT_i64, 2, shape, most}, two[] = {one, {DT_f32, 1, NULL, NULL}};
+    cr_assert(graph_host(graph, "nonzero", 1, &x, 1, &one, &found));
+    cr_assert(graph_host(graph, "other", 1, &x, 2, two, parts));
+    unread = parts[1];
+    cr_expect_eq(found->shape[1]->lo, 0);
+    cr_expect_eq(found->shape[1]->hi, 5);
+    cr_expect_eq(unread->shape[0]->hi, INT64_MAX);
+    cr_expect_eq(graph->dim_count, 3);
+    graph_same_dim(graph, parts[0]->shape[1], five);
+    Tensor *count = graph_iota(graph, DT_i32, 1, &found->shape[1], 0);
+    graph_output(graph, count, "count");
+    graph_sweep(graph);
+    cr_expect_eq(graph->node_count, 4, "input, host, part, iota");
+    cr_expect(graph->nodes[2] == found->producer && graph->nodes[3] == count->producer);
+    cr_expect_eq(graph->dim_count, 1, "the dims of parts nobody needs go");
+    cr_expect_eq(graph->check_count, 0, "and what was assumed of them");
+    const DimSource *sources = graph_dim_sources(graph);
+    cr_expect(sources[0].tensor == found && sources[0].axis == 1);
+    cr_expect(graph_verify(graph));
+    GraphNode *last = graph->nodes[3];
+    graph->nodes[3] = graph->nodes[2];
+    graph->nodes[2] = last;
+    graph_verify(graph);
+}
+
+Test(graph, dims_bound_by_host_steps)
+{
+    run(bound_dim, "it uses a dim that is bound after it");
+}
