@@ -36,6 +36,9 @@ typedef struct Row {
 } Row;
 
 #define AI ""
+#define ML "ai.onnx.ml"
+#define PREVIEW "ai.onnx.preview"
+#define TRAINING "ai.onnx.preview.training"
 #define MS "com.microsoft"
 static const Row rows[] = {
 #define ONNX(domain, op, since, importer, arg) {domain, #op, since, importer, arg},
@@ -43,6 +46,9 @@ static const Row rows[] = {
 #undef ONNX
 };
 #undef AI
+#undef ML
+#undef PREVIEW
+#undef TRAINING
 #undef MS
 
 const ImportRow *import_row(uint32_t i, ImportRow *row)
@@ -313,7 +319,8 @@ static void call_function(Import *im, const OnnxNode *n, Tensor **results)
     leave_scope(im, mark);
 }
 
-bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor **results, uint32_t count)
+bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
+                     uint32_t count)
 {
     if (im->depth >= MOST_DEPTH) {
         fail(im, ST_limit, "subgraphs nest deeper than %d", MOST_DEPTH);
@@ -325,6 +332,8 @@ bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor **results, uint3
     uint32_t outer_count = im->result_count;
     int64_t outer_arg = im->arg;
     im->depth++;
+    for (uint32_t i = 0; inputs && i < graph->input_count; i++)
+        bind(im, graph->inputs[i].name, inputs[i]);
     for (uint32_t i = 0; i < graph->init_count; i++)
         bind_weight(im, &graph->inits[i]);
     import_nodes(im, graph);
@@ -385,7 +394,7 @@ Tensor *import_if(Import *im, const OnnxNode *n)
     if (!branch || branch->type != OA_graph)
         return fail(im, ST_bad_model, "a branch is missing");
     Tensor **results = im->results;
-    import_subgraph(im, branch->graphs[0], results, im->result_count);
+    import_subgraph(im, branch->graphs[0], NULL, results, im->result_count);
     return results[0];
 }
 

@@ -16,8 +16,7 @@ static Tensor *transpose(Import *im, Tensor *x, const int64_t *perm)
     return graph_transpose(im->graph, x, perm);
 }
 
-/* [b, s, heads * size] as [b, heads, s, size]; rank 4 stays. */
-static Tensor *split_heads(Import *im, Tensor *x, int64_t heads)
+Tensor *split_heads(Import *im, Tensor *x, int64_t heads)
 {
     static const int64_t perm[] = {0, 2, 1, 3};
     if (tensor_is_poison(x) || x->rank == 4)
@@ -222,6 +221,56 @@ Tensor *import_attention(Import *im, const OnnxNode *n)
     expose(im, n, 3, p, dtype);
     Tensor *y = to(im, grouped_product(im, p, to(im, v, compute)), dtype);
     return joined ? join_heads(im, y) : y;
+}
+
+/* ---- attention with subgraphs */
+
+/* x through the subgraph of an attribute, which keeps its type; without the attribute x stays. */
+static Tensor *modified(Import *im, const OnnxNode *n, const char *name, Tensor *x)
+{
+    const OnnxAttr *found = attr(im, n, name);
+    if (!found || tensor_is_poison(x))
+        return x;
+    Tensor *y = NULL;
+    if (found->type != OA_graph || found->graphs[0]->input_count != 1 ||
+        found->graphs[0]->output_count != 1)
+        return fail(im, ST_bad_model, "attribute '%s' is no graph from one tensor to one", name);
+    import_subgraph(im, found->graphs[0], &x, &y, 1);
+    if (!y || tensor_is_poison(y))
+        return fail(im, ST_bad_model, "the graph '%s' gives nothing", name);
+    bool same = y->dtype == x->dtype && y->rank == x->rank;
+    for (int d = 0; same && d < x->rank; d++)
+        same = graph_same_dim(im->graph, x->shape[d], y->shape[d]);
+    return same ? y
+                : fail(im, ST_bad_model, "the graph '%s' makes %s of %s", name,
+                       tensor_shape_text(im->cx, y), tensor_shape_text(im->cx, x));
+}
+
+/* The scores are computed wide and handed to the subgraphs in the type softmax_precision names. */
+Tensor *import_flex_attention(Import *im, const OnnxNode *n)
+{
+    static const int64_t swap[] = {0, 1, 3, 2};
+    Tensor *q = arg(im, n, 0), *k = arg(im, n, 1), *v = arg(im, n, 2);
+    if (cx_failed(im->cx) || q->rank != 4 || k->rank != 4 || v->rank != 4)
+        return fail(im, ST_bad_model, "queries, keys and values that are not all of rank 4");
+    bool wide_input = q->dtype == DT_f64;
+    int64_t precision = attr_i(im, n, "softmax_precision", wide_input ? DT_f64 : DT_f32);
+    if (precision <= 0 || precision >= DT_count || !dtype_is_float((Dtype)precision))
+        return fail(im, ST_bad_model, "softmax_precision %lld", (long long)precision);
+    Dtype dtype = (Dtype)precision, compute = wide_input ? DT_f64 : dtype_compute(dtype);
+    const Expr *size = dim(im, q, 3);
+    if (size->kind != EX_const && !attr(im, n, "scale"))
+        return fail(im, ST_unsupported, "heads of unknown size");
+    double scale =
+        attr_f(im, n, "scale", 1 / sqrt((double)(size->kind == EX_const ? size->value : 1)));
+    Tensor *scores =
+        grouped_product(im, to(im, q, compute), transpose(im, to(im, k, compute), swap));
+    scores = to(im, ew(im, S_mul, scores, scalar(im, scores, scale)), dtype);
+    scores = modified(im, n, "score_mod", scores);
+    if (tensor_is_poison(scores))
+        return scores;
+    Tensor *p = modified(im, n, "prob_mod", graph_softmax(im->graph, scores, 3));
+    return to(im, grouped_product(im, to(im, p, compute), to(im, v, compute)), q->dtype);
 }
 
 /* ---- rotary embedding */

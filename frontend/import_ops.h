@@ -51,8 +51,10 @@ const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *
 /* The list and its length; false when absent. */
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
-/* Imports the nodes of a subgraph in the present scope; results by output of the graph. */
-bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor **results, uint32_t count);
+/* Imports the nodes of a subgraph in the present scope; `inputs` are what its inputs stand for (NULL:
+ * it has none), results by output of the graph. Nothing is left of it but the results. */
+bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
+                     uint32_t count);
 
 /* ---- import_help.c: formulas */
 Tensor *ew(Import *im, ScalarOp op, Tensor *a, Tensor *b); /* b NULL: one operand */
@@ -91,6 +93,8 @@ Tensor *slice_axis(Import *im, Tensor *x, int axis, const Expr *start, const Exp
 Tensor *reduce(Import *im, Monoid monoid, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *mean(Import *im, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *log_softmax(Import *im, Tensor *x, int axis); /* import_reduce.c */
+/* [b, s, heads * size] as [b, heads, s, size]; rank 4 stays. import_attention.c */
+Tensor *split_heads(Import *im, Tensor *x, int64_t heads);
 /* Number of elements over some axes, as a rank 0 tensor. */
 Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype);
 Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value);

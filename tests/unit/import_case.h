@@ -96,7 +96,11 @@ static inline Wire case_model(int64_t version, Wire n, const Item *in, const Ite
     put_wire(&g, 1, n);
     for (; out->name; out++)
         put_wire(&g, 12, info(out->name, (int)out->dtype, out->dims));
-    return model(8, version, g);
+    Wire m = model(8, version, g);
+    put_wire(&m, 8, opset("ai.onnx.ml", 5));
+    put_wire(&m, 8, opset("ai.onnx.preview", 1));
+    put_wire(&m, 8, opset("ai.onnx.preview.training", 1));
+    return m;
 }
 
 static inline void case_check(ImportRun *run, const Tensor *y, const Item *want)
@@ -167,6 +171,13 @@ static inline void expect_refused(int64_t version, Wire n, const Item *in, const
     cx_finish(&cx);
 }
 
+/* A node of another domain. */
+static inline Wire in_domain(const char *domain, Wire n)
+{
+    put_text(&n, 7, domain);
+    return n;
+}
+
 /* A node with one more attribute. */
 static inline Wire with_int(Wire n, const char *name, int64_t value)
 {
@@ -188,6 +199,14 @@ static inline Wire with_text(Wire n, const char *name, const char *value)
 {
     Wire a = attr(name, 3);
     put_text(&a, 4, value);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_graph(Wire n, const char *name, Wire graph)
+{
+    Wire a = attr(name, 5);
+    put_wire(&a, 6, graph);
     put_wire(&n, 5, a);
     return n;
 }

@@ -1,0 +1,208 @@
+/* Importers: operators of decoders that carry a state from call to call: CausalConvWithState,
+ * LinearAttention, TensorScatter.
+ *
+ * LinearAttention is its recurrence, unrolled over a sequence of known, limited length; per step t
+ * and head, with the state S [dk, dv] and everything in float32: S *= exp(g) (gated) v = beta * (v
+ * - k S)              (delta) S += k' v,  o = scale * q S */
+#include "frontend/import_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_STEPS = 256 };
+
+/* ---- convolution */
+
+/* A depthwise convolution over the last k - 1 elements of the past and x. */
+Tensor *import_causal_conv(Import *im, const OnnxNode *n)
+{
+    Tensor *x = arg(im, n, 0), *w = arg(im, n, 1), *bias = arg_maybe(im, n, 2),
+           *past = arg_maybe(im, n, 3);
+    const char *activation = attr_s(im, n, "activation", "none");
+    bool silu = !strcmp(activation, "silu") || !strcmp(activation, "swish");
+    const Expr *channels = dim(im, x, 1), *one = expr_const(im->cx, 1);
+    const Expr *kept = expr_sub(im->cx, dim(im, w, 2), one);
+    if (cx_failed(im->cx) || x->rank != 3 || w->rank != 3 || channels->kind != EX_const)
+        return fail(im, ST_unsupported, "an input of %s with weights of %s; channels are a number",
+                    tensor_shape_text(im->cx, x), tensor_shape_text(im->cx, w));
+    if (!silu && strcmp(activation, "none") != 0)
+        return fail(im, ST_bad_model, "activation '%s'", onnx_printable(im->cx->arena, activation));
+    if (!past)
+        past = graph_fill(im->graph, scalar(im, x, 0), 3,
+                          (const Expr *[]){x->shape[0], channels, kept});
+    Tensor *all = graph_concat(im->graph, 2, (Tensor *[]){past, x}, 2);
+    Tensor *operands[] = {wide(im, all), wide(im, w)};
+    const int64_t stride[] = {1}, pads[] = {0, 0};
+    Attr at[AT_count] = {[AT_groups] = attr_int(channels->value),
+                         [AT_strides] = attr_ints(im->cx, 1, stride),
+                         [AT_dilations] = attr_ints(im->cx, 1, stride),
+                         [AT_pads] = attr_ints(im->cx, 2, pads)};
+    Tensor *y = graph_node(im->graph, OP_conv, 2, operands, at);
+    if (bias)
+        y = ew(im, S_add, y, along(im, wide(im, bias), 1, 3));
+    if (silu)
+        y = ew(im, S_mul, y, sigmoid(im, y));
+    if (wants(n, 1))
+        set_result(im, 1, slice_axis(im, all, 2, dim(im, x, 2), kept));
+    return to(im, y, x->dtype);
+}
+
+/* ---- linear attention */
+
+typedef struct Linear {
+    Import *im;
+    int64_t groups, each; /* key heads, query heads for each of them */
+    Tensor *q;            /* [b, groups, each, t, dk] */
+    Tensor *k, *v;        /* [b, groups, t, dk], [b, groups, t, dv] */
+    Tensor *decay;        /* [b, groups, t, dk or 1], or NULL */
+    Tensor *beta;         /* [b, groups or 1, t, 1], or NULL */
+    Tensor *state;        /* [b, groups, dk, dv] */
+} Linear;
+
+/* Step t of x, whose axis `axis` is time. */
+static Tensor *at_step(Import *im, Tensor *x, int axis, int64_t t)
+{
+    return slice_axis(im, x, axis, expr_const(im->cx, t), expr_const(im->cx, 1));
+}
+
+static Tensor *step(Linear *l, int64_t t)
+{
+    static const int64_t swap[] = {0, 1, 3, 2};
+    Import *im = l->im;
+    Graph *graph = im->graph;
+    Tensor *k = at_step(im, l->k, 2, t), *v = at_step(im, l->v, 2, t);
+    if (l->decay) {
+        Tensor *g = graph_transpose(graph, at_step(im, l->decay, 2, t), swap);
+        l->state = ew(im, S_mul, l->state, ew1(im, S_exp, g));
+    }
+    if (l->beta) {
+        Tensor *error = ew(im, S_sub, v, graph_matmul(graph, k, l->state));
+        v = ew(im, S_mul, at_step(im, l->beta, 2, t), error);
+    }
+    l->state = ew(im, S_add, l->state, ew(im, S_mul, graph_transpose(graph, k, swap), v));
+    return graph_matmul(graph, squeeze(im, at_step(im, l->q, 3, t), 3), l->state);
+}
+
+/* decay [b, t, groups * dk] or [b, t, groups]; beta [b, t, groups] or [b, t, 1] */
+static Tensor *read_gate(Linear *l, const OnnxNode *n, uint32_t input, bool wanted)
+{
+    Import *im = l->im;
+    Tensor *gate = arg_maybe(im, n, input);
+    if (!wanted && gate)
+        return fail(im, ST_bad_model, "this update_rule has no input %u", input);
+    if (!wanted)
+        return NULL;
+    gate = wide(im, arg(im, n, input));
+    bool one = expr_is_const(dim(im, gate, 2), 1) && input == 5;
+    return split_heads(im, gate, one ? 1 : l->groups);
+}
+
+static bool read_rule(Linear *l, const OnnxNode *n)
+{
+    Import *im = l->im;
+    const char *rule = attr_s(im, n, "update_rule", "gated_delta");
+    bool gated = !strncmp(rule, "gated", 5), delta = !!strstr(rule, "delta");
+    if (strcmp(rule, "linear") && strcmp(rule, "gated") && strcmp(rule, "delta") &&
+        strcmp(rule, "gated_delta"))
+        fail(im, ST_bad_model, "update_rule '%s'", onnx_printable(im->cx->arena, rule));
+    l->decay = read_gate(l, n, 4, gated);
+    l->beta = read_gate(l, n, 5, delta);
+    return !cx_failed(im->cx);
+}
+
+static bool read_linear(Linear *l, const OnnxNode *n)
+{
+    Import *im = l->im;
+    Tensor *q = arg(im, n, 0), *past = arg_maybe(im, n, 3);
+    int64_t heads = attr_i(im, n, "q_num_heads", 0);
+    l->groups = attr_i(im, n, "kv_num_heads", 0);
+    if (cx_failed(im->cx) || l->groups < 1 || heads < 1 || heads % l->groups) {
+        fail(im, ST_bad_model, "%lld query heads for %lld key heads", (long long)heads,
+             (long long)l->groups);
+        return false;
+    }
+    l->each = heads / l->groups;
+    l->k = split_heads(im, wide(im, arg(im, n, 1)), l->groups);
+    l->v = split_heads(im, wide(im, arg(im, n, 2)), l->groups);
+    q = split_heads(im, wide(im, q), heads);
+    const Expr *state[] = {dim(im, l->k, 0), dim(im, l->k, 1), dim(im, l->k, 3), dim(im, l->v, 3)};
+    const Expr *apart[] = {dim(im, q, 0), state[1], expr_const(im->cx, l->each), dim(im, q, 2),
+                           dim(im, q, 3)};
+    l->q = reshape(im, q, 5, apart);
+    l->state = past ? wide(im, past) : graph_fill(im->graph, scalar(im, l->k, 0), 4, state);
+    return read_rule(l, n);
+}
+
+/* The results of all steps, [b, groups, each, dv] each, as [b, t, heads * dv]. */
+static Tensor *join_steps(Import *im, Tensor **steps, int count)
+{
+    for (int t = 0; t < count; t++)
+        steps[t] = unsqueeze(im, steps[t], 1);
+    Tensor *y = graph_concat(im->graph, count, steps, 1);
+    if (tensor_is_poison(y))
+        return y;
+    return reshape(im, y, 3, (const Expr *[]){y->shape[0], y->shape[1], product(im, y, 2, 5)});
+}
+
+Tensor *import_linear_attention(Import *im, const OnnxNode *n)
+{
+    Linear *l = NEW(im->cx->arena, Linear);
+    Tensor *query = arg(im, n, 0), *past = arg_maybe(im, n, 3), *steps[MOST_STEPS];
+    l->im = im;
+    if (cx_failed(im->cx) || !read_linear(l, n))
+        return graph_poison(im->graph);
+    const Expr *length = dim(im, l->q, 3), *size = dim(im, l->q, 4);
+    if (length->kind != EX_const || length->value < 1 || length->value > MOST_STEPS)
+        return fail(im, ST_unsupported,
+                    "a sequence whose length is not known or not within 1..%d; fix that dim",
+                    MOST_STEPS);
+    double scale = attr_f(im, n, "scale", 0);
+    if (!(scale < 0 || scale > 0)) {
+        if (size->kind != EX_const || size->value < 1)
+            return fail(im, ST_unsupported, "heads of unknown size");
+        scale = 1 / sqrt((double)size->value);
+    }
+    for (int64_t t = 0; t < length->value; t++)
+        steps[t] = ew(im, S_mul, step(l, t), scalar(im, l->k, scale));
+    if (wants(n, 1))
+        set_result(im, 1, to(im, l->state, past ? past->dtype : query->dtype));
+    return to(im, join_steps(im, steps, (int)length->value), query->dtype);
+}
+
+/* ---- caches */
+
+/* Element s of the result along the axis is update[s - w] where that exists, else the past; w is
+ * the write index of the batch, and circular caches wrap. */
+Tensor *import_tensor_scatter(Import *im, const OnnxNode *n)
+{
+    Tensor *past = arg(im, n, 0), *update = arg(im, n, 1), *start = arg_maybe(im, n, 2);
+    const char *mode = attr_s(im, n, "mode", "linear");
+    bool circular = !strcmp(mode, "circular");
+    int axis = axis_of(im, attr_i(im, n, "axis", -2), past->rank);
+    bool fits = !cx_failed(im->cx) && axis > 0 && update->rank == past->rank;
+    for (int d = 0; fits && d < past->rank; d++)
+        fits = d == axis || graph_same_dim(im->graph, past->shape[d], update->shape[d]);
+    if (!fits)
+        return fail(im, ST_bad_model, "axis %d of a cache of %s and updates of %s", axis,
+                    tensor_shape_text(im->cx, past), tensor_shape_text(im->cx, update));
+    if (!circular && strcmp(mode, "linear") != 0)
+        return fail(im, ST_bad_model, "mode '%s'", onnx_printable(im->cx->arena, mode));
+    if (expr_is_const(update->shape[axis], 0))
+        return past;
+    const Expr *shape[MAX_RANK];
+    for (int d = 0; d < past->rank; d++)
+        shape[d] = d == axis ? past->shape[d] : expr_const(im->cx, 1);
+    Tensor *at = graph_iota(im->graph, DT_i64, past->rank, shape, axis);
+    if (start)
+        at = ew(im, S_sub, at, along(im, to(im, start, DT_i64), 0, past->rank));
+    if (circular)
+        at = ew(im, S_mod, at, expr_scalar(im, DT_i64, past->shape[axis]));
+    Tensor *zero = expr_scalar(im, DT_i64, expr_const(im->cx, 0));
+    Tensor *count = expr_scalar(im, DT_i64, update->shape[axis]);
+    Tensor *written = ew(im, S_and, ew(im, S_le, zero, at), ew(im, S_lt, at, count));
+    Tensor *from = pick(im, written, at, zero);
+    Attr attrs[AT_count] = {[AT_axis] = attr_int(axis)};
+    from = graph_expand(im->graph, from, past->rank, past->shape);
+    Tensor *y = graph_node(im->graph, OP_gather_elements, 2, (Tensor *[]){update, from}, attrs);
+    return pick(im, written, y, past);
+}
