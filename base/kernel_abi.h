@@ -12,6 +12,7 @@
 #ifndef QUERN_BASE_KERNEL_ABI_H
 #define QUERN_BASE_KERNEL_ABI_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { KERNEL_ABI = 1, ABI_ZERO_PAGE = 65536 };
@@ -24,5 +25,11 @@ typedef struct KernelArgs {
 } KernelArgs;
 
 typedef void KernelEntry(const KernelArgs *args, int64_t begin, int64_t end, void *scratch);
+
+/* A relocatable object file with the entries of one or more kernels. */
+typedef struct ObjectBytes {
+    const uint8_t *data;
+    size_t size;
+} ObjectBytes;
 
 #endif

@@ -10,6 +10,7 @@
 #ifndef QUERN_CODEGEN_LLVM_H
 #define QUERN_CODEGEN_LLVM_H
 
+#include "base/kernel_abi.h"
 #include "ir/tile.h"
 
 enum { LLVM_API = 1 };
@@ -17,11 +18,6 @@ enum { LLVM_API = 1 };
 typedef struct LlvmOptions {
     bool no_verify; /* leave out the IR verifier (1 % of the time) */
 } LlvmOptions;
-
-typedef struct ObjectBytes {
-    const uint8_t *data;
-    size_t size;
-} ObjectBytes;
 
 /* Programs of one batch must have names that differ. False (and the job failed) when something is
  * unsupported. */

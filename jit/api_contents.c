@@ -81,7 +81,6 @@ void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents
 
 void api_keep_contents(Cx *cx, qn_program *p, const ImportOptions *import)
 {
-    p->contents = NEW_ARRAY(cx->arena, const void *, p->plan->input_count);
     for (uint32_t i = 0; i < p->plan->input_count; i++) {
         const qn_tensor_info *info = &p->inputs[i].info;
         for (uint32_t k = 0; k < import->value_count; k++)
@@ -97,14 +96,4 @@ void api_keep_wanted(Cx *cx, qn_program *p, const ImportProblems *problems)
         wanted[i] = api_string(arena_strdup(cx->arena, problems->wanted[i]));
     p->wanted = wanted;
     p->wanted_count = problems->wanted_count;
-}
-
-qn_status qn_program_wants(const qn_program *program, int32_t index, qn_string *input)
-{
-    if (!program || !input)
-        return QN_BAD_ARGUMENT;
-    if (index < 0 || (uint32_t)index >= program->wanted_count)
-        return QN_MISSING;
-    *input = program->wanted[index];
-    return QN_OK;
 }

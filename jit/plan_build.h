@@ -8,12 +8,6 @@
 #include "ir/tile.h"
 #include "runtime/plan.h"
 
-/* Memory of a file that constants may lie in: number 0 is the model, then its external data. */
-typedef struct FileRange {
-    const void *data;
-    size_t size;
-} FileRange;
-
 /* A kernel to be compiled: its program as text, with the name `k`; and the name it gets. */
 typedef struct KernelText {
     const char *name, *text;

@@ -68,6 +68,12 @@ typedef struct PlanCheck {
     const char *source; /* for messages: the ONNX node */
 } PlanCheck;
 
+/* Memory of a file that constants may lie in: number 0 is the model, then its external data. */
+typedef struct FileRange {
+    const void *data;
+    size_t size;
+} FileRange;
+
 /* A constant of the model: a range of a file of the model, or bytes that the plan carries. */
 typedef struct PlanWeight {
     uint32_t

@@ -1,5 +1,5 @@
 /* The public interface: sessions and runs. All lists a run needs are made with the session. */
-#include "jit/api.h"
+#include "runtime/api.h"
 
 #include <string.h>
 

@@ -1,10 +1,12 @@
 /* The public interface: versions, contexts, devices. */
-#include "jit/api.h"
+#include "runtime/api.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/cpu.h"
 
 _Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_argument &&
                    (int)QN_BAD_MODEL == (int)ST_bad_model &&
@@ -19,8 +21,7 @@ _Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_a
 _Static_assert((int)QN_F32 == (int)DT_f32 && (int)QN_BF16 == (int)DT_bf16 &&
                    (int)QN_I2 == (int)DT_i2 && (int)QN_I2 + 1 == (int)DT_count,
                "public and internal element types are the same");
-_Static_assert((int)QN_MAX_RANK == (int)MAX_RANK && (int)QN_MAX_RANK == (int)PLAN_RANK,
-               "ranks are the same");
+_Static_assert((int)QN_MAX_RANK == (int)PLAN_RANK, "ranks are the same");
 
 #define STRING(x) STRING_OF(x)
 #define STRING_OF(x) #x
@@ -84,26 +85,11 @@ const char *api_text(Cx *cx, qn_string string)
     return copy;
 }
 
-bool api_same(qn_string a, const char *b)
-{
-    return strlen(b) == a.length && (!a.length || memcmp(a.data, b, a.length) == 0);
-}
-
 double api_now_ms(void)
 {
     struct timespec t;
     timespec_get(&t, TIME_UTC);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-const LlvmApi *api_llvm(qn_context *context, Cx *cx)
-{
-    pthread_mutex_lock(&context->lock);
-    if (!context->llvm.api)
-        llvm_module_open(cx, &context->llvm, context->compiler_path);
-    const LlvmApi *api = context->llvm.api;
-    pthread_mutex_unlock(&context->lock);
-    return cx_failed(cx) ? NULL : api;
 }
 
 /* --- contexts --- */
@@ -129,7 +115,7 @@ static void destroy(qn_context *context)
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
     pthread_mutex_destroy(&context->lock);
-    /* The code generator stays loaded: another context may be using it. */
+    /* The compiler stays loaded: another context may be using it. */
     from.release(from.user, context, sizeof *context);
 }
 
@@ -219,39 +205,21 @@ qn_status qn_cache_default_dir(char *path, size_t capacity)
 
 /* --- devices --- */
 
-static bool runs_here(const Caps *caps)
-{
-    const Caps *host = target_host_cpu();
-    bool seen = false; /* the table lists the highest level of a processor first */
-    for (int i = 0; target_at(i); i++) {
-        const Caps *t = target_at(i);
-        seen |= t == host;
-        if (t == caps)
-            return seen && host && t->kind == TK_cpu && strcmp(t->triple, host->triple) == 0;
-    }
-    return false;
-}
-
 qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)
 {
-    (void)context;
-    const Caps *host = target_host_cpu();
-    if (index < 0)
-        return QN_MISSING;
+    const char *own = cpu_level();
+    if (!context || !info)
+        return QN_BAD_ARGUMENT;
     if (index == 0) {
         *info = (qn_device_info){api_string("cpu"),
-                                 api_string(host ? host->name : "needs at least x86-64-v3"),
-                                 host != NULL};
+                                 api_string(own ? own : "needs at least x86-64-v3"), own != NULL};
         return QN_OK;
     }
-    const Caps *caps = NULL;
-    for (int i = 0, n = 0; !caps && target_at(i); i++)
-        if (target_at(i)->kind == TK_cpu && ++n == index)
-            caps = target_at(i);
-    if (!caps)
+    const char *level = index > 0 ? cpu_level_at(index - 1) : NULL;
+    if (!level)
         return QN_MISSING;
-    bool usable = runs_here(caps);
-    *info = (qn_device_info){api_string(caps->name),
+    bool usable = cpu_runs(level);
+    *info = (qn_device_info){api_string(level),
                              api_string(usable ? "machine code for any processor of this level"
                                                : "this processor is of another kind or level"),
                              usable};

@@ -1,6 +1,6 @@
 /* Images as bytes: magic[8] size:8 hash:16 | plan size:8, object count:8, object sizes:8 each, then
  * plan and objects, each padded to 8 bytes. */
-#include "jit/image.h"
+#include "runtime/image.h"
 
 #include <string.h>
 
@@ -29,20 +29,20 @@ static void make_header(uint8_t header[HEADER_BYTES], const uint8_t *body, size_
     memcpy(header + sizeof magic, fields, sizeof fields);
 }
 
-PlanBytes image_write(Cx *cx, const Compiled *compiled)
+PlanBytes image_write(Cx *cx, const Plan *plan, uint32_t object_count, const ObjectBytes *objects)
 {
     static const char space[HEADER_BYTES];
-    PlanBytes plan = plan_write(cx, compiled->plan);
+    PlanBytes bytes = plan_write(cx, plan);
     Text out;
     text_init(&out, cx->arena);
     text_put(&out, space, HEADER_BYTES);
-    put_int(&out, plan.size);
-    put_int(&out, compiled->object_count);
-    for (uint32_t i = 0; i < compiled->object_count; i++)
-        put_int(&out, compiled->objects[i].size);
-    put_padded(&out, plan.data, plan.size);
-    for (uint32_t i = 0; i < compiled->object_count; i++)
-        put_padded(&out, compiled->objects[i].data, compiled->objects[i].size);
+    put_int(&out, bytes.size);
+    put_int(&out, object_count);
+    for (uint32_t i = 0; i < object_count; i++)
+        put_int(&out, objects[i].size);
+    put_padded(&out, bytes.data, bytes.size);
+    for (uint32_t i = 0; i < object_count; i++)
+        put_padded(&out, objects[i].data, objects[i].size);
     uint8_t *data = (uint8_t *)out.data;
     make_header(data, data + HEADER_BYTES, out.length - HEADER_BYTES);
     return (PlanBytes){data, out.length};

@@ -1,0 +1,94 @@
+/* Inside of the public interface: the handles that need no compiler, and what its files share. The
+ * library that compiles adds models and compiling (jit/api.h). */
+#ifndef QUERN_RUNTIME_API_H
+#define QUERN_RUNTIME_API_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/pool.h"
+#include "include/quern.h"
+#include "runtime/image.h"
+#include "runtime/object.h"
+#include "runtime/session.h"
+
+struct qn_context {
+    atomic_int refs;
+    Allocator from;
+    Executor executor;
+    Pool *pool; /* NULL when the executor is the caller's */
+    qn_log *log;
+    void *log_user;
+    char *cache_dir, *compiler_path; /* NULL = none given */
+    int64_t cache_limit;
+    atomic_bool warned;   /* that the cache cannot be written */
+    pthread_mutex_t lock; /* of the compiler */
+    const void *compiler; /* NULL until something had to be compiled; stays loaded */
+};
+
+/* An input or output, as it is given out; dims in the arena of its handle. */
+typedef struct Port {
+    qn_tensor_info info;
+    qn_dim *dims;
+} Port;
+
+enum { API_TEXTS = 5 }; /* QN_TEXT_* */
+
+struct qn_program {
+    atomic_int refs;
+    qn_context *context;
+    void *owner; /* of what image and weights lie in; NULL = none */
+    void (*release_owner)(void *owner);
+    Report report;
+    Cx cx; /* of what follows */
+    Plan *plan;
+    Object **objects;
+    uint32_t object_count;
+    Program *program; /* NULL: making it failed */
+    Port *inputs, *outputs;
+    int64_t plan_bytes, object_bytes;
+    double compile_ms;
+    bool cached;
+    const char *texts[API_TEXTS];
+    const void **contents; /* by input: what it has to hold in a run; NULL = anything */
+    uint32_t wanted_count; /* of a failed compile: inputs whose contents it asked for */
+    const qn_string *wanted;
+};
+
+/* --- programs --- */
+
+typedef struct ProgramSource {
+    PlanBytes image; /* aligned to 8 bytes */
+    bool stays;      /* as long as the program's owner; else it is copied */
+    uint32_t file_count;
+    const FileRange *files; /* in which weights lie; they stay */
+    /* Called when inputs and outputs are known; NULL = nothing more to do. */
+    void (*more)(Cx *cx, qn_program *program, void *user);
+    void *user;
+} ProgramSource;
+
+/* A handle without a program, with one reference; NULL when memory runs out. */
+qn_program *api_program_new(qn_context *context);
+/* Fills it from an image, once. */
+qn_status api_program_load(qn_program *program, const ProgramSource *source);
+
+/* --- shared --- */
+
+/* Zeroed memory of the context's allocator. */
+void *api_alloc(const qn_context *context, size_t size);
+void api_free(const qn_context *context, void *memory, size_t size);
+/* The job's failure as the handle's. */
+qn_status api_status(Report *report, const Cx *cx);
+qn_string api_string(const char *text);
+/* A terminated copy in the arena. Fails on NUL inside. */
+const char *api_text(Cx *cx, qn_string string);
+double api_now_ms(void);
+
+/* Whether options of `size` have the field at `offset`, `bytes` long; 0 stands for all of this
+ * header. */
+static inline bool api_has(size_t size, size_t offset, size_t bytes)
+{
+    return size == 0 || size >= offset + bytes;
+}
+
+#endif
