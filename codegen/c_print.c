@@ -207,11 +207,9 @@ static bool good_name(const char *name)
     return name[0] && !(name[0] >= '0' && name[0] <= '9');
 }
 
-bool c_print(Cx *cx, Text *out, const TileProg *prog, const Dialect *dialect)
+static bool put_program(Cx *cx, Text *body, const TileProg *prog, const Dialect *dialect)
 {
-    Text body;
-    text_init(&body, cx->arena);
-    CPrint cp = {.cx = cx, .out = &body, .dialect = dialect, .prog = prog};
+    CPrint cp = {.cx = cx, .out = body, .dialect = dialect, .prog = prog};
     if (!good_name(prog->name))
         return cx_fail(cx, ST_internal, "c_print: '%s' is no name for a kernel", prog->name), false;
     if (dialect->gpu && !prog->placed)
@@ -219,9 +217,24 @@ bool c_print(Cx *cx, Text *out, const TileProg *prog, const Dialect *dialect)
     name_dims(&cp);
     for (uint32_t i = 0; i < prog->grid_count && !cx_failed(cx); i++)
         put_kernel(&cp, (int)i);
-    if (cx_failed(cx))
-        return false;
-    c_prelude(cx, out, dialect, prog->caps, body.data);
+    return !cx_failed(cx);
+}
+
+bool c_print_all(Cx *cx, Text *out, TileProg *const *progs, int count, const Dialect *dialect)
+{
+    Text body;
+    text_init(&body, cx->arena);
+    for (int i = 0; i < count; i++)
+        if (!put_program(cx, &body, progs[i], dialect))
+            return false;
+    if (count)
+        c_prelude(cx, out, dialect, progs[0]->caps, body.data ? body.data : "");
     text_put(out, body.data, body.length);
     return true;
+}
+
+bool c_print(Cx *cx, Text *out, const TileProg *prog, const Dialect *dialect)
+{
+    TileProg *one = (TileProg *)(uintptr_t)prog; /* only read */
+    return c_print_all(cx, out, &one, 1, dialect);
 }

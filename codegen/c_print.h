@@ -17,6 +17,8 @@
 
 /* False after cx_fail (an operation this dialect cannot print). */
 bool c_print(Cx *cx, Text *out, const TileProg *prog, const Dialect *dialect);
+/* Several programs for the same target, with names that differ, as one unit. */
+bool c_print_all(Cx *cx, Text *out, TileProg *const *progs, int count, const Dialect *dialect);
 
 /* Bytes of shared memory of one block (all tiles with their ring slots, and the scratch of
  * reductions), and the offset of one tile in it. */

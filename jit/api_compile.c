@@ -30,6 +30,7 @@ typedef struct Compilation {
     qn_program *program;
     qn_model *model;
     qn_compile_options options;
+    Target target;
     const Caps *caps;
     ImportOptions import;
     ImportProblems problems;
@@ -37,17 +38,15 @@ typedef struct Compilation {
     Compiled compiled;
 } Compilation;
 
-static const Caps *find_target(Cx *cx, qn_string device)
+static bool find_target(Cx *cx, Compilation *c)
 {
-    const char *name = api_text(cx, device);
-    const Caps *caps = !*name || strcmp(name, "cpu") == 0 ? target_host_cpu() : target_find(name);
-    if (caps && caps->kind == TK_cpu)
-        return caps;
-    if (!*name || strcmp(name, "cpu") == 0)
-        cx_fail(cx, ST_unsupported, "this processor is below every supported level");
-    else
-        cx_fail(cx, caps ? ST_unsupported : ST_missing, "no device '%s' in this version", name);
-    return NULL;
+    qn_context *context = c->program->context;
+    if (!api_find_target(cx, context, api_text(cx, c->options.device), &c->target))
+        return false;
+    c->program->device = c->target.device;
+    c->caps = target_find(c->target.name);
+    CHECK(c->caps);
+    return true;
 }
 
 /* Names of the symbols of a model's input dims, each once. */
@@ -157,15 +156,17 @@ static void build_image(Cx *cx, Compilation *c)
     if (cx_failed(cx))
         return;
     CompileOptions options = {.caps = c->caps,
-                              .llvm = find_llvm(p->context, cx),
+                              .kind = c->target.kind,
                               .file_count = c->model->file_count,
                               .files = c->model->files,
                               .threads = qn_context_threads(p->context),
                               .keep = c->options.keep_text,
                               .progress = c->options.progress ? report_progress : NULL,
                               .progress_user = c};
-    if (options.llvm && compile_graph(cx, graph, &options, &c->compiled))
-        c->image = image_write(cx, c->compiled.plan, c->compiled.object_count, c->compiled.objects);
+    if (options.kind == CODE_object)
+        options.llvm = find_llvm(p->context, cx);
+    if (!cx_failed(cx) && compile_graph(cx, graph, &options, &c->compiled))
+        c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }
 
 static void warn_once(qn_context *context, const char *why)
@@ -212,7 +213,8 @@ static void compile_job(Cx *cx, void *user)
     qn_program *p = c->program;
     Cache cache = {c->options.no_cache ? NULL : p->context->cache_dir, p->context->cache_limit};
     Hash128 key = {0, 0};
-    c->caps = find_target(cx, c->options.device);
+    if (!find_target(cx, c))
+        return;
     set_dims(cx, c);
     set_shapes(cx, c);
     if (!cx_failed(cx))
@@ -221,7 +223,7 @@ static void compile_job(Cx *cx, void *user)
         return;
     if (cache.dir) {
         key = program_key(c->model->onnx, c->model->file_count, c->model->files, &c->import,
-                          c->caps->name);
+                          emit_target_name(cx, c->caps, c->target.kind));
         if (!c->options.keep_text && find_image(cx, c, &cache, key)) {
             p->cached = true;
             return;

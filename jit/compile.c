@@ -2,7 +2,7 @@
  *
  *   graph -> groups (fusion) -> for each group: nest -> schedule -> tile program -> kernel and step
  *                                   and for each constant it wants packed: nest -> ... -> init step
- *         -> machine code of the distinct kernels -> plan
+ *         -> code of the distinct kernels -> plan
  *
  * Groups that depend on weights only become init steps, unless their sizes depend on dims. Before
  * scheduling the buffers of a nest get names by position, so that equal work in different places of
@@ -287,10 +287,10 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
             return false;
     give_texts(c, out);
     out->plan = plan_build_finish(c->build);
-    if (!out->plan || !progress(c, c->grouping->count, "machine code"))
+    if (!out->plan || !progress(c, c->grouping->count, "generating code"))
         return false;
-    if (options->keep & (KEEP_llvm | KEEP_asm) && !emit_texts(c, out))
+    if (options->llvm && options->keep & (KEEP_llvm | KEEP_asm) && !emit_texts(c, out))
         return false;
-    return emit_kernels(cx, options->llvm, options->caps, c->build->texts, c->build->text_count,
-                        options->threads, &out->object_count, &out->objects);
+    EmitOptions emit = {options->caps, options->kind, options->llvm, options->threads};
+    return emit_code(cx, &emit, c->build->texts, c->build->text_count, &out->code);
 }

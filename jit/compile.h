@@ -1,4 +1,4 @@
-/* The compiler driver: from a graph to a plan and its machine code. */
+/* The compiler driver: from a graph to a plan and its code. */
 #ifndef QUERN_JIT_COMPILE_H
 #define QUERN_JIT_COMPILE_H
 
@@ -15,10 +15,11 @@ enum CompileKeep {
 
 typedef struct CompileOptions {
     const Caps *caps;
-    const LlvmApi *llvm;
+    CodeKind kind;       /* emit_kind, or another that a device of the target takes */
+    const LlvmApi *llvm; /* for CODE_object, KEEP_llvm and KEEP_asm; else NULL */
     uint32_t file_count; /* of the model: see FileRange */
     const FileRange *files;
-    int threads;   /* for machine code; the rest is one thread's work */
+    int threads;   /* for code; the rest is one thread's work */
     unsigned keep; /* texts wanted: CompileKeep */
     /* Called between kernels; false cancels. NULL = none. */
     bool (*progress)(void *user, int64_t done, int64_t total, const char *what);
@@ -27,8 +28,7 @@ typedef struct CompileOptions {
 
 typedef struct Compiled {
     Plan *plan;
-    uint32_t object_count;
-    ObjectBytes *objects;
+    CodeImage code;
     const char *texts[KEEP_count]; /* by bit of CompileKeep; NULL = not wanted */
 } Compiled;
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "codegen/c_print.h"
 
 /* --- expressions --- */
 
@@ -188,6 +189,28 @@ static ExprCode tasks_of(PlanBuild *b, const TileProg *prog, const Grid *grid)
     return expr_compile(b->cx, tasks, find_slot, &slots);
 }
 
+static PlanPhase phase_of(PlanBuild *b, const TileProg *prog, const Grid *grid)
+{
+    PlanPhase phase = {tasks_of(b, prog, grid), (uint32_t)grid->threads, 0};
+    /* OpenCL kernels declare their shared memory themselves */
+    if (prog->caps->kind == TK_cuda)
+        phase.shared = (uint32_t)c_shared_bytes(prog, grid);
+    return phase;
+}
+
+/* Whether some value of the operations is an index read from data. */
+static bool has_bind(const TileBlock *block)
+{
+    for (const TileOp *op = block ? block->first : NULL; op; op = op->next) {
+        for (uint32_t i = 0; i < op->value_count; i++)
+            if (op->values[i]->op == V_bind)
+                return true;
+        if (has_bind(op->body) || has_bind(op->other))
+            return true;
+    }
+    return false;
+}
+
 uint32_t plan_build_kernel(PlanBuild *b, TileProg *prog, const char *stem)
 {
     Arena *arena = b->cx->arena;
@@ -199,12 +222,18 @@ uint32_t plan_build_kernel(PlanBuild *b, TileProg *prog, const char *stem)
     if (known)
         return (uint32_t)(known - 1);
     Plan *plan = b->plan;
-    ExprCode *tasks = NEW_ARRAY(arena, ExprCode, prog->grid_count);
-    for (uint32_t g = 0; g < prog->grid_count; g++)
-        tasks[g] = tasks_of(b, prog, prog->grids[g]);
-    PlanKernel kernel = {
-        kernel_name(b, stem, &text), prog->dim_count, prog->buffer_count, prog->grid_count, tasks,
-        tile_scratch_bytes(prog)};
+    PlanPhase *phases = NEW_ARRAY(arena, PlanPhase, prog->grid_count);
+    PlanKernel kernel = {.name = kernel_name(b, stem, &text),
+                         .dim_count = prog->dim_count,
+                         .buffer_count = prog->buffer_count,
+                         .phase_count = prog->grid_count,
+                         .phases = phases};
+    if (prog->caps->kind == TK_cpu)
+        kernel.scratch = tile_scratch_bytes(prog);
+    for (uint32_t g = 0; g < prog->grid_count; g++) {
+        phases[g] = phase_of(b, prog, prog->grids[g]);
+        kernel.may_fail |= has_bind(&prog->grids[g]->body);
+    }
     KernelText source = {kernel.name, text.data, text.length};
     VEC_PUSH(arena, b->texts, b->text_count, b->text_cap, source);
     VEC_PUSH(arena, plan->kernels, plan->kernel_count, b->kernel_cap, kernel);

@@ -11,7 +11,7 @@
  * the same program. */
 enum { KEY_SMALL_CONSTANT = 1 << 14 };
 
-/* `files` as in FileRange, `target` a target's name. */
+/* `files` as in FileRange, `target` as emit_target_name gives it. */
 Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
                     const ImportOptions *import, const char *target);
 

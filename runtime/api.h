@@ -9,8 +9,17 @@
 #include "base/pool.h"
 #include "include/quern.h"
 #include "runtime/image.h"
-#include "runtime/object.h"
 #include "runtime/session.h"
+
+enum { API_DEVICES = 8 };
+
+typedef struct DeviceRow {
+    const char *name, *what; /* for people */
+    CodeKind kind;
+    /* NULL with a report. */
+    Device *(*open)(qn_context *context, Report *report);
+    const char *(*target)(const Device *device); /* what it runs code of; NULL = nothing */
+} DeviceRow;
 
 struct qn_context {
     atomic_int refs;
@@ -21,9 +30,11 @@ struct qn_context {
     void *log_user;
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
-    atomic_bool warned;   /* that the cache cannot be written */
-    pthread_mutex_t lock; /* of the compiler */
-    const void *compiler; /* NULL until something had to be compiled; stays loaded */
+    atomic_bool warned;            /* that the cache cannot be written */
+    pthread_mutex_t lock;          /* of what follows */
+    const DeviceRow *more_devices; /* behind the own; ends with a row without a name */
+    const void *compiler;          /* NULL until something had to be compiled; stays loaded */
+    Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */
@@ -42,8 +53,8 @@ struct qn_program {
     Report report;
     Cx cx; /* of what follows */
     Plan *plan;
-    Object **objects;
-    uint32_t object_count;
+    Device *device;   /* of the context; NULL until loading: the plan's target says which */
+    DeviceCode *code; /* NULL: none loaded */
     Program *program; /* NULL: making it failed */
     Port *inputs, *outputs;
     int64_t plan_bytes, object_bytes;
@@ -54,6 +65,10 @@ struct qn_program {
     uint32_t wanted_count; /* of a failed compile: inputs whose contents it asked for */
     const qn_string *wanted;
 };
+
+/* qn_context_create, with devices that the runtime does not have. */
+qn_status api_context_create(const qn_context_options *options, const DeviceRow *more_devices,
+                             qn_context **context);
 
 /* --- programs --- */
 
@@ -71,6 +86,19 @@ typedef struct ProgramSource {
 qn_program *api_program_new(qn_context *context);
 /* Fills it from an image, once. */
 qn_status api_program_load(qn_program *program, const ProgramSource *source);
+
+/* --- devices --- */
+
+/* What the name of a device or target means: where code runs, what it is compiled for, as what. */
+typedef struct Target {
+    Device *device;
+    const char *name;
+    CodeKind kind;
+} Target;
+/* "" is the CPU. The device is opened on first use and kept with the context. False after cx_fail.
+ */
+bool api_find_target(Cx *cx, qn_context *context, const char *name, Target *target);
+void api_close_devices(qn_context *context);
 
 /* --- shared --- */
 

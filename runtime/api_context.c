@@ -1,12 +1,10 @@
-/* The public interface: versions, contexts, devices. */
+/* The public interface: versions, contexts. */
 #include "runtime/api.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "base/cpu.h"
 
 _Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_argument &&
                    (int)QN_BAD_MODEL == (int)ST_bad_model &&
@@ -111,6 +109,7 @@ static void free_string(const qn_context *context, char *text)
 static void destroy(qn_context *context)
 {
     Allocator from = context->from;
+    api_close_devices(context);
     pool_destroy(context->pool);
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
@@ -143,7 +142,8 @@ static bool set_up(qn_context *c, const qn_context_options *o)
     return true;
 }
 
-qn_status qn_context_create(const qn_context_options *options, qn_context **context)
+qn_status api_context_create(const qn_context_options *options, const DeviceRow *more_devices,
+                             qn_context **context)
 {
     qn_context_options o = {0};
     if (!context)
@@ -162,6 +162,7 @@ qn_status qn_context_create(const qn_context_options *options, qn_context **cont
         return QN_OUT_OF_MEMORY;
     memset(c, 0, sizeof *c);
     c->from = from;
+    c->more_devices = more_devices;
     atomic_init(&c->refs, 1);
     if (pthread_mutex_init(&c->lock, NULL) != 0) {
         from.release(from.user, c, sizeof *c);
@@ -201,27 +202,4 @@ qn_status qn_cache_default_dir(char *path, size_t capacity)
         return QN_MISSING;
     int length = snprintf(path, capacity, "%s%s/quern", base, own ? "" : "/.cache");
     return length > 0 && (size_t)length < capacity ? QN_OK : QN_LIMIT;
-}
-
-/* --- devices --- */
-
-qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)
-{
-    const char *own = cpu_level();
-    if (!context || !info)
-        return QN_BAD_ARGUMENT;
-    if (index == 0) {
-        *info = (qn_device_info){api_string("cpu"),
-                                 api_string(own ? own : "needs at least x86-64-v3"), own != NULL};
-        return QN_OK;
-    }
-    const char *level = index > 0 ? cpu_level_at(index - 1) : NULL;
-    if (!level)
-        return QN_MISSING;
-    bool usable = cpu_runs(level);
-    *info = (qn_device_info){api_string(level),
-                             api_string(usable ? "machine code for any processor of this level"
-                                               : "this processor is of another kind or level"),
-                             usable};
-    return QN_OK;
 }

@@ -40,40 +40,31 @@ static const void **find_weights(Cx *cx, const Plan *plan, const ProgramSource *
     return weights;
 }
 
-static KernelEntry *find_entry(void *user, const char *name)
-{
-    const qn_program *p = user;
-    KernelEntry *entry = NULL;
-    for (uint32_t i = 0; i < p->object_count && !entry; i++)
-        entry = object_find(p->objects[i], name);
-    return entry;
-}
-
 /* Machine code for another processor must not be run; that it is well formed says nothing. */
-static bool runs_here(Cx *cx, const Plan *plan)
+static bool runs_here(Cx *cx, const qn_program *p, const Image *image)
 {
     const char *level = cpu_level();
-    if (cpu_runs(plan->target))
+    if (image->code.kind != CODE_object || cpu_runs(p->plan->target))
         return true;
-    cx_fail(cx, ST_unsupported, "the program is for '%s'; this processor is %s", plan->target,
+    cx_fail(cx, ST_unsupported, "the program is for '%s'; this processor is %s", p->plan->target,
             level ? level : "below every supported level");
     return false;
 }
 
-static bool load_objects(Cx *cx, qn_program *p, const Image *image)
+static bool load_code(Cx *cx, qn_program *p, const Image *image)
 {
-    p->objects = NEW_ARRAY(cx->arena, Object *, image->object_count);
-    for (uint32_t i = 0; i < image->object_count; i++) {
-        const char *why;
-        Object *object = object_load(image->objects[i].data, image->objects[i].size, &why);
-        if (!object) {
-            cx_fail(cx, ST_bad_file, "machine code: %s", why);
-            return false;
-        }
-        p->objects[p->object_count++] = object;
-        p->object_bytes += (int64_t)image->objects[i].size;
-    }
-    return true;
+    Target target;
+    if (!runs_here(cx, p, image))
+        return false;
+    if (!p->device && api_find_target(cx, p->context, p->plan->target, &target))
+        p->device = target.device;
+    if (cx_failed(cx))
+        return false;
+    for (uint32_t i = 0; i < image->code.count; i++)
+        p->object_bytes += (int64_t)image->code.pieces[i].size;
+    if (p->device->type->load(p->device, p->plan, &image->code, &p->code, &p->report) != ST_ok)
+        cx_fail(cx, p->report.status, "%s", p->report.text);
+    return !cx_failed(cx);
 }
 
 static void set_ports(Cx *cx, qn_program *p)
@@ -104,7 +95,7 @@ static void load_job(Cx *cx, void *user)
     if (!image_read(cx, data, source->image.size, &image))
         return;
     p->plan = plan_read(cx, image.plan, image.plan_size);
-    if (!p->plan || !runs_here(cx, p->plan) || !load_objects(cx, p, &image))
+    if (!p->plan || !load_code(cx, p, &image))
         return;
     p->plan_bytes = (int64_t)image.plan_size;
     set_ports(cx, p);
@@ -112,10 +103,9 @@ static void load_job(Cx *cx, void *user)
         source->more(cx, p, source->user);
     ProgramParts parts = {.plan = p->plan,
                           .weights = find_weights(cx, p->plan, source),
-                          .find = find_entry,
-                          .find_user = p,
-                          .from = &p->context->from,
-                          .executor = p->context->executor};
+                          .device = p->device,
+                          .code = p->code,
+                          .from = &p->context->from};
     if (!cx_failed(cx) && program_create(&parts, &p->program, &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
 }
@@ -152,8 +142,8 @@ void qn_program_release(qn_program *program)
         return;
     qn_context *context = program->context;
     program_destroy(program->program);
-    for (uint32_t i = 0; i < program->object_count; i++)
-        object_close(program->objects[i]);
+    if (program->code)
+        program->device->type->unload(program->code);
     cx_finish(&program->cx);
     if (program->release_owner)
         program->release_owner(program->owner);

@@ -1,12 +1,12 @@
-/* Images as bytes: magic[8] size:8 hash:16 | plan size:8, object count:8, object sizes:8 each, then
- * plan and objects, each padded to 8 bytes. */
+/* Images as bytes: magic[8] size:8 hash:16 | plan size:8, kind of code:8, number of pieces:8, their
+ * sizes:8 each, then plan and pieces, each padded to 8 bytes. */
 #include "runtime/image.h"
 
 #include <string.h>
 
 #include "base/hash.h"
 
-static const char magic[8] = "QNIMAG1";
+static const char magic[8] = "QNIMAG2";
 enum { HEADER_BYTES = 32 };
 
 static void put_int(Text *out, uint64_t value)
@@ -29,7 +29,7 @@ static void make_header(uint8_t header[HEADER_BYTES], const uint8_t *body, size_
     memcpy(header + sizeof magic, fields, sizeof fields);
 }
 
-PlanBytes image_write(Cx *cx, const Plan *plan, uint32_t object_count, const ObjectBytes *objects)
+PlanBytes image_write(Cx *cx, const Plan *plan, const CodeImage *code)
 {
     static const char space[HEADER_BYTES];
     PlanBytes bytes = plan_write(cx, plan);
@@ -37,12 +37,13 @@ PlanBytes image_write(Cx *cx, const Plan *plan, uint32_t object_count, const Obj
     text_init(&out, cx->arena);
     text_put(&out, space, HEADER_BYTES);
     put_int(&out, bytes.size);
-    put_int(&out, object_count);
-    for (uint32_t i = 0; i < object_count; i++)
-        put_int(&out, objects[i].size);
+    put_int(&out, code->kind);
+    put_int(&out, code->count);
+    for (uint32_t i = 0; i < code->count; i++)
+        put_int(&out, code->pieces[i].size);
     put_padded(&out, bytes.data, bytes.size);
-    for (uint32_t i = 0; i < object_count; i++)
-        put_padded(&out, objects[i].data, objects[i].size);
+    for (uint32_t i = 0; i < code->count; i++)
+        put_padded(&out, code->pieces[i].data, code->pieces[i].size);
     uint8_t *data = (uint8_t *)out.data;
     make_header(data, data + HEADER_BYTES, out.length - HEADER_BYTES);
     return (PlanBytes){data, out.length};
@@ -60,23 +61,24 @@ static const uint8_t *take(const uint8_t **at, const uint8_t *end, uint64_t size
 
 static bool read_parts(Cx *cx, const uint8_t *at, const uint8_t *end, Image *image)
 {
-    uint64_t sizes[2];
-    const uint8_t *head = take(&at, end, sizeof sizes);
+    uint64_t numbers[3]; /* plan size, kind, pieces */
+    const uint8_t *head = take(&at, end, sizeof numbers);
     if (!head)
         return false;
-    memcpy(sizes, head, sizeof sizes);
-    if (sizes[1] > (uint64_t)(end - at) / 8)
+    memcpy(numbers, head, sizeof numbers);
+    if (numbers[1] >= CODE_count || numbers[2] > (uint64_t)(end - at) / 8)
         return false;
-    const uint8_t *lengths = take(&at, end, 8 * sizes[1]);
-    image->plan_size = sizes[0];
-    image->object_count = (uint32_t)sizes[1];
-    image->objects = NEW_ARRAY(cx->arena, ObjectBytes, image->object_count);
-    image->plan = take(&at, end, sizes[0]);
-    for (uint32_t i = 0; image->plan && i < image->object_count; i++) {
+    const uint8_t *lengths = take(&at, end, 8 * numbers[2]);
+    uint32_t count = (uint32_t)numbers[2];
+    CodePiece *pieces = NEW_ARRAY(cx->arena, CodePiece, count);
+    image->code = (CodeImage){(CodeKind)numbers[1], count, pieces};
+    image->plan_size = numbers[0];
+    image->plan = take(&at, end, numbers[0]);
+    for (uint32_t i = 0; image->plan && i < count; i++) {
         uint64_t length;
-        memcpy(&length, lengths + 8 * i, 8);
-        image->objects[i] = (ObjectBytes){take(&at, end, length), length};
-        if (!image->objects[i].data)
+        memcpy(&length, lengths + 8 * (size_t)i, 8);
+        pieces[i] = (CodePiece){take(&at, end, length), length};
+        if (!pieces[i].data)
             return false;
     }
     return image->plan && at == end;

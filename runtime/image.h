@@ -1,20 +1,18 @@
-/* An image: a plan and its machine code in one piece of bytes. What the cache keeps, and what every
- * program is loaded from, whether it was compiled just now or not. */
+/* An image: a plan and its code, of whatever kind its target takes, in one piece of bytes. What the
+ * cache keeps, and what every program is loaded from, whether it was compiled just now or not. */
 #ifndef QUERN_RUNTIME_IMAGE_H
 #define QUERN_RUNTIME_IMAGE_H
 
-#include "base/kernel_abi.h"
-#include "runtime/plan.h"
+#include "runtime/device.h"
 
 typedef struct Image {
     const uint8_t *plan; /* aligned to 8 bytes */
     size_t plan_size;
-    uint32_t object_count;
-    ObjectBytes *objects;
+    CodeImage code;
 } Image;
 
 /* In the job's arena. */
-PlanBytes image_write(Cx *cx, const Plan *plan, uint32_t object_count, const ObjectBytes *objects);
+PlanBytes image_write(Cx *cx, const Plan *plan, const CodeImage *code);
 /* Checks form and checksum; `data`, aligned to 8 bytes, must stay. False after
  * cx_fail(ST_bad_file). */
 bool image_read(Cx *cx, const void *data, size_t size, Image *image);

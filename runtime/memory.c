@@ -4,11 +4,16 @@
 
 #include <stdbool.h>
 
+int64_t memory_round_to(int64_t size, int64_t align)
+{
+    if (size < 0 || size > INT64_MAX - align)
+        return -1;
+    return (size + align - 1) / align * align;
+}
+
 int64_t memory_round(int64_t size)
 {
-    if (size < 0 || size > INT64_MAX - MEMORY_ALIGN)
-        return -1;
-    return (size + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
+    return memory_round_to(size, MEMORY_ALIGN);
 }
 
 static bool at_once(const MemoryItem *a, const MemoryItem *b)

@@ -18,7 +18,9 @@ typedef struct MemoryItem {
  * possible. `work` has room for 2 * count. */
 int64_t memory_assign(MemoryItem *items, uint32_t count, uint32_t *work);
 
-/* Rounded up to MEMORY_ALIGN; -1 when that overflows or size is negative. */
+/* Rounded up to a multiple of `align`, or of MEMORY_ALIGN; -1 when that overflows or size is
+ * negative. Items whose sizes are multiples of `align` get such offsets. */
+int64_t memory_round_to(int64_t size, int64_t align);
 int64_t memory_round(int64_t size);
 
 #endif

@@ -12,6 +12,12 @@ struct qn_model {
 static const char refusal[] = "this library has no compiler: it runs programs that libquern "
                               "compiled; link with libquern to read ONNX models";
 
+qn_status qn_context_create(const qn_context_options *options, qn_context **context)
+{
+    static const DeviceRow none[1];
+    return api_context_create(options, none, context);
+}
+
 static qn_status refuse_model(qn_context *context, qn_model **model)
 {
     if (!model)

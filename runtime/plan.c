@@ -185,15 +185,18 @@ static void io_kernel(Codec *c, PlanKernel *kernel)
     io_u32(c, &kernel->dim_count);
     io_u32(c, &kernel->buffer_count);
     io_i64(c, &kernel->scratch);
-    ExprCode *tasks = NULL;
+    io_u32(c, &kernel->may_fail);
+    PlanPhase *phases = NULL;
     kernel->phase_count = io_count(c, kernel->phase_count);
     if (c->reading)
-        kernel->tasks = tasks = NEW_ARRAY(c->cx->arena, ExprCode, kernel->phase_count);
+        kernel->phases = phases = NEW_ARRAY(c->cx->arena, PlanPhase, kernel->phase_count);
     for (uint32_t p = 0; p < kernel->phase_count; p++) {
-        ExprCode code = kernel->tasks[p];
-        io_code(c, &code);
-        if (tasks)
-            tasks[p] = code;
+        PlanPhase phase = kernel->phases[p];
+        io_code(c, &phase.tasks);
+        io_u32(c, &phase.threads);
+        io_u32(c, &phase.shared);
+        if (phases)
+            phases[p] = phase;
     }
 }
 

@@ -19,7 +19,7 @@
 #include "base/dtype.h"
 #include "base/expr.h"
 
-enum { PLAN_VERSION = 1, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 2, PLAN_RANK = 12 };
 
 /* Offset of a place in no file: the bytes are in the plan. */
 #define PLAN_INLINE UINT32_MAX
@@ -82,11 +82,18 @@ typedef struct PlanWeight {
     const void *data; /* PLAN_INLINE: the bytes; else NULL */
 } PlanWeight;
 
+typedef struct PlanPhase {
+    ExprCode tasks;   /* over the kernel's own dims; on a GPU: blocks */
+    uint32_t threads; /* per block; 1 elsewhere */
+    uint32_t shared;  /* bytes of memory shared by a block's threads, to be given at the launch */
+} PlanPhase;
+
 typedef struct PlanKernel {
     const char *name;
     uint32_t dim_count, buffer_count, phase_count;
-    const ExprCode *tasks; /* by phase, over the kernel's own dims */
-    int64_t scratch;       /* bytes per worker */
+    const PlanPhase *phases;
+    int64_t scratch;   /* CPU: bytes per worker */
+    uint32_t may_fail; /* 1: it reads indices from data, so it may set the error cell; else 0 */
 } PlanKernel;
 
 typedef enum PlanStepKind {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_PHASES = 64 };
+enum { MAX_PHASES = 64, MAX_THREADS = 1024, MAX_SHARED = 1 << 20 };
 static const int64_t max_scratch = 1 << 30;
 
 typedef struct Check {
@@ -107,11 +107,14 @@ static bool check_kernels(Check *c)
     for (uint32_t i = 0; i < c->plan->kernel_count; i++) {
         const PlanKernel *k = &c->plan->kernels[i];
         if (!is_identifier(k->name) || k->phase_count < 1 || k->phase_count > MAX_PHASES ||
-            k->scratch < 0 || k->scratch > max_scratch)
+            k->scratch < 0 || k->scratch > max_scratch || k->may_fail > 1)
             return wrong(c, "kernel", i);
-        for (uint32_t p = 0; p < k->phase_count; p++)
-            if (!expr_code_valid(k->tasks[p], k->dim_count))
-                return wrong(c, "tasks of a kernel", i);
+        for (uint32_t p = 0; p < k->phase_count; p++) {
+            const PlanPhase *phase = &k->phases[p];
+            if (!expr_code_valid(phase->tasks, k->dim_count) || phase->threads < 1 ||
+                phase->threads > MAX_THREADS || phase->shared > MAX_SHARED)
+                return wrong(c, "phase of a kernel", i);
+        }
     }
     return true;
 }

@@ -1,11 +1,11 @@
-/* Programs: finding code, and running the init steps once.
+/* Programs: bringing constants to where the device reads them, and running the init steps once.
  *
  * Constants that run steps read get memory that stays; what only init steps use shares a slab that
- * is given back. */
+ * is given back. On a device that shares the process's memory weights are read where they lie;
+ * other devices get a copy, which counts as a tensor that is there before the first init step. */
 #include "runtime/program.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,12 +14,7 @@
 struct Program {
     ProgramParts parts;
     const Allocator *from;
-    KernelEntry **entries;
-    uint32_t *first;
     void **tensors;
-    void *zeros;
-    void *memory; /* of the four above */
-    size_t memory_size;
     pthread_mutex_t lock; /* of the rest */
     bool prepared;
     void *constants;
@@ -34,54 +29,24 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static bool allocate(Program *p, const Plan *plan)
+static size_t tensors_size(const Plan *plan)
 {
-    size_t entries = 0;
-    for (uint32_t k = 0; k < plan->kernel_count; k++)
-        entries += plan->kernels[k].phase_count;
-    size_t size = ABI_ZERO_PAGE + (entries + plan->tensor_count) * sizeof(void *) +
-                  plan->kernel_count * sizeof(uint32_t);
-    char *at = p->from->alloc(p->from->user, size, MEMORY_ALIGN);
-    if (!at)
-        return false;
-    memset(at, 0, size);
-    p->memory = p->zeros = at;
-    p->memory_size = size;
-    p->entries = (KernelEntry **)(void *)(at + ABI_ZERO_PAGE);
-    p->tensors = (void **)(void *)(p->entries + entries);
-    p->first = (uint32_t *)(void *)(p->tensors + plan->tensor_count);
-    return true;
+    return plan->tensor_count * sizeof(void *) + 1;
 }
 
-static bool find_code(Program *p, Report *report)
+static const void *weight_data(const Program *p, uint32_t tensor)
 {
     const Plan *plan = p->parts.plan;
-    uint32_t at = 0;
-    for (uint32_t k = 0; k < plan->kernel_count; k++) {
-        p->first[k] = at;
-        for (uint32_t phase = 0; phase < plan->kernels[k].phase_count; phase++) {
-            char name[300];
-            snprintf(name, sizeof name, "%s_%u", plan->kernels[k].name, phase);
-            p->entries[at] = p->parts.find(p->parts.find_user, name);
-            if (!p->entries[at++]) {
-                report_fail(report, ST_bad_file, "the machine code of '%s' is missing", name);
-                return false;
-            }
-        }
-    }
-    return true;
+    uint32_t w = plan->tensors[tensor].index;
+    return plan->weights[w].data ? plan->weights[w].data : p->parts.weights[w];
 }
 
 static void find_weights(Program *p)
 {
     const Plan *plan = p->parts.plan;
-    for (uint32_t t = 0; t < plan->tensor_count; t++) {
-        if (plan->tensors[t].place != PP_weight)
-            continue;
-        uint32_t w = plan->tensors[t].index;
-        const void *data = plan->weights[w].data ? plan->weights[w].data : p->parts.weights[w];
-        p->tensors[t] = (void *)(uintptr_t)data; /* kernels only read it */
-    }
+    for (uint32_t t = 0; t < plan->tensor_count; t++)
+        if (plan->tensors[t].place == PP_weight) /* kernels only read it */
+            p->tensors[t] = (void *)(uintptr_t)weight_data(p, t);
 }
 
 Status program_create(const ProgramParts *parts, Program **program, Report *report)
@@ -96,59 +61,75 @@ Status program_create(const ProgramParts *parts, Program **program, Report *repo
         from->release(from->user, p, sizeof *p);
         return report_fail(report, ST_out_of_memory, "the system refuses a lock");
     }
-    if (!allocate(p, parts->plan))
-        report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
-    else if (find_code(p, report)) {
-        find_weights(p);
-        *program = p;
-        return ST_ok;
+    p->tensors = from->alloc(from->user, tensors_size(parts->plan), MEMORY_ALIGN);
+    if (!p->tensors) {
+        program_destroy(p);
+        return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
     }
-    program_destroy(p);
-    return report->status;
+    memset(p->tensors, 0, tensors_size(parts->plan));
+    if (parts->device->limits.host_memory)
+        find_weights(p);
+    *program = p;
+    return ST_ok;
+}
+
+static void release_constants(Program *p)
+{
+    if (p->constants)
+        p->parts.device->type->release(p->parts.device, p->constants, p->constants_size);
+    p->constants = NULL;
 }
 
 void program_destroy(Program *p)
 {
     if (!p)
         return;
-    const Allocator *from = p->from;
-    if (p->constants)
-        from->release(from->user, p->constants, (size_t)p->constants_size);
-    if (p->memory)
-        from->release(from->user, p->memory, p->memory_size);
+    release_constants(p);
+    if (p->tensors)
+        p->from->release(p->from->user, p->tensors, tensors_size(p->parts.plan));
     pthread_mutex_destroy(&p->lock);
-    from->release(from->user, p, sizeof *p);
+    p->from->release(p->from->user, p, sizeof *p);
 }
 
 /* --- init steps --- */
 
-/* The init tensors, and what they need. */
+/* The tensors that need memory of the device at load, and what else running the steps needs. */
 typedef struct Prepare {
     Program *p;
-    MemoryItem *items; /* by tensor; size -1: not an init tensor */
+    const Plan *plan;
+    Device *device;
+    MemoryItem *items; /* by tensor; first UINT32_MAX: init steps do not use it */
     MemoryItem *slab_items;
     uint32_t *slab_tensors, *work;
-    bool *stays;
-    char *slab;
+    bool *stays; /* by tensor: run steps use it */
+    void *slab;
     int64_t slab_size;
     Launches launches;
-    Workers workers;
+    Stream *stream;
 } Prepare;
+
+static bool is_ours(const Prepare *r, uint32_t tensor)
+{
+    PlanPlace place = r->plan->tensors[tensor].place;
+    return place == PP_init || (place == PP_weight && !r->device->limits.host_memory);
+}
+
+static bool is_used(const Prepare *r, uint32_t tensor)
+{
+    return is_ours(r, tensor) && (r->stays[tensor] || r->items[tensor].first != UINT32_MAX);
+}
 
 static void find_lives(Prepare *r)
 {
-    const Plan *plan = r->p->parts.plan;
+    const Plan *plan = r->plan;
     for (uint32_t t = 0; t < plan->tensor_count; t++)
-        r->items[t] = (MemoryItem){.size = -1, .first = UINT32_MAX};
+        r->items[t] = (MemoryItem){.first = UINT32_MAX};
     for (uint32_t i = 0; i < plan->init_count; i++)
         for (uint32_t b = 0; b < plan->init[i].buffer_count; b++) {
             uint32_t t = plan->init[i].buffers[b];
             MemoryItem *item = &r->items[t];
-            if (plan->tensors[t].place != PP_init)
-                continue;
-            item->size = plan_tensor_bytes(&plan->tensors[t], NULL);
             if (item->first == UINT32_MAX)
-                item->first = i;
+                item->first = plan->tensors[t].place == PP_weight ? 0 : i;
             item->last = i;
         }
     for (uint32_t i = 0; i < plan->step_count; i++)
@@ -159,69 +140,115 @@ static void find_lives(Prepare *r)
 /* Offsets of both kinds; false when sizes overflow. */
 static bool assign(Prepare *r)
 {
-    Program *p = r->p;
     uint32_t passing = 0;
-    int64_t total = 0;
-    for (uint32_t t = 0; t < p->parts.plan->tensor_count; t++) {
+    int64_t total = 0, align = r->device->limits.align;
+    for (uint32_t t = 0; t < r->plan->tensor_count; t++) {
         MemoryItem *item = &r->items[t];
-        if (p->parts.plan->tensors[t].place != PP_init)
+        if (!is_used(r, t))
             continue;
+        item->size = memory_round_to(plan_tensor_bytes(&r->plan->tensors[t], NULL), align);
+        if (item->size < 0)
+            return false;
         if (!r->stays[t]) {
-            if (item->first != UINT32_MAX) {
-                r->slab_tensors[passing] = t;
-                r->slab_items[passing++] = *item;
-            }
+            r->slab_tensors[passing] = t;
+            r->slab_items[passing++] = *item;
             continue;
         }
         item->offset = total;
-        int64_t size = memory_round(plan_tensor_bytes(&p->parts.plan->tensors[t], NULL));
-        if (size < 0 || __builtin_add_overflow(total, size, &total))
+        if (__builtin_add_overflow(total, item->size, &total))
             return false;
     }
-    p->constants_size = total;
+    r->p->constants_size = total;
     r->slab_size = memory_assign(r->slab_items, passing, r->work);
     for (uint32_t i = 0; i < passing; i++)
         r->items[r->slab_tensors[i]].offset = r->slab_items[i].offset;
     return r->slab_size >= 0;
 }
 
+/* Memory that is never NULL, so that empty tensors have an address too. */
+static void *take(Device *device, int64_t *size)
+{
+    if (*size < device->limits.align)
+        *size = device->limits.align;
+    return *size <= device->limits.largest ? device->type->alloc(device, *size) : NULL;
+}
+
 static bool give_memory(Prepare *r)
 {
     Program *p = r->p;
-    const Plan *plan = p->parts.plan;
-    if (p->constants_size)
-        p->constants = p->from->alloc(p->from->user, (size_t)p->constants_size, MEMORY_ALIGN);
-    if (r->slab_size)
-        r->slab = p->from->alloc(p->from->user, (size_t)r->slab_size, MEMORY_ALIGN);
-    if ((p->constants_size && !p->constants) || (r->slab_size && !r->slab))
+    bool any = false;
+    for (uint32_t t = 0; t < r->plan->tensor_count; t++)
+        any |= is_used(r, t);
+    if (!any)
+        return true;
+    if (!(p->constants = take(r->device, &p->constants_size)) ||
+        !(r->slab = take(r->device, &r->slab_size)))
         return false;
-    for (uint32_t t = 0; t < plan->tensor_count; t++)
-        if (plan->tensors[t].place == PP_init && (r->stays[t] || r->items[t].size >= 0)) {
-            char *base = r->stays[t] ? p->constants : r->slab;
-            p->tensors[t] = base ? base + r->items[t].offset : p->zeros; /* all are empty */
-        }
+    for (uint32_t t = 0; t < r->plan->tensor_count; t++)
+        if (is_used(r, t))
+            p->tensors[t] = (char *)(r->stays[t] ? p->constants : r->slab) + r->items[t].offset;
     return true;
+}
+
+static Status write_weights(Prepare *r, Report *report)
+{
+    for (uint32_t t = 0; t < r->plan->tensor_count; t++) {
+        const PlanTensor *tensor = &r->plan->tensors[t];
+        if (tensor->place != PP_weight || !is_used(r, t))
+            continue;
+        int64_t bytes = r->plan->weights[tensor->index].bytes;
+        if (bytes && r->device->type->write(r->stream, r->p->tensors[t], weight_data(r->p, t),
+                                            bytes, report) != ST_ok)
+            return report->status;
+    }
+    return ST_ok;
 }
 
 static Status run_init(Prepare *r, Report *report)
 {
-    Program *p = r->p;
-    const Plan *plan = p->parts.plan;
-    if (!launches_init(&r->launches, p->from, plan, plan->init, plan->init_count, program_code(p),
-                       p->zeros) ||
-        !program_workers(p, &r->workers))
+    const DeviceType *type = r->device->type;
+    Launches *list = &r->launches;
+    if (!launches_init(list, r->p->from, r->plan, r->plan->init, r->plan->init_count,
+                       r->p->parts.code))
         return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
-    if (!launches_set_dims(&r->launches, NULL))
+    if (!launches_set_dims(list, NULL))
         return report_fail(report, ST_limit, "size of a constant overflows");
-    launches_set_memory(&r->launches, p->tensors);
-    int64_t failed = launches_run(&r->launches, &r->workers);
-    return failed < 0 ? ST_ok : program_bad_index(&r->launches, failed, report);
+    launches_set_memory(list, r->p->tensors);
+    if (type->open_stream(r->device, r->plan, &r->stream, report) != ST_ok ||
+        type->bind(r->stream, list, report) != ST_ok || write_weights(r, report) != ST_ok ||
+        type->run(r->stream, list, 0, list->count, report) != ST_ok)
+        return report->status;
+    Status status = type->wait(r->stream, list, report);
+    return status == ST_bad_index ? program_bad_index(list, report) : status;
+}
+
+static Status prepare_with(Prepare *r, Report *report)
+{
+    Program *p = r->p;
+    Status status;
+    find_lives(r);
+    if (!assign(r))
+        status = report_fail(report, ST_limit, "size of a constant overflows");
+    else if (!give_memory(r))
+        status = report_fail(report, ST_out_of_memory, "no memory for %lld bytes of constants",
+                             (long long)(p->constants_size + r->slab_size));
+    else
+        status = run_init(r, report);
+    if (r->launches.memory)
+        r->device->type->unbind(&r->launches);
+    r->device->type->close_stream(r->stream);
+    launches_finish(&r->launches);
+    if (r->slab)
+        r->device->type->release(r->device, r->slab, r->slab_size);
+    if (status != ST_ok)
+        release_constants(p);
+    return status;
 }
 
 static Status prepare(Program *p, Report *report)
 {
-    Prepare r = {.p = p};
-    size_t n = p->parts.plan->tensor_count;
+    Prepare r = {.p = p, .plan = p->parts.plan, .device = p->parts.device};
+    size_t n = r.plan->tensor_count;
     size_t size = n * (2 * sizeof(MemoryItem) + 3 * sizeof(uint32_t) + sizeof(bool)) + 1;
     char *memory = p->from->alloc(p->from->user, size, MEMORY_ALIGN);
     if (!memory)
@@ -232,23 +259,7 @@ static Status prepare(Program *p, Report *report)
     r.slab_tensors = (uint32_t *)(void *)(r.slab_items + n);
     r.work = r.slab_tensors + n;
     r.stays = (bool *)(r.work + 2 * n);
-    Status status;
-    find_lives(&r);
-    if (!assign(&r))
-        status = report_fail(report, ST_limit, "size of a constant overflows");
-    else if (!give_memory(&r))
-        status = report_fail(report, ST_out_of_memory, "no memory for %lld bytes of constants",
-                             (long long)(p->constants_size + r.slab_size));
-    else
-        status = run_init(&r, report);
-    if (status != ST_ok && p->constants) {
-        p->from->release(p->from->user, p->constants, (size_t)p->constants_size);
-        p->constants = NULL;
-    }
-    if (r.slab)
-        p->from->release(p->from->user, r.slab, (size_t)r.slab_size);
-    program_workers_finish(p, &r.workers);
-    launches_finish(&r.launches);
+    Status status = prepare_with(&r, report);
     p->from->release(p->from->user, memory, size);
     return status;
 }
@@ -279,51 +290,20 @@ const ProgramParts *program_parts(const Program *p)
     return &p->parts;
 }
 
-Code program_code(const Program *p)
-{
-    return (Code){p->entries, p->first};
-}
-
-const void *program_zeros(const Program *p)
-{
-    return p->zeros;
-}
-
 void *const *program_tensors(const Program *p)
 {
     return p->tensors;
 }
 
-static size_t scratch_size(const Workers *workers)
+Status program_bad_index(Launches *list, Report *report)
 {
-    return (size_t)workers->count * (size_t)workers->stride;
-}
-
-bool program_workers(const Program *p, Workers *workers)
-{
-    *workers = (Workers){.executor = p->parts.executor};
-    int count = workers->executor.worker_count(workers->executor.user);
-    workers->count = count > 0 ? count : 1;
-    workers->stride = launches_scratch(p->parts.plan);
-    if (scratch_size(workers))
-        workers->scratch = p->from->alloc(p->from->user, scratch_size(workers), MEMORY_ALIGN);
-    return workers->scratch || !scratch_size(workers);
-}
-
-void program_workers_finish(const Program *p, Workers *workers)
-{
-    if (workers->scratch)
-        p->from->release(p->from->user, workers->scratch, scratch_size(workers));
-    *workers = (Workers){0};
-}
-
-Status program_bad_index(const Launches *list, int64_t launch, Report *report)
-{
-    const PlanStep *step = &list->steps[launch];
+    const PlanStep *step = &list->steps[list->failed];
     const char *name = list->plan->kernels[step->kernel].name;
     const char *end = strchr(step->nodes, '\n');
     int length = (int)(end ? end - step->nodes : (ptrdiff_t)strnlen(step->nodes, 500));
+    int value = (int)list->error - 1;
+    list->error = 0;
     return report_fail(report, ST_bad_index,
                        "%.*s: an index in the data is out of range (kernel %s, value %d)", length,
-                       step->nodes, name, (int)list->error - 1);
+                       step->nodes, name, value);
 }

@@ -1,6 +1,10 @@
 /* Sessions. Everything that depends on shapes is in a Frame; set_shapes fills the one that is not
- * in force and swaps when nothing failed. Inputs and outputs are bound in every run by a list of
- * patches: positions in the launches' buffers. */
+ * in force and swaps when nothing failed.
+ *
+ * On a device that shares the process's memory the caller's inputs and outputs are bound in every
+ * run by a list of patches: positions in the launches' buffers. On other devices they have places
+ * in the slab, inputs from before the first step and outputs until after the last, and are copied
+ * around the run. */
 #include "runtime/session.h"
 
 #include <string.h>
@@ -11,7 +15,7 @@ typedef struct Frame {
     int64_t *dims, *bytes; /* by the plan's dims; by tensor */
     void **tensors;
     Launches launches;
-    char *slab;
+    void *slab;
     int64_t slab_size;
 } Frame;
 
@@ -24,10 +28,12 @@ struct Session {
     Program *program;
     const Plan *plan;
     const Allocator *from;
-    Workers workers;
+    Device *device;
+    Stream *stream;
     Frame frames[2], *frame; /* in force, or NULL */
     MemoryItem *items;
     uint32_t *item_tensor, *work;
+    bool *used; /* by input: some step reads it */
     Patch *patches;
     uint32_t patch_count;
     size_t size; /* of this block */
@@ -70,6 +76,7 @@ static char *lay_out(Session *s, const Plan *plan, uint32_t patches, char *at)
     s->items = carve(&at, n, sizeof(MemoryItem));
     s->item_tensor = carve(&at, n, sizeof(uint32_t));
     s->work = carve(&at, 2 * n, sizeof(uint32_t));
+    s->used = carve(&at, plan->input_count, sizeof(bool));
     s->patches = carve(&at, patches, sizeof(Patch));
     return at;
 }
@@ -88,8 +95,12 @@ static Session *allocate(Program *program)
         return NULL;
     memset(s, 0, size);
     *s = (Session){.program = program, .plan = parts->plan, .from = from, .size = size};
+    s->device = parts->device;
     lay_out(s, parts->plan, patches, (char *)s + head);
     s->patch_count = count_patches(parts->plan, s->patches);
+    for (uint32_t i = 0; i < s->patch_count; i++)
+        if (s->patches[i].port < parts->plan->input_count)
+            s->used[s->patches[i].port] = true;
     return s;
 }
 
@@ -112,14 +123,15 @@ Status session_create(Program *program, Session **session, Report *report)
     Session *s = allocate(program);
     if (!s)
         return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
-    bool ok = program_workers(program, &s->workers);
+    const DeviceCode *code = program_parts(program)->code;
+    bool ok = true;
     for (int f = 0; f < 2; f++)
-        ok =
-            ok && launches_init(&s->frames[f].launches, s->from, s->plan, s->plan->steps,
-                                s->plan->step_count, program_code(program), program_zeros(program));
+        ok = ok && launches_init(&s->frames[f].launches, s->from, s->plan, s->plan->steps,
+                                 s->plan->step_count, code);
     if (!ok)
         report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
-    else if (needs_shapes(s->plan) || session_set_shapes(s, NULL, report) == ST_ok) {
+    else if (s->device->type->open_stream(s->device, s->plan, &s->stream, report) == ST_ok &&
+             (needs_shapes(s->plan) || session_set_shapes(s, NULL, report) == ST_ok)) {
         *session = s;
         return ST_ok;
     }
@@ -127,16 +139,26 @@ Status session_create(Program *program, Session **session, Report *report)
     return report->status;
 }
 
+static void release_slab(Session *s, Frame *frame)
+{
+    if (frame->slab)
+        s->device->type->release(s->device, frame->slab, frame->slab_size);
+    frame->slab = NULL;
+    frame->slab_size = 0;
+}
+
 void session_destroy(Session *s)
 {
     if (!s)
         return;
+    s->device->type->close_stream(s->stream);
     for (int f = 0; f < 2; f++) {
-        launches_finish(&s->frames[f].launches);
-        if (s->frames[f].slab)
-            s->from->release(s->from->user, s->frames[f].slab, (size_t)s->frames[f].slab_size);
+        Launches *list = &s->frames[f].launches;
+        if (list->memory)
+            s->device->type->unbind(list);
+        launches_finish(list);
+        release_slab(s, &s->frames[f]);
     }
-    program_workers_finish(s->program, &s->workers);
     s->from->release(s->from->user, s, s->size);
 }
 
@@ -233,24 +255,37 @@ static Status set_dims(const Session *s, const SessionShape *shapes, Frame *fram
     return check_assumptions(s->plan, frame->dims, report);
 }
 
+static bool in_slab(const Session *s, uint32_t tensor)
+{
+    PlanPlace place = s->plan->tensors[tensor].place;
+    return place == PP_slab ||
+           (!s->device->limits.host_memory && (place == PP_input || place == PP_output));
+}
+
 /* Lives of slab tensors, then offsets, kept in frame->tensors as numbers until the slab is there.
  */
 static int64_t lay_out_slab(Session *s, const Frame *frame)
 {
     uint32_t count = 0, *slot = s->work; /* by tensor: 1 + item */
+    int64_t align = s->device->limits.align;
     memset(slot, 0, s->plan->tensor_count * sizeof *slot);
     for (uint32_t i = 0; i < s->plan->step_count; i++)
         for (uint32_t b = 0; b < s->plan->steps[i].buffer_count; b++) {
             uint32_t t = s->plan->steps[i].buffers[b];
-            if (s->plan->tensors[t].place != PP_slab)
+            PlanPlace place = s->plan->tensors[t].place;
+            if (!in_slab(s, t))
                 continue;
             if (!slot[t]) {
                 s->item_tensor[count] = t;
-                s->items[count] = (MemoryItem){frame->bytes[t], i, i, 0};
+                s->items[count] = (MemoryItem){memory_round_to(frame->bytes[t], align),
+                                               place == PP_input ? 0 : i, i, 0};
                 slot[t] = ++count;
             }
-            s->items[slot[t] - 1].last = i;
+            s->items[slot[t] - 1].last = place == PP_output ? s->plan->step_count : i;
         }
+    for (uint32_t i = 0; i < count; i++)
+        if (s->items[i].size < 0)
+            return -1;
     int64_t size = memory_assign(s->items, count, s->work);
     for (uint32_t i = 0; i < count; i++) /* an offset + 1, so that NULL stays "none" */
         frame->tensors[s->item_tensor[i]] = (void *)(uintptr_t)(s->items[i].offset + 1);
@@ -262,10 +297,10 @@ static void place_tensors(const Session *s, Frame *frame)
     void *const *fixed = program_tensors(s->program);
     for (uint32_t t = 0; t < s->plan->tensor_count; t++) {
         uintptr_t offset = (uintptr_t)frame->tensors[t];
-        if (s->plan->tensors[t].place != PP_slab)
+        if (!in_slab(s, t))
             frame->tensors[t] = fixed[t];
         else if (offset)
-            frame->tensors[t] = frame->slab + (offset - 1);
+            frame->tensors[t] = (char *)frame->slab + (offset - 1);
     }
     launches_set_memory(&frame->launches, frame->tensors);
 }
@@ -277,19 +312,29 @@ static bool take_slab(Session *s, Frame *next, int64_t size)
     if (now && now->slab_size >= size) {
         next->slab = now->slab;
         next->slab_size = now->slab_size;
-    } else {
-        next->slab = s->from->alloc(s->from->user, (size_t)size, MEMORY_ALIGN);
-        if (!next->slab)
-            return false;
-        next->slab_size = size;
-        if (now)
-            s->from->release(s->from->user, now->slab, (size_t)now->slab_size);
-    }
-    if (now) {
         now->slab = NULL;
         now->slab_size = 0;
+        return true;
     }
+    if (size <= s->device->limits.largest)
+        next->slab = s->device->type->alloc(s->device, size);
+    if (!next->slab)
+        return false;
+    next->slab_size = size;
     return true;
+}
+
+/* After a failure: the frame in force has its slab again. */
+static void give_back_slab(Session *s, Frame *next, Frame *now)
+{
+    if (!now || now->slab) {
+        release_slab(s, next);
+        return;
+    }
+    now->slab = next->slab;
+    now->slab_size = next->slab_size;
+    next->slab = NULL;
+    next->slab_size = 0;
 }
 
 Status session_set_shapes(Session *s, const SessionShape *shapes, Report *report)
@@ -309,10 +354,19 @@ Status session_set_shapes(Session *s, const SessionShape *shapes, Report *report
     int64_t size = lay_out_slab(s, next);
     if (size < 0)
         return report_fail(report, ST_limit, "with these shapes the memory needed overflows");
-    if (!take_slab(s, next, size > MEMORY_ALIGN ? size : MEMORY_ALIGN))
+    Frame *now = s->frame;
+    if (!take_slab(s, next, size > s->device->limits.align ? size : s->device->limits.align))
         return report_fail(report, ST_out_of_memory,
                            "no memory for %lld bytes of intermediate results", (long long)size);
     place_tensors(s, next);
+    if (s->device->type->bind(s->stream, &next->launches, report) != ST_ok) {
+        give_back_slab(s, next, now);
+        return report->status;
+    }
+    if (now) {
+        s->device->type->unbind(&now->launches);
+        release_slab(s, now);
+    }
     s->frame = next;
     return ST_ok;
 }
@@ -334,7 +388,7 @@ int session_tensor(const Session *s, uint32_t tensor, int64_t dims[PLAN_RANK], i
 
 SessionInfo session_info(const Session *s)
 {
-    SessionInfo info = {.memory_bytes = s->workers.count * s->workers.stride};
+    SessionInfo info = {.memory_bytes = s->device->type->stream_bytes(s->stream)};
     if (!s->frame)
         return info;
     info.memory_bytes += s->frame->slab_size;
@@ -360,11 +414,11 @@ static Status missing_buffer(const Session *s, uint32_t port, Report *report)
                        p->name);
 }
 
-Status session_run(Session *s, const void *const *inputs, void *const *outputs, Report *report)
+/* Puts the caller's memory where the launches have it. */
+static Status bind_ports(Session *s, const void *const *inputs, void *const *outputs,
+                         Report *report)
 {
     Frame *frame = s->frame;
-    if (!frame)
-        return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
     for (uint32_t i = 0; i < s->patch_count; i++) {
         Patch patch = s->patches[i];
         bool input = patch.port < s->plan->input_count;
@@ -376,6 +430,56 @@ Status session_run(Session *s, const void *const *inputs, void *const *outputs, 
             return missing_buffer(s, patch.port, report);
         frame->launches.buffers[patch.at] = memory;
     }
-    int64_t failed = launches_run(&frame->launches, &s->workers);
-    return failed < 0 ? ST_ok : program_bad_index(&frame->launches, failed, report);
+    return ST_ok;
+}
+
+static Status write_inputs(Session *s, const void *const *inputs, void *const *outputs,
+                           Report *report)
+{
+    for (uint32_t i = 0; i < s->plan->output_count; i++)
+        if (!outputs[i] && s->frame->bytes[s->plan->outputs[i].tensor])
+            return missing_buffer(s, s->plan->input_count + i, report);
+    for (uint32_t i = 0; i < s->plan->input_count; i++) {
+        uint32_t t = s->plan->inputs[i].tensor;
+        int64_t bytes = s->frame->bytes[t];
+        if (!bytes || !s->used[i])
+            continue;
+        if (!inputs[i])
+            return missing_buffer(s, i, report);
+        if (s->device->type->write(s->stream, s->frame->tensors[t], inputs[i], bytes, report) !=
+            ST_ok)
+            return report->status;
+    }
+    return ST_ok;
+}
+
+static Status read_outputs(Session *s, void *const *outputs, Report *report)
+{
+    for (uint32_t i = 0; i < s->plan->output_count; i++) {
+        uint32_t t = s->plan->outputs[i].tensor;
+        int64_t bytes = s->frame->bytes[t];
+        if (bytes && s->device->type->read(s->stream, outputs[i], s->frame->tensors[t], bytes,
+                                           report) != ST_ok)
+            return report->status;
+    }
+    return ST_ok;
+}
+
+Status session_run(Session *s, const void *const *inputs, void *const *outputs, Report *report)
+{
+    if (!s->frame)
+        return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
+    Launches *list = &s->frame->launches;
+    const DeviceType *type = s->device->type;
+    bool shared = s->device->limits.host_memory;
+    Status status =
+        shared ? bind_ports(s, inputs, outputs, report) : write_inputs(s, inputs, outputs, report);
+    if (status == ST_ok)
+        status = type->run(s->stream, list, 0, list->count, report);
+    if (status == ST_ok && !shared)
+        status = read_outputs(s, outputs, report);
+    Status done = type->wait(s->stream, list, report);
+    if (done == ST_bad_index)
+        return program_bad_index(list, report);
+    return status == ST_ok ? done : status;
 }

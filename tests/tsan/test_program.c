@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/device_cpu.h"
 #include "runtime/session.h"
 #include "tests/unit/hand_plan.h"
 
@@ -61,16 +62,19 @@ int main(void)
     EXPECT(cx_run(&cx, build, (void *)&plan) == ST_ok);
     Pool *pool = pool_create(NULL, 3);
     EXPECT(pool);
-    ProgramParts parts = {.plan = plan,
-                          .weights = (const void *[]){NULL},
-                          .find = hand_find,
-                          .executor = pool_executor(pool)};
+    Device *device = device_cpu_open(&allocator_system, pool_executor(pool));
+    DeviceCode *code = NULL;
+    EXPECT(device && device_cpu_code(device, plan, hand_find, NULL, &code, &report) == ST_ok);
+    ProgramParts parts = {
+        .plan = plan, .weights = (const void *[]){NULL}, .device = device, .code = code};
     EXPECT(program_create(&parts, &program, &report) == ST_ok);
     for (int i = 0; i < THREADS; i++)
         EXPECT(pthread_create(&threads[i], NULL, use_program, program) == 0);
     for (int i = 0; i < THREADS; i++)
         EXPECT(pthread_join(threads[i], NULL) == 0);
     program_destroy(program);
+    device->type->unload(code);
+    device->type->close(device);
     pool_destroy(pool);
     cx_finish(&cx);
     puts("ok");

@@ -98,10 +98,10 @@ static int hand_slot(void *user, const Expr *sym)
 static void hand_kernel(PlanKernel *k, Cx *cx, const char *name, uint32_t dims, uint32_t buffers,
                         uint32_t phases, ExprCode tasks)
 {
-    ExprCode *all = NEW_ARRAY(cx->arena, ExprCode, phases);
+    PlanPhase *all = NEW_ARRAY(cx->arena, PlanPhase, phases);
     for (uint32_t p = 0; p < phases; p++)
-        all[p] = tasks;
-    *k = (PlanKernel){name, dims, buffers, phases, all, 0};
+        all[p] = (PlanPhase){tasks, 1, 0};
+    *k = (PlanKernel){name, dims, buffers, phases, all, 0, 0};
 }
 
 static PlanStep hand_step(Cx *cx, PlanStepKind kind, uint32_t kernel, uint32_t dim_count,
@@ -177,6 +177,7 @@ static Plan *hand_plan(Cx *cx)
     hand_kernel(&p->kernels[2], cx, "thrice", 1, 3, 2, code[0]);
     hand_kernel(&p->kernels[3], cx, "pick", 2, 3, 1, code[0]); /* its own dims are M, N */
     p->kernels[1].scratch = 16;
+    p->kernels[3].may_fail = 1;
     p->init_count = 2;
     p->init = NEW_ARRAY(cx->arena, PlanStep, 2);
     p->init[0] = hand_step(cx, PS_copy, 0, 0, 2, (uint32_t[]){T_w, T_q}, code[2]);

@@ -8,6 +8,7 @@
 #include "jit/compile.h"
 #include "jit/llvm_module.h"
 #include "runtime/object.h"
+#include "runtime/device_cpu.h"
 #include "runtime/session.h"
 
 enum { IN = 40, HIDDEN = 72, OUT = 10 };
@@ -18,7 +19,6 @@ typedef struct Job {
     Compiled compiled;
     int threads;
     LlvmModule llvm;
-    Object *objects[16];
 } Job;
 
 static Tensor *constant(Graph *g, const char *name, int rank, int64_t d0, int64_t d1,
@@ -56,23 +56,13 @@ static void compile(Cx *cx, void *user)
         return;
     const FileRange files[] = {{w1, sizeof w1}, {w2, sizeof w2}};
     CompileOptions options = {.caps = target_host_cpu(),
+                              .kind = CODE_object,
                               .llvm = job->llvm.api,
                               .file_count = 2,
                               .files = files,
                               .threads = job->threads,
                               .keep = KEEP_graph | KEEP_nest | KEEP_tile | KEEP_llvm | KEEP_asm};
     compile_graph(cx, job->make(cx), &options, &job->compiled);
-}
-
-static KernelEntry *find(void *user, const char *name)
-{
-    Job *job = user;
-    for (uint32_t i = 0; i < job->compiled.object_count; i++) {
-        KernelEntry *entry = object_find(job->objects[i], name);
-        if (entry)
-            return entry;
-    }
-    return NULL;
 }
 
 static void fill(float *data, int count, uint32_t seed)
@@ -158,12 +148,6 @@ static void check_threads(int threads)
     fill(b2, OUT, 4);
     cx_init(&cx, NULL, 0);
     cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
-    for (uint32_t i = 0; i < job.compiled.object_count; i++) {
-        const char *why;
-        const ObjectBytes *bytes = &job.compiled.objects[i];
-        job.objects[i] = object_load(bytes->data, bytes->size, &why);
-        cr_assert_not_null(job.objects[i], "%s", why);
-    }
     const Plan *plan = job.compiled.plan;
     cr_assert_eq(plan->init_count, 3, "%u", plan->init_count); /* w2 * gain, two packed weights */
     cr_assert_eq(plan->step_count, 4, "%u", plan->step_count); /* two products, two copies */
@@ -175,19 +159,19 @@ static void check_threads(int threads)
         if (plan->weights[w].file != PLAN_INLINE)
             weights[w] = (const char *)(plan->weights[w].file ? w2 : w1) + plan->weights[w].offset;
     Pool *pool = pool_create(NULL, threads);
-    ProgramParts parts = {.plan = plan,
-                          .weights = weights,
-                          .find = find,
-                          .find_user = &job,
-                          .from = &guarded,
-                          .executor = pool_executor(pool)};
+    Device *device = device_cpu_open(&guarded, pool_executor(pool));
+    DeviceCode *code;
+    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, &code, &report), ST_ok, "%s",
+                 report.text);
+    ProgramParts parts = {
+        .plan = plan, .weights = weights, .device = device, .code = code, .from = &guarded};
     Program *program;
     cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
     run_sizes(program, &report);
     program_destroy(program);
+    device->type->unload(code);
+    device->type->close(device);
     pool_destroy(pool);
-    for (uint32_t i = 0; i < job.compiled.object_count; i++)
-        object_close(job.objects[i]);
     cx_finish(&cx);
 }
 

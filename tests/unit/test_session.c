@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/pool.h"
+#include "runtime/device_cpu.h"
 #include "runtime/session.h"
 #include "tests/unit/hand_plan.h"
 
@@ -52,13 +53,33 @@ static void stop(void)
 
 TestSuite(session, .init = start, .fini = stop);
 
+static Device *device;
+static DeviceCode *code;
+
+/* Also takes what there is apart when something is refused. */
+static void destroy(Program *program)
+{
+    program_destroy(program);
+    if (code)
+        device->type->unload(code);
+    if (device)
+        device->type->close(device);
+    code = NULL;
+    device = NULL;
+}
+
 static Status create(Executor executor, Program **program)
 {
+    device = device_cpu_open(&counting, executor);
+    if (!device)
+        return ST_out_of_memory;
+    if (device_cpu_code(device, plan, hand_find, NULL, &code, &report) != ST_ok)
+        return report.status;
     ProgramParts parts = {.plan = plan,
                           .weights = (const void *[]){NULL},
-                          .find = hand_find,
-                          .from = &counting,
-                          .executor = executor};
+                          .device = device,
+                          .code = code,
+                          .from = &counting};
     return program_create(&parts, program, &report);
 }
 
@@ -113,7 +134,7 @@ Test(session, runs)
     cr_assert_eq(bytes, 64);
     cr_assert_eq(session_info(s).flops, 4.0 * 4 * 37);
     session_destroy(s);
-    program_destroy(program);
+    destroy(program);
     cr_assert_eq(live, 0);
 }
 
@@ -132,7 +153,7 @@ Test(session, threads)
         run_and_compare(s[i % 2], 1000, 64);
     session_destroy(s[0]);
     session_destroy(s[1]);
-    program_destroy(program);
+    destroy(program);
     pool_destroy(pool);
     cr_assert_eq(live, 0);
 }
@@ -167,7 +188,7 @@ Test(session, wrong_shapes)
     cr_assert_eq(session_set_shapes(s, bad, &report), ST_bad_argument);
     run_and_compare(s, 5, 4); /* what was set before is still in force */
     session_destroy(s);
-    program_destroy(program);
+    destroy(program);
     cr_assert_eq(live, 0);
 }
 
@@ -191,7 +212,7 @@ Test(session, bad_index)
     cr_assert_eq(session_run(s, in, out, &report), ST_bad_argument);
     cr_assert_str_eq(report.text, "input 'i' has no memory");
     session_destroy(s);
-    program_destroy(program);
+    destroy(program);
 }
 
 Test(session, empty)
@@ -208,7 +229,7 @@ Test(session, empty)
     void *out[] = {NULL, z, NULL};
     cr_assert_eq(session_run(s, in, out, &report), ST_bad_index, "%s", report.text);
     session_destroy(s);
-    program_destroy(program);
+    destroy(program);
 }
 
 /* Whichever allocation is refused, there is an error and nothing leaks. */
@@ -226,7 +247,7 @@ Test(session, memory_refused)
         if (status == ST_ok)
             run_and_compare(s, 5, 4);
         session_destroy(s);
-        program_destroy(program);
+        destroy(program);
         cr_assert_eq(live, 0);
         if (status == ST_ok)
             break;
@@ -237,11 +258,11 @@ Test(session, memory_refused)
 
 Test(session, missing_code)
 {
-    Program *program;
+    Program *program = NULL;
     plan->kernels[2].name = "twice";
     cr_assert_eq(create(executor_inline, &program), ST_bad_file);
     cr_assert_str_eq(report.text, "the machine code of 'twice_1' is missing");
-    cr_assert_null(program);
+    destroy(program);
     cr_assert_eq(live, 0);
 }
 
@@ -263,5 +284,5 @@ Test(session, float_environment)
     for (int i = 0; i < 4; i++)
         cr_assert_eq(y[i], 6 * hand_weight[i]);
     session_destroy(s);
-    program_destroy(program);
+    destroy(program);
 }

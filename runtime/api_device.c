@@ -1,0 +1,145 @@
+/* The public interface: devices. A name is a device, with its target, or a target whose code some
+ * device of this machine runs.
+ *
+ * Devices that need parts of the compiler are the compiling library's: it gives further rows. */
+#include <string.h>
+
+#include "base/cpu.h"
+#include "runtime/api.h"
+#include "runtime/device_cpu.h"
+#include "runtime/device_null.h"
+
+static Device *open_cpu(qn_context *context, Report *report)
+{
+    Device *device = device_cpu_open(&context->from, context->executor);
+    if (!device)
+        device_no_memory(report);
+    return device;
+}
+
+static Device *open_null(qn_context *context, Report *report)
+{
+    Device *device = device_null_open(&context->from);
+    if (!device)
+        device_no_memory(report);
+    return device;
+}
+
+static const char *host_target(const Device *device)
+{
+    (void)device;
+    return cpu_level();
+}
+
+static const DeviceRow rows[] = {
+    {"cpu", "this processor", CODE_object, open_cpu, host_target},
+    {"null", "executes nothing, gives zeros: for measuring", CODE_none, open_null, host_target},
+};
+enum { OWN_ROWS = sizeof rows / sizeof *rows };
+
+/* NULL past the end. */
+static const DeviceRow *row_at(const qn_context *context, int index)
+{
+    if (index < OWN_ROWS)
+        return &rows[index];
+    const DeviceRow *row = context->more_devices;
+    for (; row->name && index > OWN_ROWS; index--)
+        row++;
+    return row->name ? row : NULL;
+}
+
+/* The device of a row, opened on first use; NULL with a report. */
+static Device *open_row(qn_context *context, int index, Report *report)
+{
+    CHECK(index < API_DEVICES);
+    pthread_mutex_lock(&context->lock);
+    if (!context->devices[index])
+        context->devices[index] = row_at(context, index)->open(context, report);
+    Device *device = context->devices[index];
+    pthread_mutex_unlock(&context->lock);
+    return device;
+}
+
+void api_close_devices(qn_context *context)
+{
+    for (int i = 0; i < API_DEVICES; i++)
+        if (context->devices[i])
+            context->devices[i]->type->close(context->devices[i]);
+}
+
+static bool take_row(Cx *cx, qn_context *context, int index, const char *level, Target *target)
+{
+    const DeviceRow *row = row_at(context, index);
+    Report report;
+    *target = (Target){.device = open_row(context, index, &report), .kind = row->kind};
+    if (!target->device) {
+        cx_fail(cx, report.status, "%s", report.text);
+        return false;
+    }
+    target->name = level ? level : row->target(target->device);
+    if (!target->name)
+        cx_fail(cx, ST_unsupported, "this processor is below every supported level");
+    return !cx_failed(cx);
+}
+
+/* Whether the row's device is there and of this target. */
+static bool has_target(qn_context *context, int index, const char *name)
+{
+    Report report;
+    const Device *device = open_row(context, index, &report);
+    const char *target = device ? row_at(context, index)->target(device) : NULL;
+    return target && strcmp(target, name) == 0;
+}
+
+bool api_find_target(Cx *cx, qn_context *context, const char *name, Target *target)
+{
+    if (!*name)
+        name = rows[0].name;
+    for (int i = 0; row_at(context, i); i++)
+        if (strcmp(row_at(context, i)->name, name) == 0)
+            return take_row(cx, context, i, NULL, target);
+    for (int i = 0; cpu_level_at(i); i++)
+        if (strcmp(cpu_level_at(i), name) == 0)
+            return take_row(cx, context, 0, cpu_level_at(i), target);
+    for (int i = 0; row_at(context, i); i++)
+        if (has_target(context, i, name))
+            return take_row(cx, context, i, NULL, target);
+    cx_fail(cx, ST_missing, "no device '%s' on this machine; `qn_device_at` lists what there is",
+            name);
+    return false;
+}
+
+/* --- asking --- */
+
+static qn_device_info describe(qn_context *context, int index)
+{
+    const DeviceRow *row = row_at(context, index);
+    Report report;
+    const Device *device = open_row(context, index, &report);
+    const char *target = device ? row->target(device) : NULL;
+    bool cpu = strcmp(row->name, "cpu") == 0;
+    const char *what = cpu && target ? target : cpu ? "needs at least x86-64-v3" : row->what;
+    return (qn_device_info){api_string(row->name), api_string(what), target != NULL};
+}
+
+qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)
+{
+    int count = 0;
+    if (!context || !info)
+        return QN_BAD_ARGUMENT;
+    while (row_at(context, count))
+        count++;
+    if (index >= 0 && index < count) {
+        *info = describe(context, index);
+        return QN_OK;
+    }
+    const char *level = index >= 0 ? cpu_level_at(index - count) : NULL;
+    if (!level)
+        return QN_MISSING;
+    bool usable = cpu_runs(level);
+    *info = (qn_device_info){api_string(level),
+                             api_string(usable ? "machine code for any processor of this level"
+                                               : "this processor is of another kind or level"),
+                             usable};
+    return QN_OK;
+}
