@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef QUERN_MODULE_DIR
+#define QUERN_MODULE_DIR "../lib/quern"
+#endif
 #define FILE_NAME "libquern_llvm.so"
 
 static bool open_file(LlvmModule *m, const char *path)
@@ -37,17 +40,15 @@ static bool own_folder(char *folder, size_t size)
 
 static bool search(LlvmModule *m)
 {
-    static const char *const below[] = {"", "/../lib/quern", "/../lib", "/../codegen"};
+    /* Installed: beside libquern, and as the tool sees it. Last: in a build folder. */
+    static const char *const below[] = {"", "/quern", "/" QUERN_MODULE_DIR, "/../codegen",
+                                        "/../../codegen"};
     char folder[4096], path[8192];
     for (size_t i = 0; own_folder(folder, sizeof folder) && i < sizeof below / sizeof *below; i++) {
         snprintf(path, sizeof path, "%s%s/" FILE_NAME, folder, below[i]);
         if (access(path, R_OK) == 0 && open_file(m, path))
             return true;
     }
-#ifdef QUERN_LLVM_BUILD_PATH
-    if (access(QUERN_LLVM_BUILD_PATH, R_OK) == 0 && open_file(m, QUERN_LLVM_BUILD_PATH))
-        return true;
-#endif
     return open_file(m, FILE_NAME);
 }
 

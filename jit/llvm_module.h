@@ -2,8 +2,8 @@
  * again.
  *
  * Looked for in this order: `path` when given (a file; nothing else is tried then), the folder of
- * the library or program that holds this code, ../lib/quern and ../lib from there, the build folder
- * this was configured in, and the system's search path. */
+ * the library or program that holds this code, `quern` in it, where it is installed seen from the
+ * tool, where it is in a build folder, and the system's search path. */
 #ifndef QUERN_JIT_LLVM_MODULE_H
 #define QUERN_JIT_LLVM_MODULE_H
 
