@@ -91,6 +91,36 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
     return best;
 }
 
+/* Both products have the same register tile. A block of keys is 128 or so: its keys, its values and
+ * a chunk's accumulators stay in L2, a row tile's scores in L1. */
+static Schedule choose_attention(const Nest *nest, const Caps *caps, const Attention *a)
+{
+    Schedule best = schedule_default(SK_attention);
+    int width = caps->vector_bits / dtype_bits(a->weighted->dtype);
+    int64_t rows = 1, best_cost = INT64_MAX;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (a->m >> i & 1)
+            rows *= likely(nest->axes[i].extent);
+    int64_t vectors = (nest->axes[a->n].extent->value + width - 1) / width;
+    for (int mr = 8; mr >= 1; mr--)
+        for (int nv = 4; nv >= 1; nv--) {
+            if (mr * nv + nv + 1 > caps->registers - 1 || nv > vectors || (mr > rows && mr > 1))
+                continue;
+            int64_t cost = contraction_cost(rows, vectors, mr, nv, 0);
+            if (cost < best_cost) {
+                best_cost = cost;
+                best.field[SF_mr] = mr;
+                best.field[SF_nv] = nv;
+            }
+        }
+    int64_t nr = (int64_t)best.field[SF_nv] * width, tiles = 128 / nr;
+    int64_t keys = likely(nest->axes[a->l].extent);
+    while (tiles > 1 && (tiles - 1) * nr >= keys)
+        tiles--;
+    best.field[SF_keys] = (int32_t)(tiles < 1 ? 1 : tiles);
+    return best;
+}
+
 /* Vectors of a box: independent accumulators hide the latency of additions; sums over outer axes
  * (columns) also want long runs of every row. Many values alive at once leave registers for fewer.
  */
@@ -113,6 +143,9 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     Contraction c = nest_contraction(cx, nest);
     if (c.has && caps->vector_bits)
         return choose_contraction(cx, nest, caps, &c);
+    Attention attention = nest_attention(cx, nest);
+    if (attention.has && caps->vector_bits)
+        return choose_attention(nest, caps, &attention);
     Schedule general = schedule_default(SK_general);
     /* A load that is contiguous along another axis than the store: square boxes, transposed in
      * registers. */

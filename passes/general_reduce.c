@@ -134,6 +134,16 @@ static void reduce_loops(Reduce *r, TileBlock *block, int next)
     }
 }
 
+/* Dims of the box that a reduction to `axes` keeps: with both taken there is none left for lanes.
+ */
+static int kept_dims(const General *g, uint64_t axes)
+{
+    int count = 0;
+    for (int d = 0; d < g->box.rank; d++)
+        count += (int)(axes >> g->box.axis[d] & 1);
+    return count;
+}
+
 /* Keeps the parts of the box that the reduction depends on and adds the lane axis. */
 static void reduce_box(Reduce *r)
 {
@@ -226,7 +236,7 @@ void general_reduce(General *g, TileBlock *block, Value *value)
     bool over_v = g->box.rank && g->box.axis[g->box.rank - 1] == g->v && (value->axes >> g->v & 1);
     general_ensure(g, block, value->args[0], value->reduced); /* what the loops do not change */
     general_hoist(g, block, value->args[0], value->reduced);
-    if (!over_v && !arg)
+    if (!over_v && !arg && kept_dims(g, value->axes) < 2)
         r.lane = general_lane_axis(g, value->args[0], value->reduced);
     for (int i = 0; i < g->nest->axis_count; i++)
         if ((value->reduced >> i & 1) && i != r.lane)

@@ -7,6 +7,7 @@
 
 enum {
     CONTRACTION = 1 << SK_contraction,
+    ATTENTION = 1 << SK_attention,
     GENERAL = 1 << SK_general,
     TILES = 1 << SK_tiles,
     BLOCKS = 1 << SK_blocks
@@ -23,7 +24,8 @@ static const struct {
 #undef SCHEDULE
 };
 
-static const char *const skeleton_names[SK_count] = {"contraction", "general", "tiles", "blocks"};
+static const char *const skeleton_names[SK_count] = {"contraction", "attention", "general", "tiles",
+                                                     "blocks"};
 
 Schedule schedule_default(Skeleton skeleton)
 {
@@ -56,7 +58,7 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
         skeleton++;
     if (skeleton == SK_count) {
-        scan_fail(scan, "expected a skeleton: contraction, general, tiles or blocks");
+        scan_fail(scan, "expected a skeleton: contraction, attention, general, tiles or blocks");
         return false;
     }
     scan_next(scan);
@@ -104,6 +106,25 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
         return schedule->field[SF_mr] > 0;
     }
     index -= tile_count;
+    static const int32_t blocks[][5] = {/* mr nv ku mt keys */
+                                        {8, 2, 4, 8, 4},
+                                        {6, 4, 4, 4, 2},
+                                        {4, 1, 3, 1, 1},
+                                        {1, 2, 4, 8, 8},
+                                        {3, 2, 1, 2, 3}};
+    int block_count =
+        nest_attention(nest->cx, nest).has ? (int)(sizeof blocks / sizeof *blocks) : 0;
+    if (index < block_count) {
+        const int32_t *b = blocks[index];
+        *schedule = schedule_default(SK_attention);
+        schedule->field[SF_mr] = b[0] * b[1] + b[1] < caps->registers ? b[0] : 2;
+        schedule->field[SF_nv] = b[1];
+        schedule->field[SF_ku] = b[2];
+        schedule->field[SF_mt] = b[3];
+        schedule->field[SF_keys] = b[4];
+        return true;
+    }
+    index -= block_count;
     if (index >= (int)(sizeof boxes / sizeof *boxes))
         return false;
     *schedule = schedule_default(SK_general);
@@ -153,6 +174,7 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     bool done = false;
     switch (schedule->skeleton) {
     case SK_contraction: done = apply_contraction(lower, schedule, out); break;
+    case SK_attention: done = apply_attention(lower, schedule); break;
     case SK_tiles: done = apply_tiles(lower, schedule); break;
     case SK_general:
     case SK_blocks: done = apply_general(lower, schedule, out); break;

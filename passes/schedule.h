@@ -9,6 +9,9 @@
  *   pack      0: b is read where it lies; 1: b is packed in column blocks of one register tile, at
  *             load when it is constant, else in a phase of its own
  *
+ * attention: softmax of scores times values, on CPUs; mr, nv, ku, mt as above, of both products
+ *   keys      register tiles of keys in a block
+ *
  * general: everything else (maps, transposes, reductions, rows, windows), on CPUs.
  *   vec       vectors of the contiguous axis in a box
  *   rows      points of a second parallel axis in a box
@@ -26,7 +29,14 @@
 #include "ir/nest.h"
 #include "ir/tile.h"
 
-typedef enum Skeleton { SK_contraction, SK_general, SK_tiles, SK_blocks, SK_count } Skeleton;
+typedef enum Skeleton {
+    SK_contraction,
+    SK_attention,
+    SK_general,
+    SK_tiles,
+    SK_blocks,
+    SK_count
+} Skeleton;
 
 typedef enum ScheduleField {
 #define SCHEDULE(field, skeletons, lowest, highest, standard) SF_##field,
@@ -78,6 +88,16 @@ typedef struct Contraction {
     uint64_t batch, m, n, k;
 } Contraction;
 Contraction nest_contraction(Cx *cx, const Nest *nest);
+/* What a nest's attention is made of, or has == false: weighted = sum over l of e * v, sum = sum of
+ * e, e = exp(x - max), max = max over l of x, and x computed from dot = sum over c of q * k. */
+typedef struct Attention {
+    bool has;
+    Value *weighted, *sum, *max, *e, *x, *v, *dot, *q, *k;
+    int l, c, n;       /* axes: keys, depth of the scores, contiguous axis of the output */
+    uint64_t batch, m; /* of the output: shared with k and v; rows */
+    const Expr *last;  /* x is -inf for keys over it, or NULL; uses axes of the output */
+} Attention;
+Attention nest_attention(Cx *cx, const Nest *nest);
 /* Coefficient-1 axis of an access in its linearised offset, or -1. */
 int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t among);
 /* offset + sum of index * stride, in elements. */

@@ -321,6 +321,7 @@ static Schedule fill_fields(Skeleton skeleton, uint64_t state)
         int64_t lowest, highest, standard;
     } fields[] = {
 #define CONTRACTION 1 << SK_contraction
+#define ATTENTION 1 << SK_attention
 #define GENERAL 1 << SK_general
 #define TILES 1 << SK_tiles
 #define BLOCKS 1 << SK_blocks
@@ -344,7 +345,9 @@ static Schedule fill_fields(Skeleton skeleton, uint64_t state)
 Schedule random_schedule(uint64_t seed)
 {
     uint64_t state = seed;
-    Skeleton skeleton = mix(&state) % 2 ? SK_contraction : SK_general;
+    static const Skeleton skeletons[] = {SK_contraction, SK_general, SK_contraction, SK_general,
+                                         SK_attention};
+    Skeleton skeleton = skeletons[mix(&state) % 5];
     return fill_fields(skeleton, state);
 }
 
