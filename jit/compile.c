@@ -277,7 +277,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
     *out = (Compiled){0};
     text_init(&c->nests, cx->arena);
     text_init(&c->tiles, cx->arena);
-    c->grouping = group_graph(cx, graph);
+    c->grouping = group_graph(cx, graph, options->caps);
     if (cx_failed(cx))
         return false;
     c->build = plan_build(cx, graph, options->file_count, options->files);

@@ -18,6 +18,9 @@
  *  7. In front of a contraction only views and casts join: anything else would be repeated for
  * every column block.
  *  8. A concatenation joins with at most three inputs, and never in front of a contraction.
+ *  9. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
+ * operations of its own shape follow the product: the scores stay in the cache. On a GPU the
+ * products stay apart: they run on the matrix units.
  *
  * Requirements for editors: the result is a function of the graph alone; a group's root is its last
  * node, so roots in node order are an order of execution; every rule that stops a fusion leaves its
@@ -40,7 +43,7 @@ typedef struct Place {
 typedef struct Open {
     GraphNode *root;
     const char *why;
-    bool contraction, combine;
+    bool contraction, combine, attention;
     const Tensor *rows; /* input of the row reductions, or NULL */
     uint64_t row_axes;
 } Open;
@@ -52,7 +55,8 @@ typedef struct Fuse {
     uint32_t tensor_count;
     Open *open;
     uint32_t open_count, open_cap;
-    GraphNode ***readers; /* by tensor id, NULL-terminated */
+    GraphNode ***readers;        /* by tensor id, NULL-terminated */
+    const GraphNode **attention; /* by tensor id: the product whose kernel it may join, or NULL */
 } Fuse;
 
 static Kind node_kind(const GraphNode *node)
@@ -210,12 +214,48 @@ static const char *join_row(const GraphNode *node, Open *open, const View *view)
     return NULL;
 }
 
+static bool is_gather(const GraphNode *node)
+{
+    return node->op == OP_gather || node->op == OP_gather_elements || node->op == OP_gather_nd;
+}
+
+/* From the group's root to the product there are only maps of its shape. */
+static bool is_plain_epilogue(const Fuse *f, const GraphNode *product, const GraphNode *root)
+{
+    const GraphNode *node = product;
+    while (node != root) {
+        node = f->readers[node->output->id][0];
+        if (!node || (node->op != OP_map && node->op != OP_cast) ||
+            !same_shape(node->output, product->output))
+            return false;
+    }
+    return true;
+}
+
+/* Part of an attention whose product is in this group, and so is what reads the part. */
+static bool joins_attention(const Fuse *f, const GraphNode *node, Open *open)
+{
+    const GraphNode *product = f->attention[node->output->id];
+    uint32_t group = product ? f->places[product->output->id].group : 0;
+    if (!group || &f->open[group - 1] != open)
+        return false;
+    if (node->op == OP_softmax)
+        open->attention = is_plain_epilogue(f, product, open->root);
+    return open->attention;
+}
+
 /* NULL when the node may join, else the reason why not. Updates the group's anchors. */
 static const char *try_join(const Fuse *f, const GraphNode *node, Open *open, View *view)
 {
     Kind kind = node_kind(node);
     *view = readers_view(f, node, open);
     const Place *place = &f->places[node->output->id];
+    if (joins_attention(f, node, open)) {
+        *view = (View){false, false, false};
+        return NULL;
+    }
+    if (open->attention && is_gather(node))
+        return "its reader is an attention";
     if (place->weights_only && !f->places[open->root->output->id].weights_only && kind != K_view)
         return "it depends on weights only and is computed at load";
     switch (kind) {
@@ -365,7 +405,7 @@ static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
     return layouts;
 }
 
-Grouping *group_graph(Cx *cx, Graph *graph)
+Grouping *group_graph(Cx *cx, Graph *graph, const Caps *caps)
 {
     Fuse *f = NEW(cx->arena, Fuse);
     *f = (Fuse){.cx = cx, .graph = graph};
@@ -379,6 +419,10 @@ Grouping *group_graph(Cx *cx, Graph *graph)
         output[graph->outputs[i]->id] = true;
     collect_readers(f);
     mark_weights_only(f);
+    f->attention = NEW_ARRAY(cx->arena, const GraphNode *, f->tensor_count);
+    if (caps->kind == TK_cpu)
+        f->attention =
+            group_find_attention(cx, graph, (GraphNode *const *const *)f->readers, f->tensor_count);
     for (uint32_t i = graph->node_count; i-- > 0;)
         place_node(f, graph->nodes[i], output[graph->nodes[i]->output->id]);
     Grouping *grouping = NEW(cx->arena, Grouping);

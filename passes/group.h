@@ -2,6 +2,7 @@
 #ifndef QUERN_PASSES_GROUP_H
 #define QUERN_PASSES_GROUP_H
 
+#include "ir/target.h"
 #include "passes/lower_nest.h"
 
 typedef struct GroupInfo {
@@ -19,7 +20,13 @@ typedef struct Grouping {
     uint32_t tensor_count;
 } Grouping;
 
-/* Every graph output that is no input or constant is the root of a group or copied by one. */
-Grouping *group_graph(Cx *cx, Graph *graph);
+/* Every graph output that is no input or constant is the root of a group or copied by one. `caps`:
+ * the target, which decides what one kernel can do. */
+Grouping *group_graph(Cx *cx, Graph *graph, const Caps *caps);
+
+/* For group.c only. By tensor id: the matrix product whose attention kernel may compute the tensor,
+ * or NULL (group_attention.c). `readers` by tensor id, NULL-terminated. */
+const GraphNode **group_find_attention(Cx *cx, const Graph *graph, GraphNode *const *const *readers,
+                                       uint32_t tensor_count);
 
 #endif

@@ -87,6 +87,34 @@ static Value *product(Pull *p, Value *a, Value *b)
     return nest_scalar(p->nest, S_mul, a, b, NULL);
 }
 
+/* A softmax in front of a matrix product, in one kernel: sum(e * v) / sum(e) for sum((e / sum(e)) *
+ * v), so that both sums run over one axis (match_attention.c). At most 2 ULP of the largest term
+ * apart. */
+static Value *softmax_product(Pull *p, const GraphNode *node, const Expr *const *in_p,
+                              const Expr *const *in_v, uint64_t bits)
+{
+    Nest *nest = p->nest;
+    Value *x = pull(p, node->inputs[0]->producer->inputs[0], in_p);
+    Value *max = pull_reduce(p, M_max, bits, x);
+    Value *e = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, x, max, NULL), NULL, NULL);
+    Value *sum = pull_reduce(p, M_sum, bits, e);
+    Value *weighted = pull_reduce(p, M_sum, bits, product(p, e, pull(p, node->inputs[1], in_v)));
+    const Expr *keys = node->inputs[1]->shape[node->inputs[1]->rank - 2];
+    if (keys->lo < 1) { /* no keys: 0, as a product over nothing */
+        Value *zero = nest_index(nest, DT_i64, expr_const(p->cx, 0));
+        Value *none = nest_scalar(nest, S_eq, nest_index(nest, DT_i64, keys), zero, NULL);
+        sum = nest_scalar(nest, S_select, none, nest_constf(nest, sum->dtype, 1), sum);
+    }
+    return nest_scalar(nest, S_div, weighted, sum, NULL);
+}
+
+static bool is_softmax_inside(const Pull *p, const Tensor *a)
+{
+    const GraphNode *node = a->producer;
+    return p->group->inside[a->id] && node->op == OP_softmax &&
+           node->attrs[AT_axis].i == a->rank - 1;
+}
+
 Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *a = node->inputs[0], *b = node->inputs[1];
@@ -100,6 +128,8 @@ Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
     in_a[a->rank - 1] = k;
     in_b[b->rank - 2] = k;
     in_b[b->rank - 1] = index[rank - 1];
+    if (is_softmax_inside(p, a))
+        return softmax_product(p, node, in_a, in_b, bits);
     return pull_reduce(p, M_sum, bits, product(p, pull(p, a, in_a), pull(p, b, in_b)));
 }
 

@@ -117,7 +117,7 @@ static inline void run_alone(Cx *cx, GraphRun *r)
 
 static inline void run_fused(Cx *cx, GraphRun *r)
 {
-    const Grouping *grouping = group_graph(cx, r->graph);
+    const Grouping *grouping = group_graph(cx, r->graph, target_find("x86-64-v4"));
     r->groups = (int)grouping->count;
     for (uint32_t g = 0; g < grouping->count && !cx_failed(cx); g++) {
         LoweredGroup lowered;

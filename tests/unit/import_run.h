@@ -67,7 +67,7 @@ static inline bool import_run_group(ImportRun *run, const Group *group)
 /* Runs the graph; `inputs` by input of the graph. Results: run->memory, by import_run_memory. */
 static inline bool import_run(ImportRun *run, void *const *inputs)
 {
-    const Grouping *grouping = group_graph(run->cx, run->graph);
+    const Grouping *grouping = group_graph(run->cx, run->graph, target_find("x86-64-v4"));
     if (cx_failed(run->cx))
         return false;
     run->memory = NEW_ARRAY(run->cx->arena, void *, grouping->tensor_count + 1);

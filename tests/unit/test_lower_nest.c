@@ -1,5 +1,7 @@
 /* Grouping and lowering: small graphs as text, run by the interpreters of nests and of tile
  * programs, fused and one kernel a node, against values computed by hand. */
+#include <stdio.h>
+
 #include "tests/unit/graph_run.h"
 
 /* ---- contractions and what follows them */
@@ -18,6 +20,43 @@ Test(lower, matmul_bias_relu)
                              "  out %6 \"y\" }",
                              LIST(VALUES(1, 2, 3, -4)), NULL, LIST(VALUES(0, 0, 3, 7.5, 0, 7)));
     cr_expect(groups == 1);
+}
+
+/* Queries 0 weigh all allowed keys alike: rows are means of values. `reader` follows the product. */
+static int attention_groups(const char *reader, const double *want, int64_t keys)
+{
+    char text[2000];
+    snprintf(text, sizeof text,
+             "graph g {"
+             "  dim L 0..4\n"
+             "  in %%0 f32 [2, 2, 3]\n"
+             "  in %%1 f32 [2, 3, L]\n"
+             "  in %%2 f32 [2, L, 2]\n"
+             "  in %%3 f32 [L]\n"
+             "  %%4 = matmul %%0, %%1 : f32 [2, 2, L]\n"
+             "  %%5 = map %%4, %%3 scalar=add : f32 [2, 2, L]\n"
+             "  %%6 = softmax %%5 axis=2 : f32 [2, 2, L]\n"
+             "  %%7 = matmul %%6, %%2 : f32 [2, 2, 2]\n"
+             "  %s"
+             "  out %%8 \"y\" }",
+             reader);
+    static double q[12], k[24], v[] = {1, 2, 3, 4, 8, 12, 0, 0, 10, 20, 30, 40, 80, 120, 0, 0};
+    static double mask[] = {0, 0, -INFINITY, 0};
+    const double *const inputs[] = {q, k, v, mask};
+    return check_graph(text, inputs, DIMS(keys), &want);
+}
+
+Test(lower, attention_is_one_kernel)
+{
+    static const char map[] = "%8 = map %7, %7 scalar=add : f32 [2, 2, 2]\n";
+    static const char turn[] = "%8 = transpose %7 perm=[0, 2, 1] : f32 [2, 2, 2]\n";
+    static const double none[8];
+    /* values of two batches, two keys each: [1 2; 3 4], [8 12; 0 0] */
+    static const double two[] = {4, 6, 4, 6, 8, 12, 8, 12};
+    cr_expect(attention_groups(map, two, 2) == 1);
+    cr_expect(attention_groups(map, none, 0) == 1);
+    static const double turned[] = {2, 2, 3, 3, 4, 4, 6, 6};
+    cr_expect(attention_groups(turn, turned, 2) == 3, "the result's rows lie across");
 }
 
 Test(lower, matmul_broadcasts_batches)
