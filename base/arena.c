@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Packed weights are written once, right after they were allocated: faults on small pages would
+ * take longer than the packing. */
+enum { HUGE_PAGE = 2 << 20 };
 
 enum { ALIGN = 16, FIRST_BLOCK = 64 << 10, LAST_BLOCK = 4 << 20 };
 
@@ -20,9 +25,15 @@ enum { HEADER = (sizeof(ArenaBlock) + ALIGN - 1) / ALIGN * ALIGN };
 static void *system_alloc(void *user, size_t size, size_t align)
 {
     (void)user;
-    if (size > SIZE_MAX - align)
+    if (size > SIZE_MAX - HUGE_PAGE - align)
         return NULL;
-    return aligned_alloc(align, (size + align - 1) / align * align);
+    size = (size + align - 1) / align * align;
+    if (size < HUGE_PAGE)
+        return aligned_alloc(align, size);
+    void *ptr = aligned_alloc(align < HUGE_PAGE ? HUGE_PAGE : align, size);
+    if (ptr)
+        (void)madvise(ptr, size, MADV_HUGEPAGE); /* a wish: small pages serve as well, slower */
+    return ptr;
 }
 
 static void system_release(void *user, void *ptr, size_t size)
