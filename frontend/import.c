@@ -140,6 +140,8 @@ static void leave_scope(Import *im, uint32_t mark)
 
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name)
 {
+    if (tensor->dtype == DT_string)
+        return text_constant(im, tensor->rank, tensor->dims, tensor->strings);
     return graph_constant(im->graph, name, tensor->dtype, tensor->rank, tensor->dims, tensor->data);
 }
 
@@ -363,7 +365,10 @@ static void import_node(Import *im, const OnnxNode *n)
         im->results = results;
         im->result_count = n->output_count;
         im->arg = row ? row->arg : 0;
-        Tensor *first = row ? row->import(im, n) : NULL;
+        bool moved = row && moves_texts(im, n, row->import);
+        Tensor *first = moved ? import_moved_texts(im, n, row->import)
+                        : row ? row->import(im, n)
+                              : NULL;
         if (n->output_count)
             results[0] = first;
         for (uint32_t i = 0; i < n->output_count && !cx_failed(cx); i++)

@@ -341,6 +341,8 @@ static Tensor *unsaturated(Import *im, Tensor *x, Dtype dtype)
 static Tensor *cast(Import *im, const OnnxNode *n, Tensor *x, Dtype dtype)
 {
     bool eight = dtype_is_float(dtype) && dtype_bits(dtype) == 8;
+    if (!tensor_is_poison(x) && (x->dtype == DT_string || dtype == DT_string))
+        return text_cast(im, x, dtype);
     if (eight && !attr_i(im, n, "saturate", 1))
         x = unsaturated(im, x, dtype);
     if (dtype == DT_e8m0 && strcmp(attr_s(im, n, "round_mode", "up"), "up") != 0)

@@ -56,6 +56,19 @@ Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count);
 
+/* ---- import_text.c: strings */
+Tensor *text_constant(Import *im, int rank, const int64_t *dims, const OnnxString *texts);
+/* An attribute that lists strings, as a tensor [n]; [0] when absent. */
+Tensor *text_list(Import *im, const OnnxNode *n, const char *name);
+/* Between strings and numbers, either way. */
+Tensor *text_cast(Import *im, Tensor *x, Dtype dtype);
+/* Gather along an axis, of any type. */
+Tensor *gather_axis(Import *im, Tensor *x, Tensor *indices, int axis);
+/* Whether the importer only moves elements and an input is of strings: then it is called through
+ * import_moved_texts. */
+bool moves_texts(Import *im, const OnnxNode *n, ImportOp *op);
+Tensor *import_moved_texts(Import *im, const OnnxNode *n, ImportOp *op);
+
 /* ---- import_help.c: formulas */
 Tensor *ew(Import *im, ScalarOp op, Tensor *a, Tensor *b); /* b NULL: one operand */
 Tensor *ew1(Import *im, ScalarOp op, Tensor *a);

@@ -531,20 +531,23 @@ Tensor *import_constant(Import *im, const OnnxNode *n)
 {
     enum { LITERAL = 256 };
     static const char *const names[] = {"value",        "sparse_value", "value_float",
-                                        "value_floats", "value_int",    "value_ints"};
+                                        "value_floats", "value_int",    "value_ints",
+                                        "value_string", "value_strings"};
     const OnnxAttr *found = NULL;
-    for (int i = 0; i < 6 && !found; i++)
+    for (int i = 0; i < 8 && !found; i++)
         found = attr(im, n, names[i]);
     if (!found)
-        return fail(im, ST_unsupported, "a constant without a numeric value");
+        return fail(im, ST_bad_model, "a constant without a value");
     int64_t shape[] = {found->count};
-    int rank = found->type == OA_floats || found->type == OA_ints;
+    int rank = found->type == OA_floats || found->type == OA_ints || found->type == OA_strings;
     const char *name = found->count > LITERAL ? n->outputs[0] : NULL;
     switch ((int)found->type) {
     case OA_float:
     case OA_floats: return graph_constant(im->graph, name, DT_f32, rank, shape, found->floats);
     case OA_int:
     case OA_ints: return graph_constant(im->graph, name, DT_i64, rank, shape, found->ints);
+    case OA_string:
+    case OA_strings: return text_constant(im, rank, shape, found->strings);
     case OA_tensor:
     case OA_sparse:
         name = found->tensors[0].count > LITERAL ? n->outputs[0] : NULL;

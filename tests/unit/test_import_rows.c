@@ -88,3 +88,12 @@ Test(import_rows, huge)
     try_all("a,b,c", DT_f32, "1000000,1000000,1000000");
     try_all("a,b,a,b,a,b", DT_f16, "9223372036854775807");
 }
+
+Test(import_rows, strings)
+{
+    try_all("a", DT_string, "2,3");
+    try_all("a,b,c", DT_string, "2,3");
+    try_all("a,a,a,a,a", DT_string, "N");
+    try_all("c,a,b", DT_string, "");
+    try_all("a,c,a,c", DT_string, "1,1,4");
+}
