@@ -20,7 +20,7 @@ static void fix_header(Cx *cx, const Input *in)
 {
     Hash128 hash = hash_bytes(in->data + HEADER, in->size - HEADER);
     const uint64_t fields[] = {in->size - HEADER, hash.high, hash.low};
-    memcpy(in->data, image_write(cx, &(Plan){.target = ""}, 0, NULL).data, MAGIC);
+    memcpy(in->data, image_write(cx, &(Plan){.target = ""}, &(CodeImage){0}).data, MAGIC);
     memcpy(in->data + MAGIC, fields, sizeof fields);
 }
 
@@ -32,8 +32,8 @@ static void read_input(Cx *cx, void *user)
     fix_header(cx, in);
     if (!image_read(cx, in->data, in->size, &image))
         return;
-    for (uint32_t i = 0; i < image.object_count; i++) {
-        Object *object = object_load(image.objects[i].data, image.objects[i].size, &why);
+    for (uint32_t i = 0; i < image.code.count; i++) {
+        Object *object = object_load(image.code.pieces[i].data, image.code.pieces[i].size, &why);
         if (object)
             object_find(object, "k_0");
         object_close(object);

@@ -1,4 +1,5 @@
-/* The parser of nests on any text. What it takes and the verifier accepts, its print gives again. */
+/* The parser of nests on any text. What it takes and the verifier accepts, its print gives again.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "runtime/device_cpu.h"
 #include "runtime/session.h"
 #include "tests/fuzz/limited.h"
 #include "tests/unit/hand_plan.h"
@@ -106,26 +107,40 @@ static void run_session(Cx *cx, const Plan *plan, Session *session)
         free(memory[i]);
 }
 
+static void run_program(Cx *cx, const ProgramParts *parts)
+{
+    Program *program;
+    Session *session = NULL;
+    Report report;
+    if (program_create(parts, &program, &report) != ST_ok)
+        return;
+    if (session_create(program, &session, &report) == ST_ok)
+        run_session(cx, parts->plan, session);
+    session_destroy(session);
+    program_destroy(program);
+}
+
 static void run_input(Cx *cx, void *user)
 {
     const Plan *plan = ((const Input *)user)->plan;
-    Program *program;
-    Session *session;
+    DeviceCode *code;
     Report report;
-    ProgramParts parts = {.plan = plan,
-                          .weights = NEW_ARRAY(cx->arena, const void *, plan->weight_count),
-                          .find = find_nothing,
-                          .from = &limited,
-                          .executor = executor_inline};
     for (uint32_t i = 0; i < plan->weight_count; i++)
         if (plan->weights[i].file != PLAN_INLINE) /* lies in a file that is not here */
             return;
-    if (program_create(&parts, &program, &report) != ST_ok)
+    Device *device = device_cpu_open(&limited, executor_inline);
+    if (!device)
         return;
-    if (session_create(program, &session, &report) == ST_ok)
-        run_session(cx, plan, session);
-    session_destroy(session);
-    program_destroy(program);
+    if (device_cpu_code(device, plan, find_nothing, NULL, &code, &report) == ST_ok) {
+        ProgramParts parts = {.plan = plan,
+                              .weights = NEW_ARRAY(cx->arena, const void *, plan->weight_count),
+                              .device = device,
+                              .code = code,
+                              .from = &limited};
+        run_program(cx, &parts);
+        device->type->unload(code);
+    }
+    device->type->close(device);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -29,9 +29,9 @@ static void make(Cx *cx, void *user)
         return;
     }
     const Plan *plan = hand_plan(cx);
-    const ObjectBytes code = {(const uint8_t *)object, size};
+    const CodeImage code = {CODE_object, 1, &(CodePiece){object, size}};
     if (!write_seed(cx, args[1], "plan", plan_write(cx, plan)) ||
-        !write_seed(cx, args[1], "image", image_write(cx, plan, 1, &code)))
+        !write_seed(cx, args[1], "image", image_write(cx, plan, &code)))
         cx_fail(cx, ST_io, "%s cannot be written", args[1]);
 }
 
