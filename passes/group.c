@@ -59,9 +59,24 @@ typedef struct Fuse {
     const GraphNode **attention; /* by tensor id: the product whose kernel it may join, or NULL */
 } Fuse;
 
+static Kind node_kind(const GraphNode *node);
+
+/* Sums and products of positions and numbers: indices that lowering sees through. */
+static bool is_position(const GraphNode *node)
+{
+    ScalarOp op = (ScalarOp)node->attrs[AT_scalar].i;
+    bool all = node->op == OP_map && node->output->dtype == DT_i64 && (op == S_add || op == S_mul);
+    for (int i = 0; all && i < node->input_count; i++) {
+        const Tensor *x = node->inputs[i];
+        all = node_kind(x->producer) == K_free &&
+              (x->producer->op != OP_constant || x->rank == 0 || x->elements);
+    }
+    return all;
+}
+
 static Kind node_kind(const GraphNode *node)
 {
-    if (node->output->elements && node->op != OP_input)
+    if ((node->output->elements && node->op != OP_input) || is_position(node))
         return K_free;
     switch (node->op) {
     case OP_none:
@@ -138,6 +153,24 @@ static void collect_readers(Fuse *f)
     }
 }
 
+/* Whether sizes, starts or contents of a node wait for the dims of a run. */
+static bool uses_dims(const GraphNode *node)
+{
+    const Tensor *out = node->output;
+    int64_t count = 1;
+    bool open = false;
+    for (int d = 0; d < out->rank; d++) {
+        open |= out->shape[d]->kind != EX_const;
+        count *= open ? 0 : out->shape[d]->value;
+    }
+    for (int64_t i = 0; out->elements && i < count; i++)
+        open |= out->elements[i]->kind != EX_const;
+    for (int a = 0; a < AT_count; a++)
+        for (int i = 0; node->attrs[a].exprs && i < node->attrs[a].count; i++)
+            open |= node->attrs[a].exprs[i]->kind != EX_const;
+    return open;
+}
+
 static void mark_weights_only(Fuse *f)
 {
     for (uint32_t i = 0; i < f->graph->node_count; i++) {
@@ -145,9 +178,7 @@ static void mark_weights_only(Fuse *f)
         bool only = node->op != OP_input && node->op != OP_host;
         for (int k = 0; k < node->input_count; k++)
             only &= f->places[node->inputs[k]->id].weights_only;
-        for (int d = 0; d < node->output->rank; d++)
-            only &= node->output->shape[d]->kind == EX_const;
-        f->places[node->output->id].weights_only = only;
+        f->places[node->output->id].weights_only = only && !uses_dims(node);
     }
 }
 

@@ -31,7 +31,23 @@ static Value *known_value(Pull *p, Dtype dtype, const Expr *e)
     return nest_cast(nest, dtype, nest_index(nest, DT_i64, e));
 }
 
-/* An element of a list of known expressions: the one, or a selection. */
+/* Whether the elements are first, first + step, first + 2 step ..., small enough for their type. */
+static bool progression(const Tensor *tensor, int64_t count, int64_t *step)
+{
+    const Expr *const *e = tensor->elements;
+    const int64_t most = (int64_t)1 << 30;
+    if (count < 2 || e[0]->kind != EX_const || e[1]->kind != EX_const ||
+        (tensor->dtype != DT_i64 && tensor->dtype != DT_i32))
+        return false;
+    *step = e[1]->value - e[0]->value;
+    for (int64_t i = 0; i < count; i++)
+        if (e[i]->kind != EX_const || e[i]->value < -most || e[i]->value > most ||
+            e[i]->value != e[0]->value + i * *step)
+            return false;
+    return true;
+}
+
+/* An element of a list of known expressions: the one, a formula, or a selection. */
 static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *index)
 {
     Nest *nest = p->nest;
@@ -44,6 +60,10 @@ static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *in
         return nest_const(nest, dtype, (Scalar){0});
     if (at->kind == EX_const)
         return known_value(p, dtype, tensor->elements[at->value]);
+    int64_t step;
+    if (progression(tensor, count, &step))
+        return known_value(p, dtype,
+                           expr_add(p->cx, tensor->elements[0], expr_muli(p->cx, at, step)));
     Value *value = known_value(p, dtype, tensor->elements[0]),
           *position = nest_index(nest, DT_i64, at);
     for (int64_t i = 1; i < count; i++) {
@@ -218,10 +238,31 @@ Value *lower_concat(Pull *p, const GraphNode *node, const Expr *const *index)
     return value;
 }
 
-/* A loaded index as a symbol with bounds. Negative values count from the end. */
+/* An i64 value that is arithmetic on positions, as an expression; else NULL. */
+static const Expr *position(Pull *p, const Value *value)
+{
+    if (value->dtype != DT_i64)
+        return NULL;
+    if (value->op == V_index)
+        return value->index;
+    if (value->op == V_const)
+        return expr_const(p->cx, value->constant.i);
+    if (value->op != V_scalar || (value->scalar != S_add && value->scalar != S_mul))
+        return NULL;
+    const Expr *a = position(p, value->args[0]), *b = a ? position(p, value->args[1]) : NULL;
+    if (!b)
+        return NULL;
+    return value->scalar == S_add ? expr_add(p->cx, a, b) : expr_mul(p->cx, a, b);
+}
+
+/* A loaded index as a symbol with bounds. Negative values count from the end. What can be seen to
+ * be a position in range (frames of a signal, ranges) is that position. */
 static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
 {
-    const Expr *last = expr_addi(p->cx, extent, -1);
+    const Expr *last = expr_addi(p->cx, extent, -1), *known = position(p, value);
+    if (known && expr_always_le(p->cx, expr_const(p->cx, 0), known) &&
+        expr_always_lt(p->cx, known, extent))
+        return known;
     const char *name = arena_printf(p->cx->arena, "at%u", value->id);
     return nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym;
 }

@@ -501,6 +501,51 @@ Test(lower, gathers)
              VALUES(5, 4), VALUES(6, 1)));
 }
 
+/* Frames of a signal: indices that are sums of positions are no table and are not checked in the
+ * run. */
+Test(lower, gathers_at_positions)
+{
+    static const char text[] = "graph g {"
+                               "  in %0 f32 [6]\n"
+                               "  %1 = iota axis=0 dtype=i64 shape=[3, 1] : i64 [3, 1]\n"
+                               "  const %2 i64 [] = [2]\n"
+                               "  %3 = map %1, %2 scalar=mul : i64 [3, 1]\n"
+                               "  %4 = iota axis=1 dtype=i64 shape=[1, 2] : i64 [1, 2]\n"
+                               "  %5 = map %3, %4 scalar=add : i64 [3, 2]\n"
+                               "  %6 = gather %0, %5 axis=0 : f32 [3, 2]\n"
+                               "  out %6 \"y\" }";
+    cr_expect_eq(
+        check_graph(text, LIST(VALUES(1, 2, 3, 4, 5, 6)), NULL, LIST(VALUES(1, 2, 3, 4, 5, 6))), 1);
+}
+
+static void count_init(Cx *cx, void *user)
+{
+    Graph *graph = graph_parse(cx, "test",
+                               "graph g {"
+                               "  dim N 1..4\n"
+                               "  in %0 f32 [N]\n"
+                               "  %1 = dim_value shape=[2] elements=[N, 3] : i64 [2]\n"
+                               "  %2 = cast %1 dtype=f32 : f32 [2]\n"
+                               "  %3 = softmax %2 axis=0 : f32 [2]\n"
+                               "  out %0 \"x\" out %3 \"y\" }");
+    if (!graph)
+        return;
+    const Grouping *grouping = group_graph(cx, graph, target_find("x86-64-v4"));
+    for (uint32_t g = 0; g < grouping->count; g++)
+        *(int *)user += grouping->groups[g].init;
+}
+
+/* Contents that name a dim wait for the run, though they read no input. */
+Test(lower, dims_are_no_weights)
+{
+    Cx cx;
+    int init = 0;
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, count_init, &init), ST_ok, "%s", cx.message);
+    cr_expect_eq(init, 0);
+    cx_finish(&cx);
+}
+
 Test(lower, gather_nd_with_batches_and_slices)
 {
     check_graph("graph g {"
