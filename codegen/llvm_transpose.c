@@ -8,6 +8,8 @@
  *              last (v) ->
  *   across (u) [ full blocks    | right edge ]
  *              [ bottom edge, all of v       ] */
+#include <string.h>
+
 #include "codegen/llvm_emit.h"
 
 enum { SMALLEST = 4 };
@@ -68,26 +70,51 @@ void plan_transpose(Walk *w)
     }
 }
 
-/* Exchanges the off-diagonal blocks of 1, 2, 4 .. elements. */
+/* Pairs of rows `gap` apart become the even and the odd pieces of both, pieces of `size` elements
+ * in stretches of `reach`: for size 1 and reach 4 that is { a0 b0 a1 b1 | a4 b4 .. } and { a2 b2 a3
+ * b3 | .. }, for lanes of a wide register (reach = side) { a0 a2 b0 b2 } and { a1 a3 b1 b3 }. Each
+ * is one instruction on x86. */
+static void zip(Emit *e, Ref *rows, int side, int gap, int size, bool whole)
+{
+    enum { LANE = 4 };
+    Ref low[MAX_LANES], high[MAX_LANES], by_half[MAX_LANES];
+    for (int i = 0; i < side; i++) {
+        int piece = i / size, within = i % size, from;
+        if (whole) { /* pieces 0 2 .. of a, then of b */
+            int half = side / size / 2;
+            from = piece % half * 2 * size + within + (piece / half) * side;
+        } else {
+            int lane = i / LANE * LANE, at = i % LANE / size;
+            from = lane + at / 2 * size + within + (at & 1) * side;
+        }
+        low[i] = LLVMConstInt(e->i32, (unsigned long long)from, false);
+        int other = from + (whole ? size : LANE / 2);
+        high[i] = LLVMConstInt(e->i32, (unsigned long long)other, false);
+    }
+    Ref masks[2] = {LLVMConstVector(low, (unsigned)side), LLVMConstVector(high, (unsigned)side)};
+    for (int i = 0; i < side; i++) {
+        if (i & gap)
+            continue;
+        Ref a = rows[i], b = rows[i + gap];
+        by_half[i] = LLVMBuildShuffleVector(e->b, a, b, masks[0], "");
+        by_half[i + gap] = LLVMBuildShuffleVector(e->b, a, b, masks[1], "");
+    }
+    memcpy(rows, by_half, (size_t)side * sizeof *rows);
+}
+
+/* Within lanes of 4 elements first (rows 1, then 2 apart), then whole lanes (4, then 8 apart).
+ * After the first two steps row 4 g + j holds in its lane l column 4 l + j' of rows 4 g .. 4 g + 3,
+ * where j' is j with its two bits exchanged; the lanes are then a square matrix to turn. */
 static void turn(Emit *e, Ref *rows, int side)
 {
-    for (int gap = 1; gap < side; gap *= 2) {
-        Ref low[MAX_LANES], high[MAX_LANES];
-        for (int i = 0; i < side; i++) {
-            int from_a = i & gap ? side + i - gap : i, from_b = i & gap ? side + i : i + gap;
-            low[i] = LLVMConstInt(e->i32, (unsigned long long)from_a, false);
-            high[i] = LLVMConstInt(e->i32, (unsigned long long)from_b, false);
-        }
-        Ref masks[2] = {LLVMConstVector(low, (unsigned)side),
-                        LLVMConstVector(high, (unsigned)side)};
-        for (int i = 0; i < side; i++) {
-            if (i & gap)
-                continue;
-            Ref a = rows[i], b = rows[i + gap];
-            rows[i] = LLVMBuildShuffleVector(e->b, a, b, masks[0], "");
-            rows[i + gap] = LLVMBuildShuffleVector(e->b, a, b, masks[1], "");
-        }
-    }
+    Ref turned[MAX_LANES];
+    zip(e, rows, side, 1, 1, false);
+    zip(e, rows, side, 2, 2, false);
+    for (int gap = 4; gap < side; gap *= 2)
+        zip(e, rows, side, gap, 4, true);
+    for (int i = 0; i < side; i++)
+        turned[i / 4 * 4 + i % 2 * 2 + i % 4 / 2] = rows[i];
+    memcpy(rows, turned, (size_t)side * sizeof *rows);
 }
 
 static void set_lanes(Walk *w, int width, int active)

@@ -8,6 +8,13 @@
  * registers wins; ties go to the larger tile (fewer loads). */
 #include "passes/lower_value.h"
 
+enum { ENOUGH = 16 }; /* tasks for all cores of most machines */
+
+static int64_t at_most(int64_t x, int64_t most)
+{
+    return x < most ? x : most;
+}
+
 static int64_t tile_cycles(int64_t mr, int64_t nv, int64_t row_cost) /* in 1/64 cycles */
 {
     int64_t cycles = 32 * mr * nv, loads = 32 * (mr + nv), stream = 128 * nv;
@@ -40,11 +47,35 @@ static int64_t likely(const Expr *extent)
     return extent->hi < 256 ? extent->hi : 256;
 }
 
+/* Packing a run-time operand costs a pass over it: worth it from a few row tiles on. A task's own
+ * panel stays in L2, so a task takes as many rows as leave work for every core. */
+static void choose_packing(Cx *cx, const Nest *nest, const Contraction *c, int unit, Schedule *best,
+                           int64_t tiles, int64_t blocks)
+{
+    enum { FEW = 4, PANEL_TILES = 16, MOST = 4096 };
+    const Value *b = c->b;
+    while (b->op == V_cast)
+        b = b->args[0];
+    bool constant = b->op == V_load && b->access->buffer->role == BUF_const;
+    bool contiguous = b->op == V_load && access_unit_axis(cx, nest, b->access, c->n) == unit;
+    if (constant) {
+        best->field[SF_pack] = 1;
+        return;
+    }
+    best->field[SF_pack] = !contiguous || tiles >= FEW ? 2 : 0;
+    if (!best->field[SF_pack])
+        return;
+    int64_t mt = blocks >= ENOUGH ? tiles : tiles * blocks / ENOUGH;
+    if (mt < PANEL_TILES)
+        mt = tiles < PANEL_TILES ? tiles : PANEL_TILES;
+    best->field[SF_mt] = (int32_t)at_most(mt < 1 ? 1 : mt, MOST);
+}
+
 static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, const Contraction *c)
 {
     Schedule best = schedule_default(SK_contraction);
     int width = caps->vector_bits / dtype_bits(c->sum->dtype);
-    int64_t rows = 1, columns = 1, inner = 1, best_cost = INT64_MAX;
+    int64_t rows = 1, columns = 1, inner = 1, outer = 1, best_cost = INT64_MAX;
     int unit = access_unit_axis(cx, nest, nest->stores[0].access, c->n);
     int loops = 0;
     for (int i = 0; i < nest->axis_count; i++) {
@@ -52,6 +83,8 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
             rows *= likely(nest->axes[i].extent);
         if (i == unit)
             columns = likely(nest->axes[i].extent);
+        else if (((c->batch | c->n) >> i & 1) && outer < ENOUGH)
+            outer *= at_most(likely(nest->axes[i].extent), ENOUGH);
         loops += (int)(c->k >> i & 1);
         if (c->k >> i & 1)
             inner = likely(nest->axes[i].extent);
@@ -81,13 +114,8 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
         best.field[SF_ku] = (int32_t)(inner < 1 ? 1 : inner);
     int64_t tiles = rows / best.field[SF_mr];
     best.field[SF_mt] = tiles > 8 ? 8 : (int32_t)(tiles < 1 ? 1 : tiles);
-    /* Packing a run-time operand costs a pass over it: worth it from a few row tiles on. */
-    const Value *b = c->b;
-    while (b->op == V_cast)
-        b = b->args[0];
-    bool constant = b->op == V_load && b->access->buffer->role == BUF_const;
-    bool contiguous = b->op == V_load && access_unit_axis(cx, nest, b->access, c->n) == unit;
-    best.field[SF_pack] = constant || !contiguous || rows >= 4 * best.field[SF_mr];
+    int64_t blocks = outer * ((vectors + best.field[SF_nv] - 1) / best.field[SF_nv]);
+    choose_packing(cx, nest, c, unit, &best, tiles, blocks);
     return best;
 }
 

@@ -11,41 +11,13 @@
  * 1. The tile is complete: the whole K runs inside it, so partial sums are never stored.
  * 2. Remainders known at compile time get register tiles of their own shape; others get bounds.
  * 3. Additions are in ascending order of the K axes for every schedule and thread count. */
-#include "passes/lower_value.h"
+#include "passes/contraction.h"
 
 #include <string.h>
 
 /* Slots beyond the nest's axes in Lower.coord: the box coordinates of rows and columns of the
  * accumulator. */
 enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
-
-enum { PACK_ROWS = 4 };
-
-typedef struct Shape {
-    Lower *lower;
-    Cx *cx;
-    Nest *nest;
-    const Schedule *schedule;
-    Contraction c;
-    int n_axis; /* contiguous axis of the output; the other N axes are grid dims */
-    int k_axis; /* innermost K axis */
-    int m_axes[MAX_AXES], m_count;
-    uint64_t outer_m; /* M axes that are grid dims */
-    const Expr *rows; /* product of the M extents */
-    int width, nr;    /* lanes of a vector, columns of a full tile */
-    Buffer *packed;   /* or NULL: [outer b axes.., column block, k axes.., nr] */
-    int packed_axes[MAX_AXES], packed_count; /* b's axes before the column block, then the K axes */
-    int packed_outer;                        /* how many of them come before the column block */
-    const Expr *column_block;
-    const Expr *column_base; /* first column of the tile */
-} Shape;
-
-static Value *through_casts(Value *value)
-{
-    while (value->op == V_cast)
-        value = value->args[0];
-    return value;
-}
 
 Contraction nest_contraction(Cx *cx, const Nest *nest)
 {
@@ -126,186 +98,6 @@ static bool analyse(Shape *s)
     return true;
 }
 
-/* Axes of b in packed order: those before the column block, then K with the innermost last. */
-static void packed_order(Shape *s)
-{
-    for (int i = 0; i < s->nest->axis_count; i++)
-        if ((s->c.b->axes >> i & 1) && !(s->c.k >> i & 1) && i != s->n_axis)
-            s->packed_axes[s->packed_count++] = i;
-    s->packed_outer = s->packed_count;
-    for (int i = 0; i < s->nest->axis_count; i++)
-        if ((s->c.k >> i & 1) && i != s->k_axis)
-            s->packed_axes[s->packed_count++] = i;
-    s->packed_axes[s->packed_count++] = s->k_axis;
-}
-
-static Buffer *packed_buffer(Shape *s, const Value *load, Dtype dtype, BufferRole role)
-{
-    Cx *cx = s->cx;
-    Buffer *buffer = NEW(cx->arena, Buffer);
-    int rank = s->packed_count + 2, at = 0;
-    const Expr **shape = NEW_ARRAY(cx->arena, const Expr *, rank);
-    for (int i = 0; i < s->packed_count; i++) {
-        if (i == s->packed_outer)
-            shape[at++] = expr_ceildiv(cx, s->nest->axes[s->n_axis].extent, expr_const(cx, s->nr));
-        shape[at++] = s->nest->axes[s->packed_axes[i]].extent;
-    }
-    shape[at] = expr_const(cx, s->nr);
-    const Expr **strides = NEW_ARRAY(cx->arena, const Expr *, rank);
-    strides[rank - 1] = expr_const(cx, 1);
-    for (int d = rank - 2; d >= 0; d--)
-        strides[d] = expr_mul(cx, strides[d + 1], shape[d + 1]);
-    const char *stem = load->op == V_load ? load->access->buffer->name : "b";
-    *buffer = (Buffer){.name = arena_printf(cx->arena, "%s_packed", stem),
-                       .dtype = dtype,
-                       .role = role,
-                       .rank = rank,
-                       .shape = shape,
-                       .strides = strides,
-                       .offset = expr_const(cx, 0),
-                       .align = 64};
-    return buffer;
-}
-
-/* Index of the packed buffer: axes by `axis(i)`, the column block and the column within it. */
-static const Expr **packed_index(Shape *s, const Expr *const *axis, const Expr *block,
-                                 const Expr *column)
-{
-    const Expr **index = NEW_ARRAY(s->cx->arena, const Expr *, s->packed_count + 2);
-    int at = 0;
-    for (int i = 0; i < s->packed_count; i++) {
-        if (i == s->packed_outer)
-            index[at++] = block;
-        index[at++] = axis[s->packed_axes[i]];
-    }
-    index[at] = column;
-    return index;
-}
-
-/* The nest that packs a constant, run once at load. */
-static Nest *pack_nest(Shape *s, const Access *from)
-{
-    Cx *cx = s->cx;
-    Nest *nest = nest_new(cx, arena_printf(cx->arena, "%s_pack", s->nest->name));
-    const Buffer *b = from->buffer;
-    Buffer *original = nest_buffer(nest, b->name, b->dtype, BUF_in, b->rank, b->shape);
-    original->strides = b->strides;
-    original->offset = b->offset;
-    original->align = b->align;
-    Buffer *packed =
-        nest_buffer(nest, s->packed->name, b->dtype, BUF_out, s->packed->rank, s->packed->shape);
-    const Expr *axis[MAX_AXES] = {NULL}, *syms[MAX_AXES], *with[MAX_AXES];
-    int count = 0;
-    const Expr *block = NULL;
-    for (int i = 0; i < s->packed_count; i++) {
-        if (i == s->packed_outer)
-            block = nest_axis(nest, "block", s->packed->shape[i])->sym;
-        const Axis *old = &s->nest->axes[s->packed_axes[i]];
-        axis[old->number] = nest_axis(nest, old->sym->name, old->extent)->sym;
-        syms[count] = old->sym;
-        with[count++] = axis[old->number];
-    }
-    const Expr *column = nest_axis(nest, "column", expr_const(cx, s->nr))->sym;
-    const Expr *n = expr_add(cx, expr_muli(cx, block, s->nr), column);
-    syms[count] = s->nest->axes[s->n_axis].sym;
-    with[count++] = n;
-    const Expr **index = NEW_ARRAY(cx->arena, const Expr *, from->rank);
-    for (int d = 0; d < from->rank; d++)
-        index[d] = expr_subst(cx, from->index[d], syms, with, (size_t)count);
-    Guard inside = {n, expr_const(cx, 0), s->nest->axes[s->n_axis].extent};
-    Value *value = nest_load(nest, original, index, &inside, 1, (Scalar){0});
-    nest_store(nest, packed, packed_index(s, axis, block, column), NULL, 0, value);
-    return nest;
-}
-
-typedef struct PackBox {
-    Shape *s;
-    const Expr *block;
-} PackBox;
-
-static void pack_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
-{
-    static const char *const names[] = {"r", "j"};
-    PackBox *p = user;
-    Shape *s = p->s;
-    Lower *lower = s->lower;
-    const Expr *extent = s->nest->axes[s->n_axis].extent;
-    TileOp *op = tile_op(lower->prog, block, TO_map, 2, names, (int[]){size, s->nr});
-    op->box.bound[0] = bound;
-    const Expr *first = expr_muli(s->cx, p->block, s->nr);
-    op->box.bound[1] =
-        expr_is_const(expr_modi(s->cx, extent, s->nr), 0) ? NULL : expr_sub(s->cx, extent, first);
-    lower->at[s->k_axis] = expr_add(s->cx, base, op->box.coord[0]);
-    lower->at[s->n_axis] = expr_add(s->cx, first, op->box.coord[1]);
-    Access to = {.buffer = s->packed,
-                 .rank = s->packed->rank,
-                 .index = packed_index(s, lower->at, p->block, op->box.coord[1])};
-    tile_store(lower->prog, op, &to, lower_value(lower, op, s->c.b));
-}
-
-/* The phase that packs a run-time operand into scratch memory: a task takes PACK_ROWS steps of k
- * and walks over the column blocks, so that rows of b are read from end to end. Columns beyond N
- * are left as they are: the lanes that would see them are never stored. */
-static void pack_rows(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
-{
-    PackBox *p = user;
-    Shape *s = p->s;
-    TileBlock *inner =
-        tile_for(s->lower->prog, block, lower_name(s->lower, "block"), expr_const(s->cx, 0),
-                 s->packed->shape[s->packed_outer], 1, &p->block);
-    pack_box(p, inner, base, size, bound);
-}
-
-static void pack_phase(Shape *s)
-{
-    Lower *lower = s->lower;
-    Cx *cx = s->cx;
-    const char *names[MAX_GRID];
-    const Expr *extents[MAX_GRID];
-    int rank = s->packed_count;
-    for (int i = 0; i < rank; i++) {
-        const Axis *axis = &s->nest->axes[s->packed_axes[i]];
-        names[i] = lower_name(lower, axis->sym->name);
-        extents[i] =
-            i < rank - 1 ? axis->extent : expr_ceildiv(cx, axis->extent, expr_const(cx, PACK_ROWS));
-    }
-    Grid *grid = lower->grid = tile_grid(lower->prog, rank, names, extents);
-    for (int i = 0; i < rank - 1; i++)
-        lower->at[s->packed_axes[i]] = grid->ids[i];
-    PackBox p = {s, NULL};
-    const Expr *k = s->nest->axes[s->k_axis].extent;
-    const Expr *lo = expr_muli(cx, grid->ids[rank - 1], PACK_ROWS);
-    const Expr *hi = expr_min(cx, k, expr_addi(cx, lo, PACK_ROWS));
-    lower_boxes(lower, &grid->body, "k", lo, hi, PACK_ROWS, pack_rows, &p);
-    memset(lower->at, 0, sizeof lower->at);
-}
-
-static bool choose_packing(Shape *s, Lowered *out)
-{
-    Value *load = through_casts(s->c.b);
-    if (!s->schedule->field[SF_pack])
-        return true;
-    packed_order(s);
-    if (s->packed_count + 2 > MAX_RANK || s->packed_count > MAX_GRID)
-        return s->packed_count = 0, true;
-    bool constant = load->op == V_load && lower_packable(s->nest, load->access->buffer);
-    if (constant) {
-        const Buffer *from = load->access->buffer;
-        s->packed = packed_buffer(s, load, from->dtype, BUF_const);
-        s->packed->index = from->index;
-        Nest *nest = pack_nest(s, load->access);
-        out->packs[out->pack_count++] = (PackedConst){from->index, nest};
-        s->lower->prog->buffers[from->index] = s->packed;
-        return true;
-    }
-    TileProg *prog = s->lower->prog;
-    s->packed = packed_buffer(s, load, s->c.b->dtype, BUF_scratch);
-    s->packed->index = (int)prog->buffer_count;
-    VEC_PUSH(s->cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, s->packed);
-    pack_phase(s);
-    return true;
-}
-
 typedef struct RowTile {
     Shape *s;
     int nr; /* columns of this tile */
@@ -327,17 +119,6 @@ static void bind_tile(RowTile *t, TileOp *op)
     s->lower->coord[COLUMN] = s->lower->at[COLUMN] = op->box.coord[1];
 }
 
-/* b's value with its load taken from the packed buffer: only casts stand between. */
-static Value *packed_value(Shape *s, TileOp *op, Value *value)
-{
-    if (value->op == V_cast && s->packed->role == BUF_const)
-        return tile_cast(s->lower->prog, op, value->dtype, packed_value(s, op, value->args[0]));
-    Access from = {.buffer = s->packed,
-                   .rank = s->packed->rank,
-                   .index = packed_index(s, s->lower->at, s->column_block, op->box.coord[1])};
-    return tile_load(s->lower->prog, op, &from);
-}
-
 static void mma_box(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
 {
     static const char *const names[] = {"i", "j", "r"};
@@ -349,13 +130,14 @@ static void mma_box(void *user, TileBlock *block, const Expr *base, int size, co
     }
     TileOp *op = tile_op(s->lower->prog, block, TO_mma, 3, names, (int[]){t->mr, t->nr, size});
     bind_tile(t, op);
-    if (s->packed)
+    bool packed = contraction_is_packed(s);
+    if (packed)
         op->box.bound[1] = NULL; /* padded */
     op->box.bound[2] = bound;
     s->lower->at[s->k_axis] = expr_add(s->cx, base, op->box.coord[2]);
     op->dst = t->acc;
     op->a = lower_value(s->lower, op, s->c.a);
-    op->b = s->packed ? packed_value(s, op, s->c.b) : lower_value(s->lower, op, s->c.b);
+    op->b = packed ? contraction_packed_value(s, op) : lower_value(s->lower, op, s->c.b);
 }
 
 static void k_loops(RowTile *t, TileBlock *block, int next)
@@ -432,6 +214,7 @@ static void column_tile(Shape *s, TileBlock *block, const Expr *chunk, int64_t m
     for (int i = 0; i < s->nest->axis_count; i++)
         if ((s->c.k >> i & 1) && i != s->k_axis)
             t.k_loops[t.k_count++] = i;
+    contraction_fill_panel(s, block, nr, bound);
     Cx *cx = s->cx;
     int64_t mr = s->schedule->field[SF_mr];
     const Expr *lo = expr_muli(cx, chunk, mt * mr);
@@ -513,7 +296,7 @@ bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out)
                 schedule->field[SF_mr], schedule->field[SF_nv]);
         return false;
     }
-    choose_packing(s, out);
+    contraction_pack(s, out);
     const char *names[MAX_GRID];
     const Expr *extents[MAX_GRID];
     int axes[MAX_GRID], rank = 0;

@@ -92,15 +92,15 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
                                        {1, 4, 1024, 1},
                                        {2, 2, 64, 0}};
     int tile_count =
-        nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 2 : 0;
+        nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 3 : 0;
     if (index < tile_count) {
-        const int32_t *t = tiles[index / 2];
+        const int32_t *t = tiles[index / 3];
         *schedule = schedule_default(SK_contraction);
         schedule->field[SF_mr] = t[0];
         schedule->field[SF_nv] = t[1];
         schedule->field[SF_ku] = t[2];
         schedule->field[SF_mt] = t[3];
-        schedule->field[SF_pack] = index % 2;
+        schedule->field[SF_pack] = index % 3;
         if (t[0] * t[1] + t[1] + 1 > caps->registers)
             schedule->field[SF_mr] = (caps->registers - 1 - t[1]) / t[1];
         return schedule->field[SF_mr] > 0;

@@ -6,8 +6,9 @@
  *   mr, nv    register tile: mr rows by nv vectors
  *   ku        steps of k in one body
  *   mt        row tiles a task runs through before the next column block
- *   pack      0: b is read where it lies; 1: b is packed in column blocks of one register tile, at
- *             load when it is constant, else in a phase of its own
+ *   pack      0: b is read where it lies; else packed in column blocks of one register tile, at load
+ *             when it is constant. At run time 1: in a phase of its own; 2: by each task, into a
+ *             panel of its own (a phase when the panel would be larger than half an L2)
  *
  * attention: softmax of scores times values, on CPUs; mr, nv, ku, mt as above, of both products
  *   keys      register tiles of keys in a block
