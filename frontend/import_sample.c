@@ -4,32 +4,12 @@
  * are polynomials of p - floor(p). The result is the sum over all combinations of taps, added up
  * axis by axis. The image is read as [n, pixels, channels] with one row-major pixel number per tap,
  * so that a point costs one index whatever the number of channels. */
-#include "frontend/import_ops.h"
+#include "frontend/import_sample.h"
 
 #include <string.h>
 
-typedef enum Padding { PAD_zeros, PAD_border, PAD_reflection } Padding;
-
-typedef struct Taps {
-    int count;
-    Tensor *at[4];     /* pixel along the axis, within the image: int32 */
-    Tensor *inside[4]; /* whether the tap is in the image; only for PAD_zeros */
-    Tensor *weight[4]; /* NULL for a single tap */
-} Taps;
-
-typedef struct Sampler {
-    Import *im;
-    Tensor *pixels; /* [n, pixels, channels] */
-    int spatial;
-    const Expr *extents[MAX_RANK];
-    Taps taps[MAX_RANK];
-    Dtype number; /* type of pixel numbers */
-    Padding padding;
-    bool corners;
-} Sampler;
-
 /* Where a coordinate in [-1, 1] lies in an axis of `length` pixels. */
-static Tensor *denormalize(Sampler *s, Tensor *g, Tensor *length)
+static Tensor *denormalize(const Sampler *s, Tensor *g, Tensor *length)
 {
     Import *im = s->im;
     Tensor *one = scalar(im, g, 1), *half = scalar(im, g, 0.5), *shifted = ew(im, S_add, g, one);
@@ -52,7 +32,7 @@ static Tensor *reflect(Import *im, Tensor *p, Tensor *lo, Tensor *hi)
 }
 
 /* Positions and pixels outside of [lo, hi] brought inside by the padding mode. */
-static Tensor *fold(Sampler *s, Tensor *p, Tensor *length)
+static Tensor *fold(const Sampler *s, Tensor *p, Tensor *length)
 {
     Import *im = s->im;
     double edge = s->corners ? 0 : 0.5;
@@ -88,12 +68,15 @@ static Tensor *tap_weight(Import *im, Tensor *t, int k, int taps)
     return cubic_weight(im, d, k == 0 || k == 1);
 }
 
-/* Taps of one axis at positions `g` in [-1, 1]. What is not a number reads some pixel. */
-static void make_taps(Sampler *s, Tensor *g, const Expr *extent, Taps *taps)
+/* What is not a number reads some pixel. */
+void sampler_axis(Sampler *s, int axis, Tensor *p)
 {
     Import *im = s->im;
-    Tensor *length = expr_scalar(im, tensor_is_poison(g) ? DT_f32 : g->dtype, extent);
-    Tensor *end = expr_scalar(im, DT_i32, extent), *p = denormalize(s, g, length);
+    const Expr *extent = s->extents[axis];
+    Taps *taps = &s->axes[axis];
+    Tensor *length = expr_scalar(im, tensor_is_poison(p) ? DT_f32 : p->dtype, extent);
+    Tensor *end = expr_scalar(im, DT_i32, extent);
+    taps->count = s->taps;
     if (taps->count == 1)
         p = ew1(im, S_round, p);
     p = fold(s, p, length);
@@ -113,7 +96,7 @@ static void make_taps(Sampler *s, Tensor *g, const Expr *extent, Taps *taps)
 
 /* Sum over the taps of `axis` and those behind it; `at` and `inside` say which taps were taken of
  * the axes in front. */
-static Tensor *blend(Sampler *s, int axis, Tensor *at, Tensor *inside)
+static Tensor *blend(const Sampler *s, int axis, Tensor *at, Tensor *inside)
 {
     Import *im = s->im;
     if (axis == s->spatial) {
@@ -121,7 +104,7 @@ static Tensor *blend(Sampler *s, int axis, Tensor *at, Tensor *inside)
         Tensor *y = graph_node(im->graph, OP_gather_nd, 2, (Tensor *[]){s->pixels, at}, attrs);
         return s->padding == PAD_zeros ? pick(im, inside, y, scalar(im, y, 0)) : y;
     }
-    const Taps *taps = &s->taps[axis];
+    const Taps *taps = &s->axes[axis];
     Tensor *sum = NULL, *extent = expr_scalar(im, s->number, s->extents[axis]);
     for (int i = 0; i < taps->count; i++) {
         Tensor *pixel = to(im, taps->at[i], s->number);
@@ -133,6 +116,26 @@ static Tensor *blend(Sampler *s, int axis, Tensor *at, Tensor *inside)
         sum = sum ? ew(im, S_add, sum, y) : y;
     }
     return sum;
+}
+
+Tensor *sampler_read(Sampler *s)
+{
+    return blend(s, 0, NULL, NULL);
+}
+
+void sampler_image(Sampler *s, Tensor *x, int taps)
+{
+    static const int64_t channels_last[] = {0, 2, 1};
+    Import *im = s->im;
+    const Expr *points = product(im, x, 2, x->rank);
+    s->spatial = x->rank - 2;
+    s->taps = taps;
+    s->number = points->kind == EX_const && points->value <= INT32_MAX ? DT_i32 : DT_i64;
+    Tensor *values = taps == 1 ? x : wide(im, x);
+    values = reshape(im, values, 3, (const Expr *[]){x->shape[0], x->shape[1], points});
+    s->pixels = graph_transpose(im->graph, values, channels_last);
+    for (int a = 0; a < s->spatial; a++)
+        s->extents[a] = x->shape[2 + a];
 }
 
 static int find_word(const char *word, int count, const char *const *list)
@@ -176,26 +179,21 @@ static bool read_sampler(Sampler *s, const OnnxNode *n, const Tensor *x, const T
  * this is its reference implementation: the position is folded first, then each tap. */
 Tensor *import_grid_sample(Import *im, const OnnxNode *n)
 {
-    static const int64_t channels_last[] = {0, 2, 1};
     Tensor *x = arg(im, n, 0), *grid = arg(im, n, 1);
     Sampler *s = NEW(im->cx->arena, Sampler);
-    int count;
+    int taps;
     s->im = im;
-    if (cx_failed(im->cx) || !read_sampler(s, n, x, grid, &count))
+    if (cx_failed(im->cx) || !read_sampler(s, n, x, grid, &taps))
         return graph_poison(im->graph);
-    const Expr *points = product(im, x, 2, x->rank);
-    s->number = points->kind == EX_const && points->value <= INT32_MAX ? DT_i32 : DT_i64;
-    Tensor *values = count == 1 ? x : wide(im, x);
-    values = reshape(im, values, 3, (const Expr *[]){x->shape[0], x->shape[1], points});
-    s->pixels = graph_transpose(im->graph, values, channels_last);
+    sampler_image(s, x, taps);
     for (int a = 0; a < s->spatial; a++) {
         Tensor *g = slice_axis(im, wide(im, grid), grid->rank - 1,
                                expr_const(im->cx, s->spatial - 1 - a), expr_const(im->cx, 1));
-        s->extents[a] = x->shape[2 + a];
-        s->taps[a].count = count;
-        make_taps(s, g, x->shape[2 + a], &s->taps[a]);
+        if (tensor_is_poison(g))
+            return g;
+        sampler_axis(s, a, denormalize(s, g, expr_scalar(im, g->dtype, x->shape[2 + a])));
     }
-    Tensor *y = blend(s, 0, NULL, NULL);
+    Tensor *y = sampler_read(s);
     if (tensor_is_poison(y))
         return y;
     int64_t perm[MAX_RANK] = {0, y->rank - 1};
