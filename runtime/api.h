@@ -11,14 +11,15 @@
 #include "runtime/image.h"
 #include "runtime/session.h"
 
-enum { API_DEVICES = 8 };
+enum { API_DEVICES = 8, API_DEVICE_TEXT = 200 };
 
 typedef struct DeviceRow {
     const char *name, *what; /* for people */
     CodeKind kind;
     /* NULL with a report. */
     Device *(*open)(qn_context *context, Report *report);
-    const char *(*target)(const Device *device); /* what it runs code of; NULL = nothing */
+    const char *(*target)(const Device *device);   /* what it runs code of; NULL = nothing */
+    const char *(*describe)(const Device *device); /* for people, instead of `what`; may be NULL */
 } DeviceRow;
 
 struct qn_context {
@@ -35,6 +36,7 @@ struct qn_context {
     const DeviceRow *more_devices; /* behind the own; ends with a row without a name */
     const void *compiler;          /* NULL until something had to be compiled; stays loaded */
     Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
+    char device_texts[API_DEVICES][API_DEVICE_TEXT]; /* given out by qn_device_at */
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */

@@ -2,12 +2,14 @@
  * device of this machine runs.
  *
  * Devices that need parts of the compiler are the compiling library's: it gives further rows. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cpu.h"
 #include "runtime/api.h"
 #include "runtime/device_cpu.h"
 #include "runtime/device_null.h"
+#include "runtime/device_opencl.h"
 
 static Device *open_cpu(qn_context *context, Report *report)
 {
@@ -25,6 +27,11 @@ static Device *open_null(qn_context *context, Report *report)
     return device;
 }
 
+static Device *open_opencl(qn_context *context, Report *report)
+{
+    return device_opencl_open(&context->from, report);
+}
+
 static const char *host_target(const Device *device)
 {
     (void)device;
@@ -32,8 +39,10 @@ static const char *host_target(const Device *device)
 }
 
 static const DeviceRow rows[] = {
-    {"cpu", "this processor", CODE_object, open_cpu, host_target},
-    {"null", "executes nothing, gives zeros: for measuring", CODE_none, open_null, host_target},
+    {"cpu", "this processor", CODE_object, open_cpu, host_target, NULL},
+    {"opencl", NULL, CODE_opencl, open_opencl, device_opencl_target, device_opencl_name},
+    {"null", "executes nothing, gives zeros: for measuring", CODE_none, open_null, host_target,
+     NULL},
 };
 enum { OWN_ROWS = sizeof rows / sizeof *rows };
 
@@ -53,11 +62,12 @@ static Device *open_row(qn_context *context, int index, Report *report)
 {
     CHECK(index < API_DEVICES);
     pthread_mutex_lock(&context->lock);
-    if (!context->devices[index])
-        context->devices[index] = row_at(context, index)->open(context, report);
-    Device *device = context->devices[index];
+    Device **device = &context->devices[index];
+    if (!*device)
+        *device = row_at(context, index)->open(context, report);
+    Device *opened = *device;
     pthread_mutex_unlock(&context->lock);
-    return device;
+    return opened;
 }
 
 void api_close_devices(qn_context *context)
@@ -111,15 +121,26 @@ bool api_find_target(Cx *cx, qn_context *context, const char *name, Target *targ
 
 /* --- asking --- */
 
+/* What is said of a device: its own name, what is generally known, or why it is not there. */
 static qn_device_info describe(qn_context *context, int index)
 {
     const DeviceRow *row = row_at(context, index);
     Report report;
     const Device *device = open_row(context, index, &report);
-    const char *target = device ? row->target(device) : NULL;
-    bool cpu = strcmp(row->name, "cpu") == 0;
-    const char *what = cpu && target ? target : cpu ? "needs at least x86-64-v3" : row->what;
-    return (qn_device_info){api_string(row->name), api_string(what), target != NULL};
+    const char *target = device ? row->target(device) : NULL, *what = row->what;
+    if (!device)
+        what = report.text;
+    else if (!target)
+        what = "needs at least x86-64-v3";
+    else if (row->describe)
+        what = row->describe(device);
+    char *text = context->device_texts[index];
+    pthread_mutex_lock(&context->lock);
+    if (!*text)
+        snprintf(text, API_DEVICE_TEXT, "%.150s%s%s", what, target ? ", target " : "",
+                 target ? target : "");
+    pthread_mutex_unlock(&context->lock);
+    return (qn_device_info){api_string(row->name), api_string(text), target != NULL};
 }
 
 qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)

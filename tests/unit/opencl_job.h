@@ -7,7 +7,7 @@
 #include "tile_programs.h"
 
 #include "codegen/c_print.h"
-#include "jit/build_opencl.h"
+#include "runtime/opencl_build.h"
 
 typedef struct OpenclJob {
     const OpenclApi *api;
@@ -76,7 +76,7 @@ static inline void run_opencl(OpenclJob *job, Cx *cx, TestRun *run, int32_t *err
     Text text;
     text_init(&text, cx->arena);
     cr_assert(c_print(cx, &text, run->prog, dialect_for(run->prog->caps)), "%s", cx->message);
-    cl_program program = build_opencl(cx, job->context, job->device, text.data);
+    cl_program program = opencl_build(cx, job->context, job->device, text.data, text.length);
     cr_assert(program, "%s\n%s", cx->message, text.data);
     cl_mem memory[MAX_TEST_BUFFERS];
     cl_int code;

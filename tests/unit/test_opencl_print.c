@@ -35,13 +35,14 @@ Test(opencl_print, binary_is_loaded_again)
     if (!opencl_open(&job))
         return;
     cx_init(&cx, NULL, 0);
-    cl_program first = build_opencl(&cx, job.context, job.device,
-                                    "__kernel void k(__global int *x) { x[0] = 7; }");
+    static const char good[] = "__kernel void k(__global int *x) { x[0] = 7; }";
+    static const char bad[] = "__kernel void k( { }";
+    cl_program first = opencl_build(&cx, job.context, job.device, good, sizeof good - 1);
     cr_assert(first, "%s", cx.message);
     size_t size = 0;
-    const void *binary = build_opencl_save(&cx, first, &size);
+    const void *binary = opencl_build_save(&cx, first, &size);
     cr_assert(binary, "%s", cx.message);
-    cl_program second = build_opencl_load(job.context, job.device, binary, size);
+    cl_program second = opencl_build_load(job.context, job.device, binary, size);
     cr_assert(second);
     cl_int code;
     cl_kernel kernel = job.api->clCreateKernel(second, "k", &code);
@@ -49,7 +50,7 @@ Test(opencl_print, binary_is_loaded_again)
     job.api->clReleaseKernel(kernel);
     job.api->clReleaseProgram(first);
     job.api->clReleaseProgram(second);
-    cr_assert_null(build_opencl(&cx, job.context, job.device, "__kernel void k( { }"));
+    cr_assert_null(opencl_build(&cx, job.context, job.device, bad, sizeof bad - 1));
     cr_assert(strstr(cx.message, "OpenCL build failed"), "%s", cx.message);
     cx_finish(&cx);
     opencl_close(&job);

@@ -1,18 +1,19 @@
 /* OpenCL C text to a program of one device, and its binary for the cache. */
-#ifndef QUERN_JIT_BUILD_OPENCL_H
-#define QUERN_JIT_BUILD_OPENCL_H
+#ifndef QUERN_RUNTIME_OPENCL_BUILD_H
+#define QUERN_RUNTIME_OPENCL_BUILD_H
 
 #include "base/cx.h"
 #include "runtime/opencl_api.h"
 
 /* Builds with the options the OpenCL dialects rely on. NULL after cx_fail, with the build log. The
  * caller releases it. */
-cl_program build_opencl(Cx *cx, cl_context context, cl_device_id device, const char *source);
+cl_program opencl_build(Cx *cx, cl_context context, cl_device_id device, const char *source,
+                        size_t length);
 /* The device's binary of a built program, in the job's arena; NULL after cx_fail. */
-const void *build_opencl_save(Cx *cx, cl_program program, size_t *size);
+const void *opencl_build_save(Cx *cx, cl_program program, size_t *size);
 /* A program from such a binary. NULL without an error when the driver refuses it: build from source
  * then. */
-cl_program build_opencl_load(cl_context context, cl_device_id device, const void *binary,
+cl_program opencl_build_load(cl_context context, cl_device_id device, const void *binary,
                              size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 /* Building OpenCL programs. One option beyond the language version: division and square root are
  * rounded correctly where the device can; no option relaxes anything. */
-#include "jit/build_opencl.h"
+#include "runtime/opencl_build.h"
 
 static const char *options(const OpenclApi *api, cl_device_id device)
 {
@@ -29,16 +29,17 @@ static void report(Cx *cx, const OpenclApi *api, cl_program program, cl_device_i
     if (api->clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log, NULL) !=
         CL_SUCCESS)
         log[0] = 0;
-    cx_fail(cx, ST_internal, "OpenCL build failed (%d): %.800s", (int)code, log);
+    cx_fail(cx, ST_device, "OpenCL build failed (%d): %.800s", (int)code, log);
 }
 
-cl_program build_opencl(Cx *cx, cl_context context, cl_device_id device, const char *source)
+cl_program opencl_build(Cx *cx, cl_context context, cl_device_id device, const char *source,
+                        size_t length)
 {
     const OpenclApi *api = need_api(cx);
     cl_int code = CL_SUCCESS;
     if (!api)
         return NULL;
-    cl_program program = api->clCreateProgramWithSource(context, 1, &source, NULL, &code);
+    cl_program program = api->clCreateProgramWithSource(context, 1, &source, &length, &code);
     if (!program)
         return cx_fail(cx, ST_device, "clCreateProgramWithSource failed (%d)", (int)code), NULL;
     code = api->clBuildProgram(program, 1, &device, options(api, device), NULL, NULL);
@@ -49,7 +50,7 @@ cl_program build_opencl(Cx *cx, cl_context context, cl_device_id device, const c
     return NULL;
 }
 
-const void *build_opencl_save(Cx *cx, cl_program program, size_t *size)
+const void *opencl_build_save(Cx *cx, cl_program program, size_t *size)
 {
     const OpenclApi *api = need_api(cx);
     size_t sizes[1] = {0};
@@ -67,7 +68,7 @@ const void *build_opencl_save(Cx *cx, cl_program program, size_t *size)
     return binaries[0];
 }
 
-cl_program build_opencl_load(cl_context context, cl_device_id device, const void *binary,
+cl_program opencl_build_load(cl_context context, cl_device_id device, const void *binary,
                              size_t size)
 {
     const OpenclApi *api = opencl_api(NULL);

@@ -1,0 +1,262 @@
+/* Lists of launches on the device `opencl`. Binding makes everything that the driver wants to have
+ * made: a sub-buffer for each tensor, a kernel object with its arguments for each phase of each
+ * launch (arguments belong to the object, so launches cannot share it), and error cells.
+ *
+ *   cells:  | for kernels that cannot fail | launch 2 | launch 7 | ...    limits.align bytes apart
+ *
+ * A launch that may meet a bad index has a cell of its own: launches behind it go on, so one cell
+ * for all would not tell which it was. They are read at the end of a run, all with one command;
+ * most lists have none. */
+#include <string.h>
+
+#include "runtime/memory.h"
+#include "runtime/opencl_impl.h"
+
+typedef struct Bound {
+    OpenclDevice *device;
+    size_t size; /* of this block */
+    uint32_t tensor_count, kernel_count, cell_count;
+    cl_mem *tensors;       /* by tensor of the plan; NULL: empty, or not used */
+    cl_kernel *kernels;    /* of all launches, by phase */
+    cl_mem cells;          /* the whole */
+    cl_mem *cell_buffers;  /* one for each cell; number 0 is the one nobody looks at */
+    uint32_t *cell_launch; /* whose cell it is */
+    char *read;            /* the cells, on the host */
+} Bound;
+
+static bool may_fail(const Launch *launch)
+{
+    return launch->kernel && launch->kernel->may_fail;
+}
+
+static size_t cell_bytes(const Bound *b)
+{
+    return b->cell_count * (size_t)b->device->device.limits.align;
+}
+
+static Bound *new_bound(OpenclDevice *d, const Launches *list)
+{
+    uint32_t tensors = list->plan->tensor_count, kernels = 0, cells = 1;
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->launches[i].kernel)
+            kernels += list->launches[i].kernel->phase_count;
+        cells += may_fail(&list->launches[i]);
+    }
+    size_t read = cells * (size_t)d->device.limits.align;
+    size_t size = sizeof(Bound) + (tensors + kernels + cells) * sizeof(void *) +
+                  cells * sizeof(uint32_t) + read;
+    Bound *b = device_host_alloc(&d->device, size);
+    if (!b)
+        return NULL;
+    *b = (Bound){.device = d, .size = size, .tensor_count = tensors, .kernel_count = kernels};
+    b->cell_count = cells;
+    b->tensors = (cl_mem *)(void *)(b + 1);
+    b->kernels = (cl_kernel *)(void *)(b->tensors + tensors);
+    b->cell_buffers = (cl_mem *)(void *)(b->kernels + kernels);
+    b->cell_launch = (uint32_t *)(void *)(b->cell_buffers + cells);
+    b->read = (char *)(b->cell_launch + cells);
+    return b;
+}
+
+void opencl_unbind(Launches *list)
+{
+    Bound *b = list->bound;
+    if (!b)
+        return;
+    const OpenclApi *api = b->device->api;
+    for (uint32_t i = 0; i < b->kernel_count; i++)
+        if (b->kernels[i])
+            api->clReleaseKernel(b->kernels[i]);
+    for (uint32_t i = 0; i < b->tensor_count; i++)
+        if (b->tensors[i])
+            api->clReleaseMemObject(b->tensors[i]);
+    for (uint32_t i = 0; i < b->cell_count; i++)
+        if (b->cell_buffers[i])
+            api->clReleaseMemObject(b->cell_buffers[i]);
+    if (b->cells)
+        api->clReleaseMemObject(b->cells);
+    device_host_free(&b->device->device, b, b->size);
+    list->bound = NULL;
+}
+
+static Status sub_buffer(const OpenclDevice *d, OpenclPlace at, size_t size, cl_mem *out,
+                         Report *report)
+{
+    cl_buffer_region region = {at.offset, size};
+    cl_int code = CL_SUCCESS;
+    *out = d->api->clCreateSubBuffer(at.mem, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION,
+                                     &region, &code);
+    return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clCreateSubBuffer", code);
+}
+
+/* The sub-buffer of buffer `i` of a launch, whole units of alignment long: kernels that change
+ * part of a word touch all of it. */
+static Status make_tensor(Bound *b, const Launches *list, uint32_t launch, uint32_t i,
+                          Report *report)
+{
+    uint32_t tensor = list->steps[launch].buffers[i];
+    int64_t bytes = launches_buffer_bytes(list, launch, i);
+    int64_t size = memory_round_to(bytes, b->device->device.limits.align);
+    OpenclPlace at;
+    if (bytes <= 0 || b->tensors[tensor])
+        return ST_ok;
+    if (!opencl_find(b->device, list->launches[launch].args.buffers[i], size, &at))
+        return report_fail(report, ST_internal, "OpenCL: a tensor without memory");
+    return sub_buffer(b->device, at, (size_t)size, &b->tensors[tensor], report);
+}
+
+static Status make_cells(Bound *b, OpenclStream *s, Report *report)
+{
+    const OpenclApi *api = b->device->api;
+    size_t align = (size_t)b->device->device.limits.align;
+    cl_int code = CL_SUCCESS;
+    static const cl_int zero;
+    b->cells =
+        api->clCreateBuffer(b->device->context, CL_MEM_READ_WRITE, cell_bytes(b), NULL, &code);
+    if (code != CL_SUCCESS)
+        return opencl_failed(report, "clCreateBuffer", code);
+    for (uint32_t i = 0; i < b->cell_count; i++)
+        if (sub_buffer(b->device, (OpenclPlace){b->cells, i * align}, align, &b->cell_buffers[i],
+                       report) != ST_ok)
+            return report->status;
+    code = api->clEnqueueFillBuffer(s->queue, b->cells, &zero, sizeof zero, 0, cell_bytes(b), 0,
+                                    NULL, NULL);
+    return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clEnqueueFillBuffer", code);
+}
+
+static Status set_args(const Bound *b, const Launches *list, uint32_t launch, cl_kernel kernel,
+                       cl_mem cell)
+{
+    const OpenclApi *api = b->device->api;
+    const PlanStep *step = &list->steps[launch];
+    cl_uint at = 0;
+    cl_int code = CL_SUCCESS;
+    for (uint32_t i = 0; i < step->buffer_count && code == CL_SUCCESS; i++) {
+        cl_mem mem = b->tensors[step->buffers[i]];
+        code = api->clSetKernelArg(kernel, at++, sizeof mem, mem ? &mem : NULL);
+    }
+    for (uint32_t d = 0; d < step->dim_count && code == CL_SUCCESS; d++) {
+        cl_long dim = list->launches[launch].args.dims[d];
+        code = api->clSetKernelArg(kernel, at++, sizeof dim, &dim);
+    }
+    if (code == CL_SUCCESS)
+        code = api->clSetKernelArg(kernel, at, sizeof cell, &cell);
+    return code == CL_SUCCESS ? ST_ok : ST_device;
+}
+
+static Status make_kernels(Bound *b, Launches *list, Report *report)
+{
+    cl_kernel *at = b->kernels;
+    uint32_t cell = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        Launch *launch = &list->launches[i];
+        if (!launch->kernel)
+            continue;
+        if (may_fail(launch))
+            b->cell_launch[++cell] = i;
+        cl_mem own = b->cell_buffers[may_fail(launch) ? cell : 0];
+        launch->code = at;
+        for (uint32_t p = 0; p < launch->kernel->phase_count; p++, at++) {
+            *at = opencl_kernel(list->code, launch->kernel->name, p);
+            if (!*at || set_args(b, list, i, *at, own) != ST_ok)
+                return report_fail(report, ST_device, "OpenCL: kernel '%s' and the plan disagree",
+                                   launch->kernel->name);
+        }
+    }
+    return ST_ok;
+}
+
+Status opencl_bind(Stream *stream, Launches *list, Report *report)
+{
+    opencl_unbind(list);
+    Bound *b = new_bound((OpenclDevice *)stream->device, list);
+    if (!b)
+        return device_no_memory(report);
+    list->bound = b;
+    Status status = make_cells(b, (OpenclStream *)stream, report);
+    for (uint32_t i = 0; i < list->count; i++)
+        for (uint32_t k = 0; k < list->steps[i].buffer_count && status == ST_ok; k++)
+            status = make_tensor(b, list, i, k, report);
+    if (status == ST_ok)
+        status = make_kernels(b, list, report);
+    return status;
+}
+
+/* --- running --- */
+
+static Status run_kernel(const OpenclApi *api, cl_command_queue queue, const Launch *launch,
+                         Report *report)
+{
+    const cl_kernel *kernels = launch->code;
+    for (uint32_t p = 0; p < launch->kernel->phase_count; p++) {
+        size_t local = launch->kernel->phases[p].threads;
+        if (launch->tasks[p] <= 0)
+            continue;
+        size_t global = (size_t)launch->tasks[p] * local;
+        cl_int code =
+            api->clEnqueueNDRangeKernel(queue, kernels[p], 1, NULL, &global, &local, 0, NULL, NULL);
+        if (code != CL_SUCCESS)
+            return report_fail(report, ST_device,
+                               "OpenCL: clEnqueueNDRangeKernel failed (%d) for kernel '%s', %zu "
+                               "threads in groups of %zu",
+                               (int)code, launch->kernel->name, global, local);
+    }
+    return ST_ok;
+}
+
+static Status run_copy(const Bound *b, cl_command_queue queue, const PlanStep *step, int64_t bytes,
+                       Report *report)
+{
+    cl_mem from = b->tensors[step->buffers[0]], to = b->tensors[step->buffers[1]];
+    if (bytes <= 0 || from == to)
+        return ST_ok;
+    cl_int code =
+        b->device->api->clEnqueueCopyBuffer(queue, from, to, 0, 0, (size_t)bytes, 0, NULL, NULL);
+    return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clEnqueueCopyBuffer", code);
+}
+
+Status opencl_run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report)
+{
+    cl_command_queue queue = ((OpenclStream *)stream)->queue;
+    const Bound *b = list->bound;
+    const OpenclApi *api = b->device->api;
+    for (uint32_t i = begin; i < end && !list->error; i++) {
+        const Launch *launch = &list->launches[i];
+        Status status = launch->kernel ? run_kernel(api, queue, launch, report)
+                                       : run_copy(b, queue, &list->steps[i], launch->bytes, report);
+        if (status != ST_ok)
+            return status;
+    }
+    if (b->cell_count == 1)
+        return ST_ok;
+    cl_int code = api->clEnqueueReadBuffer(queue, b->cells, CL_FALSE, 0, cell_bytes(b), b->read, 0,
+                                           NULL, NULL);
+    return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clEnqueueReadBuffer", code);
+}
+
+/* The first launch that set its cell; afterwards all cells are as new. */
+static Status look_at_cells(const Bound *b, cl_command_queue queue, Launches *list, Report *report)
+{
+    static const cl_int zero;
+    for (uint32_t c = 1; c < b->cell_count && !list->error; c++) {
+        memcpy(&list->error, b->read + c * (size_t)b->device->device.limits.align,
+               sizeof list->error);
+        list->failed = b->cell_launch[c];
+    }
+    if (!list->error)
+        return ST_ok;
+    memset(b->read, 0, cell_bytes(b));
+    cl_int code = b->device->api->clEnqueueFillBuffer(queue, b->cells, &zero, sizeof zero, 0,
+                                                      cell_bytes(b), 0, NULL, NULL);
+    return code == CL_SUCCESS ? ST_bad_index : opencl_failed(report, "clEnqueueFillBuffer", code);
+}
+
+Status opencl_wait(Stream *stream, Launches *list, Report *report)
+{
+    const OpenclDevice *d = (OpenclDevice *)stream->device;
+    cl_command_queue queue = ((OpenclStream *)stream)->queue;
+    cl_int code = d->api->clFinish(queue);
+    if (code != CL_SUCCESS)
+        return opencl_failed(report, "clFinish", code);
+    return list && list->bound ? look_at_cells(list->bound, queue, list, report) : ST_ok;
+}
