@@ -2,7 +2,9 @@
 #include <criterion/criterion.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/pool.h"
 #include "jit/compile.h"
@@ -183,4 +185,71 @@ Test(compile, one_thread)
 Test(compile, two_threads)
 {
     check_threads(2);
+}
+
+/* --- code for named targets, without their devices --- */
+
+typedef struct Named {
+    const char *target;
+    CodeKind kind;
+    Compiled compiled;
+} Named;
+
+static void compile_named(Cx *cx, void *user)
+{
+    Named *job = user;
+    CompileOptions options = {.caps = target_find(job->target), .kind = job->kind, .threads = 2};
+    if (options.kind == CODE_count)
+        options.kind = emit_kind(options.caps);
+    compile_graph(cx, make_mlp(cx), &options, &job->compiled);
+}
+
+/* Whether the bytes of some piece hold the text. */
+static bool holds(const CodeImage *code, const char *text)
+{
+    size_t length = strlen(text);
+    for (uint32_t i = 0; i < code->count; i++) {
+        const char *data = code->pieces[i].data;
+        for (size_t at = 0; at + length <= code->pieces[i].size; at++)
+            if (memcmp(data + at, text, length) == 0)
+                return true;
+    }
+    return false;
+}
+
+static void check_named(const char *target, CodeKind kind, CodeKind want, bool names)
+{
+    Named job = {.target = target, .kind = kind};
+    Cx cx;
+    cx_init(&cx, NULL, 0);
+    Status status = cx_run(&cx, compile_named, &job);
+    if (status == ST_missing) {
+        cr_log_warn("skipped: %s", cx.message);
+        cx_finish(&cx);
+        return;
+    }
+    cr_assert_eq(status, ST_ok, "%s: %s", target, cx.message);
+    const Plan *plan = job.compiled.plan;
+    cr_assert_eq(job.compiled.code.kind, want);
+    for (uint32_t k = 0; k < plan->kernel_count; k++)
+        for (uint32_t p = 0; p < plan->kernels[k].phase_count; p++) {
+            char name[300];
+            const PlanPhase *phase = &plan->kernels[k].phases[p];
+            snprintf(name, sizeof name, "%s_%u", plan->kernels[k].name, p);
+            cr_assert(!names || holds(&job.compiled.code, name), "%s: no '%s'", target, name);
+            bool gpu = want == CODE_cubin || strcmp(target, "opencl") == 0;
+            cr_assert(gpu ? phase->threads >= 32 : phase->threads == 1, "%u", phase->threads);
+            cr_assert(want == CODE_cubin || phase->shared == 0);
+        }
+    cx_finish(&cx);
+}
+
+Test(compile, named_targets)
+{
+    check_named("opencl-cpu", CODE_count, CODE_opencl, true);
+    check_named("opencl", CODE_count, CODE_opencl, true);
+    check_named("sm_75", CODE_count, CODE_cubin, true);
+    check_named("sm_80", CODE_count, CODE_cubin, true);
+    check_named("sm_90a", CODE_count, CODE_cubin, true);
+    check_named("opencl", CODE_none, CODE_none, false);
 }
