@@ -20,6 +20,12 @@ typedef struct Caps {
     bool mma_sync, cp_async; /* CUDA */
 } Caps;
 
+/* Programs for it are placed: grid points are blocks of threads. */
+static inline bool target_is_gpu(const Caps *caps)
+{
+    return caps->kind == TK_opencl || caps->kind == TK_cuda;
+}
+
 /* NULL when unknown. "cpu" is resolved by the host. */
 const Caps *target_find(const char *name);
 const Caps *target_host_cpu(void); /* the highest level this CPU has; NULL below x86-64-v3 */

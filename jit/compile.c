@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "passes/group.h"
+#include "passes/place_gpu.h"
 #include "passes/schedule.h"
 
 typedef struct Compile {
@@ -77,6 +78,8 @@ static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
     info->schedule = schedule_text(cx, &schedule);
     info->flops = nest_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
+        return false;
+    if (target_is_gpu(c->options->caps) && !place_gpu(lowered->prog))
         return false;
     keep_texts(c, nest, lowered->prog, info->nodes);
     return !cx_failed(cx);

@@ -81,10 +81,6 @@ typedef struct Boxes {
  * that lanes run over, or NULL; split: v may be cut. */
 Boxes gpu_boxes(const Schedule *schedule, const Expr *u, const Expr *wide, bool split);
 
-static inline bool target_is_gpu(const Caps *caps)
-{
-    return caps->kind == TK_cuda || caps->kind == TK_opencl;
-}
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps);
 bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
 
