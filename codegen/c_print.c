@@ -230,7 +230,7 @@ bool c_print_all(Cx *cx, Text *out, TileProg *const *progs, int count, const Dia
     if (count)
         c_prelude(cx, out, dialect, progs[0]->caps, body.data ? body.data : "");
     text_put(out, body.data, body.length);
-    return true;
+    return !cx_failed(cx);
 }
 
 bool c_print(Cx *cx, Text *out, const TileProg *prog, const Dialect *dialect)

@@ -12,10 +12,10 @@
     }
 
 #define PUTBITS                                                                                    \
-    "(p, byte, shift, mask, v) do { u64 q_at = (u64)((p) + (byte)); u32 *q_word = (u32 *)(q_at & " \
+    "(p, byte, shift, mask, v) do { u64 at_ = (u64)((p) + (byte)); u32 *word_ = (u32 *)(at_ & "    \
     "~(u64)3); "                                                                                   \
-    "u32 q_shift = (u32)(q_at & 3) * 8 + (u32)(shift); atomicAnd(q_word, ~((mask) << q_shift)); "  \
-    "atomicOr(q_word, ((v) & (mask)) << q_shift); } while (0)\n"
+    "u32 shift_ = (u32)(at_ & 3) * 8 + (u32)(shift); atomicAnd(word_, ~((mask) << shift_)); "      \
+    "atomicOr(word_, ((v) & (mask)) << shift_); } while (0)\n"
 
 #define MOVE(bytes, type)                                                                          \
     {"load" #bytes "_global", "",                                                                  \

@@ -16,12 +16,12 @@
     {                                                                                              \
         name, "",                                                                                  \
             "#define q_" name "(p, byte, shift, mask, v) do { volatile " space                     \
-            " u8 *q_at = (p) + (byte); "                                                           \
-            "volatile " space " u32 *q_word = (volatile " space                                    \
-            " u32 *)((size_t)q_at & ~(size_t)3); "                                                 \
-            "u32 q_shift = (u32)((size_t)q_at & 3) * 8 + (u32)(shift); "                           \
-            "atomic_and(q_word, ~((mask) << q_shift)); atomic_or(q_word, ((v) & (mask)) << "       \
-            "q_shift); } while (0)\n"                                                              \
+            " u8 *at_ = (p) + (byte); "                                                            \
+            "volatile " space " u32 *word_ = (volatile " space                                     \
+            " u32 *)((size_t)at_ & ~(size_t)3); "                                                  \
+            "u32 shift_ = (u32)((size_t)at_ & 3) * 8 + (u32)(shift); "                             \
+            "atomic_and(word_, ~((mask) << shift_)); atomic_or(word_, ((v) & (mask)) << "          \
+            "shift_); } while (0)\n"                                                               \
     }
 
 #define MOVE_TO(bytes, type, name, space)                                                          \
