@@ -361,14 +361,16 @@ static void import_node(Import *im, const OnnxNode *n)
     if (ready && n->function) {
         call_function(im, n, results);
     } else if (ready) {
-        const Row *row = resolve(im, n);
+        const CustomOperator *custom = import_find_custom(im, n);
+        const Row *row = custom ? NULL : resolve(im, n);
         im->results = results;
         im->result_count = n->output_count;
         im->arg = row ? row->arg : 0;
         bool moved = row && moves_texts(im, n, row->import);
-        Tensor *first = moved ? import_moved_texts(im, n, row->import)
-                        : row ? row->import(im, n)
-                              : NULL;
+        Tensor *first = moved    ? import_moved_texts(im, n, row->import)
+                        : custom ? import_custom(im, n, custom)
+                        : row    ? row->import(im, n)
+                                 : NULL;
         if (n->output_count)
             results[0] = first;
         for (uint32_t i = 0; i < n->output_count && !cx_failed(cx); i++)

@@ -6,6 +6,7 @@
 #ifndef QUERN_FRONTEND_IMPORT_H
 #define QUERN_FRONTEND_IMPORT_H
 
+#include "base/custom.h"
 #include "frontend/onnx_model.h"
 #include "ir/graph.h"
 
@@ -40,6 +41,11 @@ typedef struct ImportOptions {
     const ImportDim *dims;
     const ImportShape *shapes;
     const ImportValue *values;
+    /* The application's operator for a node, NULL when there is none; NULL = there are none at all.
+     */
+    const CustomOperator *(*find_custom)(const void *customs, const char *domain, const char *name,
+                                         int64_t opset);
+    const void *customs;
 } ImportOptions;
 
 /* One line each: "node 'fc1' (MatMul): shapes do not agree: [2, 3] by [4, 5]". */

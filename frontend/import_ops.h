@@ -56,6 +56,11 @@ Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count);
 
+/* ---- import_custom.c: operators of the application */
+const CustomOperator *import_find_custom(const Import *im, const OnnxNode *n);
+/* As an importer. */
+Tensor *import_custom(Import *im, const OnnxNode *n, const CustomOperator *op);
+
 /* ---- import_text.c: strings */
 Tensor *text_constant(Import *im, int rank, const int64_t *dims, const OnnxString *texts);
 /* An attribute that lists strings, as a tensor [n]; [0] when absent. */

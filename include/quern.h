@@ -193,6 +193,67 @@ typedef struct qn_device_info {
 } qn_device_info;
 QN_API qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info);
 
+/* ---- operators of your own ---- */
+
+/* An input of an operator, as its shape function sees it. */
+typedef struct qn_operand {
+    qn_dtype dtype;
+    int32_t rank;
+    const int64_t *dims; /* -1 = not known yet: only while a model is compiled */
+    const void *data;    /* NULL = not known yet: only while a model is compiled */
+} qn_operand;
+
+/* Gives rank (up to QN_MAX_RANK) and dims of output number `output`. Asked when a model is
+ * compiled, where a dim may be -1 in and out (a rank may not), and again in every run, with
+ * everything known. Anything but QN_OK fails the compile or the run. */
+typedef qn_status qn_operator_shape(void *user, const qn_operand *inputs, int32_t input_count,
+                                    int32_t output, int32_t *rank, int64_t *dims);
+
+/* An operator that is a C function. The signature says what the function is called with:
+ *
+ *   f32*         a pointer to the elements of the next input (row-major, packed; only read)
+ *   f32          the next input, which has one element, by value
+ *   f32:alpha    an attribute of the node, by value (f32 or i64); f32:alpha=0.5 with a default
+ *   i64*:axes    a pointer to the elements of an attribute that is a list (f32 or i64)
+ *   count:0      int64_t: number of elements of input 0; count:axes: of the attribute before
+ *   rank:0       int64_t: number of its dims
+ *   dim:0.1      int64_t: its dim 1
+ *   dims:0       const int64_t *: all its dims
+ *   user         void *: `user` below
+ *   ->           from here on results
+ *   f32*         a pointer to the memory of the next output, as further arguments
+ *   f32          (first only) what the function returns: an output of one element
+ *   status       (first only) the function returns an int32_t: 0, or the qn_status of a failed run
+ *
+ * Types are the short names of qn_dtype_name; types below a byte are not possible, by value only
+ * f32 f64 i8..i64 u8..u64 bool, and elements of string inputs are qn_strings. An input that a node
+ * leaves out is NULL. For instance, for  y = alpha * x  and for  double pow(double, double):
+ *
+ *   "f32* count:0 f32:alpha=1 -> f32*"   void scale(const float *x, int64_t n, float alpha, float
+ * *y) "f64 f64 -> f64"
+ *
+ * Domain, name, version and signature are what compiled programs are kept by, not what the shape
+ * function does: another one needs another version. The function runs on the thread that calls
+ * qn_run, in several sessions at once if there are. */
+typedef struct qn_operator {
+    size_t size;
+    qn_string domain; /* as in the model; empty = ONNX's own */
+    qn_string name;
+    int64_t since; /* first version of the domain with this meaning; 0 = 1 */
+    qn_string signature;
+    void (*function)(void);   /* cast to this type */
+    qn_operator_shape *shape; /* NULL = all outputs have the shape of the first input */
+    void *user;
+} qn_operator;
+
+/* Makes the operator known to the context: before models that use it are compiled, and, since
+ * compiled programs hold its name and not its address, before they are run elsewhere. It comes
+ * before an operator of Quern's with the same name. Not while another thread uses the context. Why
+ * it failed is in qn_context_message. */
+QN_API qn_status qn_custom_operator(qn_context *context, const qn_operator *op);
+/* Why the last call that gave this context a qn_status failed; "" when none did. */
+QN_API const char *qn_context_message(const qn_context *context);
+
 /* ---- model ---- */
 
 typedef struct qn_model qn_model;

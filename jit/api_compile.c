@@ -207,6 +207,12 @@ static bool find_image(Cx *cx, Compilation *c, const Cache *cache, Hash128 key)
     return whole;
 }
 
+static const CustomOperator *find_custom(const void *customs, const char *domain, const char *name,
+                                         int64_t opset)
+{
+    return customs_find(customs, domain, name, opset);
+}
+
 static void compile_job(Cx *cx, void *user)
 {
     Compilation *c = user;
@@ -215,6 +221,8 @@ static void compile_job(Cx *cx, void *user)
     Hash128 key = {0, 0};
     if (!find_target(cx, c))
         return;
+    c->import.find_custom = find_custom;
+    c->import.customs = &p->context->customs;
     set_dims(cx, c);
     set_shapes(cx, c);
     if (!cx_failed(cx))

@@ -27,9 +27,11 @@ static void set_port(Cx *cx, Port *port, const OnnxValueInfo *info)
                                   port->dims, count >= 0 ? dtype_bytes(dtype, count) : -1};
 }
 
-static bool is_supported(const OnnxNode *node)
+static bool is_supported(const qn_model *m, const OnnxNode *node)
 {
     ImportRow row;
+    if (customs_find(&m->context->customs, node->domain, node->op, node->opset))
+        return true;
     for (uint32_t i = 0; import_row(i, &row); i++)
         if (row.since <= node->opset && strcmp(row.op, node->op) == 0 &&
             strcmp(row.domain, node->domain) == 0)
@@ -52,7 +54,7 @@ static void count_node(qn_model *m, Map *seen, const OnnxNode *node)
         arena_printf(arena, "%lld %s %s", (long long)node->opset, node->domain, node->op);
     uintptr_t at = (uintptr_t)map_find_text(seen, key);
     if (!at) {
-        Operator new = {node->domain, node->op, node->opset, 0, is_supported(node)};
+        Operator new = {node->domain, node->op, node->opset, 0, is_supported(m, node)};
         VEC_PUSH(arena, m->operators, m->operator_count, m->operator_cap, new);
         at = m->operator_count;
         map_set_text(seen, key, (void *)at);

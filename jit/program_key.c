@@ -14,6 +14,7 @@ typedef struct Key {
     Hasher hasher;
     uint32_t file_count;
     const FileRange *files;
+    const ImportOptions *import;
 } Key;
 
 static void add_tensor(Key *k, const OnnxTensor *tensor)
@@ -35,8 +36,24 @@ static void add_tensor(Key *k, const OnnxTensor *tensor)
 
 static void add_graph(Key *k, const OnnxGraph *graph);
 
+/* An operator of the application is the same as long as its signature is. */
+static void add_custom(Key *k, const OnnxNode *node)
+{
+    const ImportOptions *o = k->import;
+    const CustomOperator *op = o->find_custom && node->op
+                                   ? o->find_custom(o->customs, node->domain, node->op, node->opset)
+                                   : NULL;
+    if (!op)
+        return;
+    char key[CUSTOM_KEY];
+    custom_key(op, key);
+    hash_add_text(&k->hasher, key);
+    hash_add_text(&k->hasher, op->text);
+}
+
 static void add_node(Key *k, const OnnxNode *node)
 {
+    add_custom(k, node);
     for (uint32_t a = 0; a < node->attr_count; a++) {
         const OnnxAttr *attr = &node->attrs[a];
         for (uint32_t i = 0; i < attr->count; i++) {
@@ -80,7 +97,7 @@ static void add_value(Key *k, const ImportValue *value)
 Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
                     const ImportOptions *import, const char *target)
 {
-    Key k = {.file_count = file_count, .files = files};
+    Key k = {.file_count = file_count, .files = files, .import = import};
     hash_init(&k.hasher);
     hash_add_text(&k.hasher, QUERN_SOURCE_HASH);
     hash_add_int(&k.hasher, PLAN_VERSION);

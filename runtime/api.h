@@ -8,6 +8,7 @@
 
 #include "base/pool.h"
 #include "include/quern.h"
+#include "runtime/host/custom.h"
 #include "runtime/image.h"
 #include "runtime/session.h"
 
@@ -29,6 +30,8 @@ struct qn_context {
     Pool *pool; /* NULL when the executor is the caller's */
     qn_log *log;
     void *log_user;
+    Customs customs;
+    Report report;                   /* of calls that give a context a status */
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
     atomic_bool warned;            /* that the cache cannot be written */

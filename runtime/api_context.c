@@ -111,6 +111,7 @@ static void destroy(qn_context *context)
     Allocator from = context->from;
     api_close_devices(context);
     pool_destroy(context->pool);
+    customs_finish(&context->customs);
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
     pthread_mutex_destroy(&context->lock);
@@ -186,6 +187,20 @@ void qn_context_release(qn_context *context)
 {
     if (context && atomic_fetch_sub(&context->refs, 1) == 1)
         destroy(context);
+}
+
+const char *qn_context_message(const qn_context *context)
+{
+    return context ? context->report.text : status_text(ST_out_of_memory);
+}
+
+qn_status qn_custom_operator(qn_context *context, const qn_operator *op)
+{
+    qn_operator given = {0};
+    if (!context || !op)
+        return QN_BAD_ARGUMENT;
+    memcpy(&given, op, op->size && op->size < sizeof given ? op->size : sizeof given);
+    return (qn_status)customs_add(&context->customs, &given, &context->report);
 }
 
 int32_t qn_context_threads(const qn_context *context)

@@ -44,6 +44,7 @@ struct HostCall {
      * report_fail. */
     const char *(*keep)(HostCall *call, const char *bytes, size_t length);
     void *user; /* of the three above */
+    const struct Customs *customs; /* the application's operators (host/custom.h); NULL = none */
 };
 
 typedef Status HostFn(HostCall *call);

@@ -44,25 +44,30 @@ static OsLib *opened(HostLibrary library)
     return lib;
 }
 
-bool library_functions(HostCall *call, HostLibrary library, int count, const char *const *names,
-                       void **functions)
+bool library_find(Report *report, HostLibrary library, int count, const char *const *names,
+                  void **symbols)
 {
     const Row *row = &rows[library];
     OsLib *lib = opened(library);
     if (!lib) {
-        report_fail(call->report, ST_missing,
-                    "library %s cannot be opened; install package %s (%s)", row->name, row->package,
-                    os_lib_error());
+        report_fail(report, ST_missing, "library %s cannot be opened; install package %s (%s)",
+                    row->name, row->package, os_lib_error());
         return false;
     }
     for (int i = 0; i < count; i++) {
-        functions[i] = os_lib_find(lib, names[i]);
-        if (!functions[i]) {
-            report_fail(call->report, ST_missing,
+        symbols[i] = os_lib_find(lib, names[i]);
+        if (!symbols[i]) {
+            report_fail(report, ST_missing,
                         "library %s lacks %s; install another version of package %s", row->name,
                         names[i], row->package);
             return false;
         }
     }
     return true;
+}
+
+bool library_functions(HostCall *call, HostLibrary library, int count, const char *const *names,
+                       void **functions)
+{
+    return library_find(call->report, library, count, names, functions);
 }

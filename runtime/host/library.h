@@ -17,4 +17,8 @@ typedef enum HostLibrary {
 bool library_functions(HostCall *call, HostLibrary library, int count, const char *const *names,
                        void **functions);
 
+/* The same for what is no call; symbols may be data. */
+bool library_find(Report *report, HostLibrary library, int count, const char *const *names,
+                  void **symbols);
+
 #endif
