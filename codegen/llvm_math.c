@@ -142,8 +142,8 @@ static Ref reduce_exp(Emit *e, Ref x, Ref *n, Ref *count, int width)
 static Ref exp_fraction(Emit *e, Ref x, Ref *n, Ref *count, int width)
 {
     Ref r = reduce_exp(e, x, n, count, width);
-    Ref p = fma3(e, poly(e, exp_poly, COUNT(exp_poly), r), mul(e, r, r), r);
-    return add(e, p, real(x, 1));
+    Ref p = fma3(e, poly(e, exp_poly, COUNT(exp_poly), r), r, real(x, 1));
+    return fma3(e, p, r, real(x, 1));
 }
 
 static Ref emit_exp(Emit *e, Ref x, int width)

@@ -164,6 +164,43 @@ static int general_vectors(const Nest *nest, int unit)
     return values <= 24 ? 4 : 2;
 }
 
+/* Sums of products over windows that slide along an axis of the result (depthwise convolutions), of
+ * known sizes: results that are neighbours share operands and weights. */
+static bool slides_with_weights(const Nest *nest, uint64_t axes, int unit)
+{
+    bool slides = false, sums = false;
+    for (int i = 0; i < nest->axis_count; i++)
+        if (nest->axes[i].extent->kind != EX_const)
+            return false;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op == V_reduce && v->monoid == M_sum && (v->axes >> unit & 1))
+            sums |= v->args[0]->op == V_scalar && v->args[0]->scalar == S_mul;
+        for (int d = 0; v->op == V_load && d < v->access->rank; d++) {
+            uint64_t moves = expr_axes(nest, v->access->index[d]);
+            slides |= (moves & axes & ~(1ull << unit)) && (moves & ~axes);
+        }
+    }
+    return slides && sums;
+}
+
+/* Reductions whose result is spread over the contiguous axis again (softmax, norms): a row's
+ * reductions end in chains of dependent operations, which a second row fills. Long rows need none.
+ */
+static bool spreads_short_rows(const Nest *nest, uint64_t axes, int unit)
+{
+    enum { LONG_ROW = 4096 };
+    bool rows = false, found = false;
+    for (int i = 0; i < nest->axis_count; i++)
+        rows |= i != unit && (axes >> i & 1) && likely(nest->axes[i].extent) > 1;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        found |= v->op == V_reduce && !(v->axes >> unit & 1) && v->monoid != M_argmin &&
+                 v->monoid != M_argmax && !(axes & ~(1ull << unit) & ~v->axes);
+    }
+    return rows && found && likely(nest->axes[unit].extent) <= LONG_ROW;
+}
+
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
     if (target_is_gpu(caps))
@@ -182,6 +219,12 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     uint64_t axes = store->value->axes;
     int unit = access_unit_axis(cx, nest, store->access, axes);
     general.field[SF_vec] = general_vectors(nest, unit);
+    if (unit >= 0 && slides_with_weights(nest, axes, unit)) {
+        general.field[SF_rows] = caps->registers >= 32 ? 8 : 4;
+        general.field[SF_vec] = 1;
+    } else if (unit >= 0 && spreads_short_rows(nest, axes, unit)) {
+        general.field[SF_rows] = 2;
+    }
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
         if (v->op != V_load || !v->access->buffer || unit < 0)

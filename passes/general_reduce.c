@@ -195,15 +195,18 @@ static void start_keep(Reduce *r)
         return;
     }
     int64_t most = gpu ? caps->shared_bytes / 8 : ROW_BUFFER;
-    if (extent->kind != EX_const || extent->value > most || g->box.rank != 1)
+    int rank = g->box.rank, rows = rank == 2 ? g->box.size[0] : 1;
+    if (extent->kind != EX_const || extent->value * rows > most || (gpu && rank != 1))
         return;
     r->kept = general_expensive_again(g, r->value->args[0], general_unseen(g));
     if (!r->kept || g->lower->held[r->kept->id].tile)
         return;
-    int shape[1] = {(int)((extent->value + g->lanes - 1) / g->lanes * g->lanes)};
-    r->keep = (Held){.axis = {r->lane}};
+    int padded = (int)((extent->value + g->lanes - 1) / g->lanes * g->lanes);
+    int shape[2] = {rank == 2 ? rows : padded, padded};
+    r->keep = rank == 2 ? (Held){.axis = {g->box.axis[0] + BY_COORD, r->lane}}
+                        : (Held){.axis = {r->lane}};
     r->keep.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, "row"),
-                            r->kept->dtype, TS_shared, 1, shape);
+                            r->kept->dtype, TS_shared, rank, shape);
 }
 
 static void fill_tile(General *g, TileBlock *block, const Held *held, Dtype dtype, Scalar value)

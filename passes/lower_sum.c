@@ -259,6 +259,18 @@ Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index
     return nest_index(p->nest, DT_i64, at);
 }
 
+/* Index of a reduced dim whose result is spread over that dim again: the axis asked for itself
+ * where it is one, so that what the reduction computed on the way serves the result too; else a
+ * fresh one. Under guards always a fresh one: they speak of the axis of the result. */
+static const Expr *row_axis(Pull *p, const Expr *extent, const Expr *index, uint64_t *bits)
+{
+    SymUse use = index->kind == EX_sym ? nest_sym(p->nest, index) : (SymUse){.kind = SYM_unknown};
+    if (p->guard_count || use.kind != SYM_axis || p->nest->axes[use.axis].extent != extent)
+        return pull_axis(p, "r", extent, bits);
+    *bits |= 1ull << use.axis;
+    return index;
+}
+
 /* Softmax over one axis, shifted by the maximum: the plain form; schedules keep the row (Milakov
  * and Gimelshein, arXiv 1805.02867, give the single-pass form, a rewrite of this one). */
 Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
@@ -269,7 +281,7 @@ Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
     const Expr *own[MAX_RANK];
     memcpy(own, index, (size_t)x->rank * sizeof *own);
     uint64_t bits = 0;
-    own[axis] = pull_axis(p, "r", x->shape[axis], &bits);
+    own[axis] = row_axis(p, x->shape[axis], index[axis], &bits);
     Value *inner = pull(p, x, own);
     Value *max = pull_reduce(p, M_max, bits, inner);
     Value *sum = pull_reduce(
@@ -291,7 +303,7 @@ Value *lower_normalize(Pull *p, const GraphNode *node, const Expr *const *index)
     uint64_t bits = 0;
     for (int d = 0; d < x->rank; d++) {
         bool reduced = has_axis(&node->attrs[AT_axes], d);
-        own[d] = reduced ? pull_axis(p, "r", x->shape[d], &bits) : index[d];
+        own[d] = reduced ? row_axis(p, x->shape[d], index[d], &bits) : index[d];
         count = reduced ? expr_mul(p->cx, count, x->shape[d]) : count;
     }
     Value *inner = pull(p, x, own);

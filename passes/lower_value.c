@@ -71,6 +71,14 @@ const Expr *lower_expr(Lower *lower, const Expr *e)
     return expr_subst(lower->cx, e, syms, with, count);
 }
 
+static bool is_assumed(const Lower *lower, const Guard *guard)
+{
+    for (int i = 0; i < lower->assumed_count; i++)
+        if (lower->assumed[i] == guard)
+            return true;
+    return false;
+}
+
 Access *lower_access(Lower *lower, const Access *access)
 {
     Arena *arena = lower->cx->arena;
@@ -80,10 +88,12 @@ Access *lower_access(Lower *lower, const Access *access)
     for (int d = 0; d < access->rank; d++)
         index[d] = lower_expr(lower, access->index[d]);
     Guard *guards = NEW_ARRAY(arena, Guard, access->guard_count);
+    out->guard_count = 0;
     for (int g = 0; g < access->guard_count; g++)
-        guards[g] =
-            (Guard){lower_expr(lower, access->guards[g].e), lower_expr(lower, access->guards[g].lo),
-                    lower_expr(lower, access->guards[g].hi)};
+        if (!is_assumed(lower, &access->guards[g]))
+            guards[out->guard_count++] = (Guard){lower_expr(lower, access->guards[g].e),
+                                                 lower_expr(lower, access->guards[g].lo),
+                                                 lower_expr(lower, access->guards[g].hi)};
     out->index = index;
     out->guards = guards;
     return out;
@@ -96,7 +106,9 @@ static void held_index(const Lower *lower, const Held *held, const Expr *index[M
     for (int d = 0; d < tile->rank; d++) {
         int axis = held->axis[d];
         index[d] = expr_const(lower->cx, 0);
-        if (axis >= 0)
+        if (axis >= BY_COORD)
+            index[d] = lower->coord[axis - BY_COORD];
+        else if (axis >= 0)
             index[d] = tile->scope == TS_shared ? lower->at[axis] : lower->coord[axis];
         CHECK(index[d]);
     }

@@ -7,8 +7,9 @@
 #include "passes/schedule.h"
 
 /* Where a computed value is kept: tile dim d runs over axis[d] (-1: extent 1). A shared tile is
- * indexed by the axis itself, a register tile by the coordinate of the box that runs over the axis.
- */
+ * indexed by the axis itself, a register tile by the coordinate of the box that runs over the axis;
+ * BY_COORD added to the axis: by the coordinate in any case. */
+enum { BY_COORD = 64 };
 typedef struct Held {
     Tile *tile;
     int axis[MAX_BOX];
@@ -32,8 +33,10 @@ typedef struct Lower {
     Held *held;                  /* by value id; tile NULL = not held */
     Value **memo;                /* by value id, for the current op */
     TileOp *memo_op;
-    Repacked *repacked; /* by buffer index */
-    int names;          /* counter for loop and tile names */
+    Repacked *repacked;    /* by buffer index */
+    int names;             /* counter for loop and tile names */
+    const Guard **assumed; /* guards of the nest's accesses that hold where code is made now */
+    int assumed_count;
 } Lower;
 
 void lower_init(Lower *lower, Cx *cx, Nest *nest, const Caps *caps, TileProg *prog);

@@ -94,57 +94,79 @@ static void u_box(void *user, TileBlock *block, const Expr *base, int size, cons
     memcpy(g->lower->held, held, g->nest->value_count * sizeof *held);
 }
 
-/* Opens the grid: outer axes, then chunks. Leading outer axes share one grid id when there are too
- * many. */
-static TileBlock *open_grid(General *g, int64_t u_chunk, int64_t v_chunk, const Expr **u_id,
-                            const Expr **v_id)
-{
-    Cx *cx = g->cx;
+/* Dims of a grid to be. */
+typedef struct Dims {
+    General *g;
     const char *names[MAX_GRID];
     const Expr *extents[MAX_GRID];
-    int outer[MAX_AXES], outer_count = 0, rank = 0, folded = 0;
-    for (int i = 0; i < g->nest->axis_count; i++)
-        if ((g->axes >> i & 1) && i != g->u && i != g->v)
-            outer[outer_count++] = i;
-    if (outer_count > MAX_GRID - 2)
-        folded = outer_count - (MAX_GRID - 2) + 1;
-    if (folded) {
-        names[0] = lower_name(g->lower, "outer");
-        extents[0] = expr_const(cx, 1);
-        for (int i = 0; i < folded; i++)
-            extents[0] = expr_mul(cx, extents[0], g->nest->axes[outer[i]].extent);
-        rank = 1;
-    }
-    for (int i = folded; i < outer_count; i++) {
-        names[rank] = lower_name(g->lower, g->nest->axes[outer[i]].sym->name);
-        extents[rank++] = g->nest->axes[outer[i]].extent;
-    }
-    if (u_chunk) {
-        names[rank] = lower_name(g->lower, g->nest->axes[g->u].sym->name);
-        extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->u].extent, expr_const(cx, u_chunk));
-    }
-    if (v_chunk) {
-        names[rank] = lower_name(g->lower, g->nest->axes[g->v].sym->name);
-        extents[rank++] = expr_ceildiv(cx, g->nest->axes[g->v].extent, expr_const(cx, v_chunk));
-    }
-    if (!rank) {
-        names[0] = lower_name(g->lower, "one");
-        extents[rank++] = expr_const(cx, 1);
-    }
-    Grid *grid = g->lower->grid = tile_grid(g->lower->prog, rank, names, extents);
-    if (target_is_gpu(g->lower->caps))
-        grid->threads = g->schedule->field[SF_threads];
-    int at = folded ? 1 : 0;
-    const Expr *rest = folded ? grid->ids[0] : NULL;
+    int rank;
+} Dims;
+
+static int add_dim(Dims *d, const char *stem, const Expr *extent)
+{
+    d->names[d->rank] = lower_name(d->g->lower, stem);
+    d->extents[d->rank] = extent;
+    return d->rank++;
+}
+
+static int add_chunks(Dims *d, int axis, int64_t chunk)
+{
+    const Axis *a = &d->g->nest->axes[axis];
+    return add_dim(d, a->sym->name, expr_ceildiv(d->g->cx, a->extent, expr_const(d->g->cx, chunk)));
+}
+
+/* Leading outer axes share one grid id when there are too many. Gives how many do. */
+static int fold_outer(Dims *d, const int *outer, int count)
+{
+    General *g = d->g;
+    int folded = count > MAX_GRID - 2 ? count - (MAX_GRID - 2) + 1 : 0;
+    const Expr *all = expr_const(g->cx, 1);
+    for (int i = 0; i < folded; i++)
+        all = expr_mul(g->cx, all, g->nest->axes[outer[i]].extent);
+    if (folded)
+        add_dim(d, "outer", all);
+    return folded;
+}
+
+static void split_outer(General *g, const int *outer, int folded, const Expr *id)
+{
     for (int i = folded - 1; i >= 0; i--) {
         const Expr *extent = g->nest->axes[outer[i]].extent;
-        g->lower->at[outer[i]] = i ? expr_mod(cx, rest, extent) : rest;
-        rest = expr_floordiv(cx, rest, extent);
+        g->lower->at[outer[i]] = i ? expr_mod(g->cx, id, extent) : id;
+        id = expr_floordiv(g->cx, id, extent);
     }
-    for (int i = folded; i < outer_count; i++)
-        g->lower->at[outer[i]] = grid->ids[at++];
-    *u_id = u_chunk ? grid->ids[at++] : NULL;
-    *v_id = v_chunk ? grid->ids[at] : NULL;
+}
+
+/* Opens the grid: outer axes, then chunks of u, of v. Chunks of v come first where tasks that
+ * differ in an outer axis share what they read (windows). */
+static TileBlock *open_grid(General *g, const Boxes *boxes, bool v_first, const Expr **u_id,
+                            const Expr **v_id)
+{
+    Dims d = {.g = g};
+    int outer[MAX_AXES], count = 0, v = -1, u = -1;
+    for (int i = 0; i < g->nest->axis_count; i++)
+        if ((g->axes >> i & 1) && i != g->u && i != g->v)
+            outer[count++] = i;
+    if (v_first)
+        v = add_chunks(&d, g->v, boxes->v_chunk);
+    int folded = fold_outer(&d, outer, count), first = d.rank;
+    for (int i = folded; i < count; i++)
+        add_dim(&d, g->nest->axes[outer[i]].sym->name, g->nest->axes[outer[i]].extent);
+    if (boxes->u_chunk)
+        u = add_chunks(&d, g->u, boxes->u_chunk);
+    if (boxes->v_chunk && !v_first)
+        v = add_chunks(&d, g->v, boxes->v_chunk);
+    if (!d.rank)
+        add_dim(&d, "one", expr_const(g->cx, 1));
+    Grid *grid = g->lower->grid = tile_grid(g->lower->prog, d.rank, d.names, d.extents);
+    if (target_is_gpu(g->lower->caps))
+        grid->threads = g->schedule->field[SF_threads];
+    if (folded)
+        split_outer(g, outer, folded, grid->ids[first - 1]);
+    for (int i = folded; i < count; i++)
+        g->lower->at[outer[i]] = grid->ids[first + i - folded];
+    *u_id = u >= 0 ? grid->ids[u] : NULL;
+    *v_id = v >= 0 ? grid->ids[v] : NULL;
     return &grid->body;
 }
 
@@ -179,8 +201,13 @@ static void general_grid(General *g)
     } else if (g->u < 0) {
         boxes.u_chunk = 0;
     }
+    bool window = rows > 1 && !boxes.v_chunk && general_is_window(g);
+    if (window) {
+        boxes.u_chunk = g->nest->axes[g->u].extent->value;
+        boxes.v_chunk = general_window_chunk(g);
+    }
     const Expr *u_id, *v_id;
-    TileBlock *block = open_grid(g, boxes.u_chunk, boxes.v_chunk, &u_id, &v_id);
+    TileBlock *block = open_grid(g, &boxes, window, &u_id, &v_id);
     Task task = {.g = g, .lo = expr_const(cx, 0), .chunk = boxes.v_chunk};
     if (v_id)
         task.lo = expr_muli(cx, v_id, boxes.v_chunk);
@@ -190,6 +217,10 @@ static void general_grid(General *g)
     }
     if (g->u < 0) {
         u_box(&task, block, NULL, 1, NULL);
+        return;
+    }
+    if (window) {
+        general_window_boxes(g, block, boxes.rows, u_box, &task);
         return;
     }
     const Expr *lo = expr_muli(cx, u_id, boxes.u_chunk);

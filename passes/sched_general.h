@@ -3,7 +3,8 @@
  *   general_axes.c    which axes are u and v, sizes of boxes
  *   general_box.c     operations over the current box, tiles of its shape
  *   general_reduce.c  one reduction
- *   general_hoist.c   what is computed in which block */
+ *   general_hoist.c   what is computed in which block
+ *   general_window.c  windows: interior and border */
 #ifndef QUERN_PASSES_SCHED_GENERAL_H
 #define QUERN_PASSES_SCHED_GENERAL_H
 
@@ -71,6 +72,14 @@ bool general_is_costly(const General *g, const Value *value);
 /* The outermost expensive value under `value` that the final pass needs again; `seen` from
  * general_unseen. */
 Value *general_expensive_again(const General *g, Value *value, bool *seen);
+
+/* Windows over u (general_window.c): whether the nest is one that is worth boxes along u, and its
+ * boxes, over all of u. */
+bool general_is_window(General *g);
+/* Points of v for which the rows of the operand that a window reaches stay in L1: divides the
+ * extent. */
+int64_t general_window_chunk(const General *g);
+void general_window_boxes(General *g, TileBlock *block, int rows, BoxBody *body, void *user);
 
 /* Computes one reduction in `block` and marks it held (general_reduce.c). */
 void general_reduce(General *g, TileBlock *block, Value *value);
