@@ -1,6 +1,6 @@
-/* Importers: maps from values to values (LabelEncoder, CategoryMapper) and n-gram counts. A map is
- * a look-up of positions among the keys, then a gather from the values with the default behind
- * them. */
+/* Importers: maps from values to values (LabelEncoder, CategoryMapper), n-gram counts, images. A
+ * map is a look-up of positions among the keys, then a gather from the values with the default
+ * behind them. */
 #include "frontend/import_ops.h"
 
 #include <string.h>
@@ -189,4 +189,24 @@ Tensor *import_tfidf(Import *im, const OnnxNode *n)
     const Expr *shape[] = {x->shape[0], expr_const(im->cx, columns)};
     const HostResult result = {DT_f32, x->rank, shape + 2 - x->rank, NULL};
     return host(im, "tfidf", 6, inputs, &result);
+}
+
+/* ---- images */
+
+Tensor *import_image_decoder(Import *im, const OnnxNode *n)
+{
+    static const char *const formats[] = {"RGB", "BGR", "Grayscale"};
+    Tensor *x = arg(im, n, 0);
+    const char *name = attr_s(im, n, "pixel_format", "RGB");
+    int format = 0;
+    while (format < 3 && strcmp(name, formats[format]) != 0)
+        format++;
+    if (format == 3)
+        return fail(im, ST_bad_model, "pixel_format '%s'; there are RGB, BGR and Grayscale",
+                    onnx_printable(im->cx->arena, name));
+    Tensor *inputs[] = {x, host_int(im, format)};
+    const Expr *side = expr_const(im->cx, 1 << 16);
+    const Expr *shape[] = {NULL, NULL, expr_const(im->cx, format == 2 ? 1 : 3)};
+    const HostResult result = {DT_u8, 3, shape, (const Expr *[]){side, side, NULL}};
+    return host(im, "image", 2, inputs, &result);
 }
