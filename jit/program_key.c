@@ -17,7 +17,9 @@ typedef struct Key {
     const ImportOptions *import;
 } Key;
 
-static void add_tensor(Key *k, const OnnxTensor *tensor)
+/* `read`: importers look at the contents, whatever their size: those of attributes, but of what
+ * only carries a constant. */
+static void add_tensor(Key *k, const OnnxTensor *tensor, bool read)
 {
     hash_add_int(&k->hasher, (int64_t)tensor->size);
     uint32_t file = PLAN_INLINE;
@@ -30,7 +32,7 @@ static void add_tensor(Key *k, const OnnxTensor *tensor)
         hash_add_int(&k->hasher, (int64_t)(at - base));
     }
     hash_add_int(&k->hasher, file);
-    if (tensor->data && (tensor->size <= KEY_SMALL_CONSTANT || file == PLAN_INLINE))
+    if (tensor->data && (read || tensor->size <= KEY_SMALL_CONSTANT || file == PLAN_INLINE))
         hash_add(&k->hasher, tensor->data, tensor->size);
 }
 
@@ -61,7 +63,7 @@ static void add_node(Key *k, const OnnxNode *node)
                 add_graph(k, attr->graphs[i]);
             else if (attr->type == OA_tensor || attr->type == OA_tensors ||
                      attr->type == OA_sparse || attr->type == OA_sparses)
-                add_tensor(k, &attr->tensors[i]);
+                add_tensor(k, &attr->tensors[i], strcmp(node->op, "Constant") != 0);
         }
     }
 }
@@ -69,7 +71,7 @@ static void add_node(Key *k, const OnnxNode *node)
 static void add_graph(Key *k, const OnnxGraph *graph)
 {
     for (uint32_t i = 0; i < graph->init_count; i++)
-        add_tensor(k, &graph->inits[i]);
+        add_tensor(k, &graph->inits[i], false);
     for (uint32_t i = 0; i < graph->node_count; i++)
         add_node(k, &graph->nodes[i]);
 }
