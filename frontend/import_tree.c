@@ -202,7 +202,7 @@ static Tensor *test(const Forest *f, Tensor *state, Tensor *x, Tensor *split)
         missing |= f->missing[s];
     }
     Tensor *mode =
-        kinds > 1 ? gather_axis(im, table(f, DT_u8, f->states, f->mode), state, 0) : NULL;
+        kinds > 1 ? graph_gather(im->graph, table(f, DT_u8, f->states, f->mode), state, 0) : NULL;
     Tensor *passes = NULL;
     for (int m = MODE_le; m < MODE_member; m++) {
         Tensor *one = used[m] ? compare(im, m, x, split) : NULL;
@@ -212,7 +212,7 @@ static Tensor *test(const Forest *f, Tensor *state, Tensor *x, Tensor *split)
     if (!passes)
         passes = compare(im, MODE_le, x, split);
     if (missing) {
-        Tensor *tracks = gather_axis(im, table(f, DT_u8, f->states, f->missing), state, 0);
+        Tensor *tracks = graph_gather(im->graph, table(f, DT_u8, f->states, f->missing), state, 0);
         passes = ew(im, S_or, passes, ew(im, S_and, ew1(im, S_isnan, x), to(im, tracks, DT_bool)));
     }
     return passes;
@@ -230,13 +230,13 @@ static Tensor *walk(const Forest *f, Tensor *x, int depth)
     Tensor *next = table(f, DT_i32, 2 * f->states, f->next);
     Tensor *columns = graph_transpose(im->graph, x, (const int64_t[]){1, 0});
     for (int level = 0; level < depth && !tensor_is_poison(state); level++) {
-        Tensor *inputs[] = {columns, gather_axis(im, feature, state, 0)};
+        Tensor *inputs[] = {columns, graph_gather(im->graph, feature, state, 0)};
         Attr at[AT_count] = {[AT_axis] = attr_int(0)};
         Tensor *value = graph_node(im->graph, OP_gather_elements, 2, inputs, at);
-        Tensor *passes = test(f, state, value, gather_axis(im, f->splits, state, 0));
+        Tensor *passes = test(f, state, value, graph_gather(im->graph, f->splits, state, 0));
         Tensor *slot =
             ew(im, S_add, ew(im, S_mul, state, scalar(im, state, 2)), to(im, passes, DT_i32));
-        state = gather_axis(im, next, slot, 0);
+        state = graph_gather(im->graph, next, slot, 0);
     }
     return state;
 }
@@ -257,7 +257,7 @@ static Tensor *combined(const Forest *f, Tensor *state, int total)
     Tensor *parts[] = {f->weights, reshape(im, scalar(im, f->weights, none), 1, &one)};
     Tensor *weights = graph_concat(im->graph, 2, parts, 0);
     Tensor *votes = graph_constant(im->graph, NULL, DT_i32, 2, shape, f->votes);
-    Tensor *y = gather_axis(im, weights, gather_axis(im, votes, state, 0), 0);
+    Tensor *y = graph_gather(im->graph, weights, graph_gather(im->graph, votes, state, 0), 0);
     y = reduce(im, monoids[total], y, 1, trees, false);
     return total == TOTAL_average ? ew(im, S_div, y, scalar(im, y, (double)f->trees)) : y;
 }
