@@ -188,29 +188,44 @@ void os_unmap(OsMap *map)
     *map = OS_MAP_NONE;
 }
 
+/* Reads [0, size) of a regular file into `to`. */
+static int read_path(const char *path, void *to, size_t size)
+{
+    struct stat st;
+    int file = open(path, OPEN_FLAGS), error = 0;
+    if (file < 0)
+        return errno;
+    if (fstat(file, &st))
+        error = errno;
+    else if (!S_ISREG(st.st_mode))
+        error = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    else
+        error = read_all(file, to, size);
+    close(file);
+    return error;
+}
+
 int os_read_file(Arena *arena, const char *path, size_t limit, char **data, size_t *size)
 {
     OsFileId id = {0};
     int error = os_file_id(path, &id);
     if (error)
         return error;
-    if (id.size > limit)
-        return EFBIG;
-    char *text = arena_alloc(arena, (size_t)id.size + 1); /* before opening: it may jump */
-    int file = open(path, OPEN_FLAGS);
-    if (file < 0)
-        return errno;
-    struct stat st;
-    if (fstat(file, &st))
-        error = errno;
-    else if (!S_ISREG(st.st_mode))
-        error = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    else
-        error = read_all(file, (unsigned char *)text, (size_t)id.size);
-    close(file);
+    return id.size > limit ? EFBIG : os_read_start(arena, path, limit, data, size);
+}
+
+int os_read_start(Arena *arena, const char *path, size_t limit, char **data, size_t *size)
+{
+    OsFileId id = {0};
+    int error = os_file_id(path, &id);
+    if (error)
+        return error;
+    size_t length = id.size < limit ? (size_t)id.size : limit;
+    char *text = arena_alloc(arena, length + 1); /* before opening: it may jump */
+    error = read_path(path, text, length);
     if (!error) {
         *data = text;
-        *size = (size_t)id.size;
+        *size = length;
     }
     return error;
 }

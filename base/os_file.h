@@ -62,6 +62,8 @@ void os_unmap(OsMap *map); /* takes a zero-size or OS_MAP_NONE map; may be calle
 
 /* Reads a whole file into the arena, with a NUL behind it. EFBIG when larger than `limit`. */
 int os_read_file(Arena *arena, const char *path, size_t limit, char **data, size_t *size);
+/* Reads the first bytes of a file, at most `limit`, into the arena. */
+int os_read_start(Arena *arena, const char *path, size_t limit, char **data, size_t *size);
 
 typedef struct OsPart {
     const void *data;

@@ -147,8 +147,8 @@ typedef void qn_tasks(void *arg, int64_t begin, int64_t end, int worker);
 
 /* Threads. parallel_for calls `body` until each of [0, tasks) was done exactly once, then returns,
  * with what the bodies wrote visible to the caller. Tasks never wait for each other, so any order
- * and any concurrency will do. It is called from qn_run, during session creation and from no other
- * place. worker_count must not change. */
+ * and any concurrency will do. It is called from qn_run, during session creation, by qn_pack_add
+ * and qn_pack_write, and from no other place. worker_count must not change. */
 typedef struct qn_executor {
     void *user;
     int (*worker_count)(void *user);
@@ -178,6 +178,12 @@ typedef struct qn_context_options {
 QN_API qn_status qn_context_create(const qn_context_options *options, qn_context **context);
 QN_API qn_context *qn_context_retain(qn_context *context);
 QN_API void qn_context_release(qn_context *context);
+/* As qn_model_message. */
+QN_API const char *qn_context_message(const qn_context *context);
+/* Opens a pack (see qn_pack) for the programs compiled in this context from now on. Programs are
+ * looked for in the packs, in the order they were added, then in the cache directory, then
+ * compiled. The file stays mapped as long as the context lives and must not be changed in place. */
+QN_API qn_status qn_context_add_pack(qn_context *context, qn_string path);
 /* Threads that take part in a run. */
 QN_API int32_t qn_context_threads(const qn_context *context);
 /* The usual cache directory of this user, from XDG_CACHE_HOME or HOME, written to `path` with a
@@ -372,6 +378,11 @@ typedef struct qn_compile_options {
     int32_t no_cache;   /* neither read nor write the disk cache */
     const qn_contents *contents;
     size_t content_count;
+    int32_t
+        packs_only; /* what no pack of the context holds is QN_MISSING: neither the disk cache nor
+                       a compiler is used, and the message says what the packs hold instead */
+    int32_t elsewhere; /* for another machine: the program can be asked, and put into a pack, but no
+                          session can be made of it */
 } qn_compile_options;
 
 /* Compiles, or loads from the cache what was compiled before. */
@@ -396,7 +407,7 @@ typedef struct qn_program_info {
     int32_t kernels;          /* steps of a run */
     int32_t distinct_kernels; /* compiled ones, those of loading included */
     int32_t init_kernels;     /* steps at load: packing and what depends on weights only */
-    int32_t cached;           /* 1: nothing was compiled */
+    int32_t cached;           /* nothing was compiled: 1 = from the disk cache, 2 = from a pack */
     int64_t plan_bytes;       /* serialised plan */
     int64_t object_bytes;     /* machine code */
     int64_t weight_bytes;     /* read from the model file */
@@ -405,6 +416,13 @@ typedef struct qn_program_info {
     double flops; /* scalar operations of a run; 0 when a dim is not known (see qn_session_info) */
 } qn_program_info;
 QN_API qn_status qn_program_describe(const qn_program *program, qn_program_info *info);
+
+/* Says, line by line, what the key of a program is made of, whether the packs or the disk cache
+ * hold it, and if not, what is different in the entry that is nearest. QN_OK when it is there,
+ * QN_MISSING when not; for other errors qn_model_message. Compiles nothing. */
+typedef void qn_line(void *user, const char *line);
+QN_API qn_status qn_program_explain(qn_model *model, const qn_compile_options *options,
+                                    qn_line *line, void *user);
 
 /* Step `index` of a run (or, from 0 again, of loading when `init` is not 0). QN_MISSING past the
  * last. */
@@ -422,6 +440,38 @@ QN_API qn_status qn_program_kernel(const qn_program *program, int32_t init, int3
 /* One of the texts asked for in keep_text; QN_MISSING when it was not. A program from the cache has
  * none, so compiling with keep_text does not look there. */
 QN_API qn_status qn_program_text(const qn_program *program, uint32_t which, qn_string *text);
+
+/* ---- packs ---- */
+
+/* A pack is one file with compiled programs of any number of models, targets and shapes, and the
+ * packed weights of those that can run where the pack is made: what an application ships so that
+ * its first start compiles and packs nothing. Made by `quern prewarm` or by these functions; used
+ * through qn_context_add_pack. A program in a pack is found by its model (without large weights),
+ * target, options and version of Quern; packed weights by the contents of the model's weights. */
+typedef struct qn_pack qn_pack;
+
+/* A pack to be filled, by one thread at a time. */
+QN_API qn_status qn_pack_create(qn_context *context, qn_pack **pack);
+QN_API qn_pack *qn_pack_retain(qn_pack *pack);
+QN_API void qn_pack_release(qn_pack *pack);
+/* As qn_model_message. */
+QN_API const char *qn_pack_message(const qn_pack *pack);
+/* Adds a program. Its constants are computed (if no session has) and added too, unless `flags` has
+ * QN_PACK_NO_WEIGHTS or this machine cannot run the program. What was added before under the same
+ * key is replaced. */
+enum { QN_PACK_NO_WEIGHTS = 1 };
+QN_API qn_status qn_pack_add(qn_pack *pack, qn_program *program, uint32_t flags);
+/* Adds what another pack holds. */
+QN_API qn_status qn_pack_add_file(qn_pack *pack, qn_string path);
+typedef struct qn_pack_info {
+    int64_t programs;
+    int64_t weights;      /* programs whose packed weights are there too */
+    int64_t bytes;        /* of both, about the size of the file */
+    int64_t weight_bytes; /* of packed weights */
+} qn_pack_info;
+QN_API qn_status qn_pack_describe(const qn_pack *pack, qn_pack_info *info);
+/* Writes the file: beside `path` first, then by renaming, so nobody sees a half of it. */
+QN_API qn_status qn_pack_write(qn_pack *pack, qn_string path);
 
 /* ---- session ---- */
 
@@ -454,6 +504,7 @@ typedef struct qn_session_info {
     int64_t memory_bytes; /* of this session: intermediate results and workers' scratch */
     int64_t shared_bytes; /* constants shared by the sessions of the program */
     double init_ms; /* what computing the constants took; 0 when another session had done it */
+    int32_t packed; /* 1: the constants lie in a pack; nothing was computed */
     double flops;   /* scalar operations of a run with the shapes in force */
     double bytes;   /* read and written by the kernels of a run */
 } qn_session_info;

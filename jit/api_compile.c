@@ -5,9 +5,9 @@
 
 #include "base/map.h"
 #include "jit/api_contents.h"
-#include "jit/cache.h"
 #include "jit/llvm_module.h"
 #include "jit/program_key.h"
+#include "runtime/explain.h"
 
 _Static_assert((int)MAX_RANK == (int)PLAN_RANK && (int)KEEP_count == (int)API_TEXTS,
                "compiler and runtime agree");
@@ -34,16 +34,24 @@ typedef struct Compilation {
     const Caps *caps;
     ImportOptions import;
     ImportProblems problems;
+    const char *parts; /* of the key */
     PlanBytes image;
+    bool stays; /* the image, as long as the context */
     Compiled compiled;
 } Compilation;
 
 static bool find_target(Cx *cx, Compilation *c)
 {
-    qn_context *context = c->program->context;
-    if (!api_find_target(cx, context, api_text(cx, c->options.device), &c->target))
+    const char *name = api_text(cx, c->options.device);
+    c->caps = c->options.elsewhere ? target_find(name) : NULL;
+    if (c->caps) {
+        c->target = (Target){.name = c->caps->name, .kind = emit_kind(c->caps)};
+        return true;
+    }
+    if (!api_find_target(cx, c->model->context, name, &c->target))
         return false;
-    c->program->device = c->target.device;
+    if (c->program)
+        c->program->device = c->target.device;
     c->caps = target_find(c->target.name);
     CHECK(c->caps);
     return true;
@@ -140,6 +148,57 @@ static void set_shapes(Cx *cx, Compilation *c)
     c->import.shape_count = (uint32_t)c->options.shape_count;
 }
 
+/* The symbol of an input's dim among these. */
+static ImportDim *find_dim(const Compilation *c, ImportDim *dims, const qn_tensor_info *info, int d)
+{
+    char own[600];
+    const char *name = info->dims[d].symbol.data;
+    if (!*name) {
+        snprintf(own, sizeof own, "%s_%d", info->name.data, d);
+        name = own;
+    }
+    for (uint32_t i = 0; i < c->import.dim_count; i++)
+        if (strcmp(dims[i].name, name) == 0)
+            return &dims[i];
+    return NULL;
+}
+
+/* Whether the shapes say nothing that values of symbols do not say too; these are set in `dims`. */
+static bool shapes_as_dims(const Compilation *c, ImportDim *dims)
+{
+    for (uint32_t s = 0; s < c->import.shape_count; s++) {
+        const ImportShape *shape = &c->import.shapes[s];
+        const qn_tensor_info *info = NULL;
+        for (uint32_t i = 0; i < c->model->input_count && !info; i++)
+            if (strcmp(c->model->inputs[i].info.name.data, shape->input) == 0)
+                info = &c->model->inputs[i].info;
+        if (!info || info->rank != shape->rank)
+            return false;
+        for (int d = 0; d < shape->rank; d++) {
+            int64_t size = shape->dims[d];
+            ImportDim *dim = info->dims[d].value < 0 ? find_dim(c, dims, info, d) : NULL;
+            if (size < 0 || (!dim && info->dims[d].value == size))
+                continue;
+            if (!dim || size < dim->lo || size > dim->hi)
+                return false;
+            dim->lo = dim->hi = size;
+        }
+    }
+    return true;
+}
+
+/* One program has one key: a shape that only gives values to symbols is the same as these values.
+ */
+static void fold_shapes(Cx *cx, Compilation *c)
+{
+    ImportDim *dims =
+        arena_copy(cx->arena, c->import.dims, c->import.dim_count * sizeof *c->import.dims);
+    if (!shapes_as_dims(c, dims))
+        return;
+    c->import.dims = dims;
+    c->import.shape_count = 0;
+}
+
 /* --- compiling --- */
 
 static bool report_progress(void *user, int64_t done, int64_t total, const char *what)
@@ -193,12 +252,10 @@ static void check_image(Cx *cx, void *user)
 
 /* An image from the cache counts only when it is whole; whether it fits the model is found out by
  * loading it. */
-static bool find_image(Cx *cx, Compilation *c, const Cache *cache, Hash128 key)
+static bool is_whole(Compilation *c)
 {
     Cx own;
     Image image;
-    if (!cache_get(cx, cache, key, &c->image))
-        return false;
     cx_init(&own, &c->program->context->from, 0);
     Check check = {c->image, &image};
     cx_run(&own, check_image, &check);
@@ -213,36 +270,93 @@ static const CustomOperator *find_custom(const void *customs, const char *domain
     return customs_find(customs, domain, name, opset);
 }
 
-static void compile_job(Cx *cx, void *user)
+/* No pack has it: says what there is instead. */
+static void fail_missing(Cx *cx, const Compilation *c, Storage *const *storages, uint32_t count)
 {
-    Compilation *c = user;
-    qn_program *p = c->program;
-    Cache cache = {c->options.no_cache ? NULL : p->context->cache_dir, p->context->cache_limit};
-    Hash128 key = {0, 0};
+    Explanation e = explain_program(cx, c->parts, storages, count);
+    Text text;
+    text_init(&text, cx->arena);
+    for (uint32_t i = 0; i < e.count && i < 6; i++)
+        text_add(&text, "%s%s", i ? "; " : "", e.lines[i]);
+    if (!count)
+        cx_fail(cx, ST_missing, "there is no pack to take the program from");
+    else if (!e.storage)
+        cx_fail(cx, ST_missing, "%s: the pack holds no program", storages[0]->name);
+    else
+        cx_fail(cx, ST_missing,
+                "%s: the pack does not hold this program; the nearest of its %u has another: %s",
+                e.storage->name, e.programs, text.length ? text.data : "checksum");
+}
+
+/* Looks in one storage, which is the context's pack or its directory. */
+static bool find_image(Cx *cx, Compilation *c, Storage *storage, bool pack)
+{
+    Entry entry;
+    if (!storage_get(storage, cx, &executor_inline, entry_key(c->parts), &entry) ||
+        entry.kind != ENTRY_program)
+        return false;
+    c->image = (PlanBytes){entry.data, entry.size};
+    c->stays = pack;
+    if (!pack && !is_whole(c))
+        return false;
+    c->program->cached = pack ? 2 : 1;
+    return true;
+}
+
+/* Packs are looked into even for a program that is to keep texts when there is no other way. */
+static bool find_kept(Cx *cx, Compilation *c, Storage *directory)
+{
+    Storage **storages;
+    uint32_t count = api_packs(c->program->context, cx, &storages);
+    if (c->options.keep_text && !c->options.packs_only)
+        return false;
+    for (uint32_t i = 0; i < count && !cx_failed(cx); i++)
+        if (find_image(cx, c, storages[i], true))
+            return true;
+    if (!cx_failed(cx) && c->options.packs_only)
+        fail_missing(cx, c, storages, count);
+    return !cx_failed(cx) && directory && find_image(cx, c, directory, false);
+}
+
+/* The options as the compiler takes them, and the parts of the key. */
+static bool read_options(Cx *cx, Compilation *c)
+{
     if (!find_target(cx, c))
-        return;
+        return false;
     c->import.find_custom = find_custom;
-    c->import.customs = &p->context->customs;
+    c->import.customs = &c->model->context->customs;
     set_dims(cx, c);
     set_shapes(cx, c);
     if (!cx_failed(cx))
+        fold_shapes(cx, c);
+    if (!cx_failed(cx))
         api_set_contents(cx, c->model, c->options.contents, c->options.content_count, &c->import);
     if (cx_failed(cx) || !onnx_model_check(cx, c->model->onnx))
+        return false;
+    KeySource source = {.model = c->model->onnx,
+                        .file_count = c->model->file_count,
+                        .files = c->model->files,
+                        .import = &c->import,
+                        .target = emit_target_name(cx, c->caps, c->target.kind)};
+    c->parts = program_key_parts(cx, &source);
+    return true;
+}
+
+static void compile_job(Cx *cx, void *user)
+{
+    Compilation *c = user;
+    qn_context *context = c->program->context;
+    Cache cache = cache_in(context->cache_dir, context->cache_limit);
+    bool caches = context->cache_dir && !c->options.no_cache && !c->options.packs_only;
+    if (!read_options(cx, c) || find_kept(cx, c, caches ? &cache.storage : NULL) || cx_failed(cx))
         return;
-    if (cache.dir) {
-        key = program_key(c->model->onnx, c->model->file_count, c->model->files, &c->import,
-                          emit_target_name(cx, c->caps, c->target.kind));
-        if (!c->options.keep_text && find_image(cx, c, &cache, key)) {
-            p->cached = true;
-            return;
-        }
-    }
     build_image(cx, c);
-    if (cx_failed(cx) || !cache.dir)
+    if (cx_failed(cx) || !caches)
         return;
-    const char *why = cache_put(cx, &cache, key, c->image);
+    Entry entry = {ENTRY_program, c->parts, c->image.data, c->image.size};
+    const char *why = cache.storage.class->put(&cache.storage, cx, &executor_inline, &entry);
     if (why)
-        warn_once(p->context, why);
+        warn_once(context, why);
 }
 
 /* --- the program --- */
@@ -294,11 +408,15 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
     c.program = p;
     c.model = model;
     copy_options(&c, options);
+    p->remembers = !c.options.no_cache;
     cx_init(&cx, &p->context->from, 0);
     cx_run(&cx, compile_job, &c);
     qn_status status = api_status(&p->report, &cx);
     if (status == QN_OK) {
         ProgramSource source = {.image = c.image,
+                                .stays = c.stays,
+                                .parts = c.parts,
+                                .elsewhere = c.options.elsewhere != 0,
                                 .file_count = model->file_count,
                                 .files = model->files,
                                 .more = keep_more,
@@ -310,4 +428,83 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
     cx_finish(&cx);
     p->compile_ms = api_now_ms() - start;
     return status;
+}
+
+/* --- explaining --- */
+
+typedef struct Explain {
+    Compilation c;
+    qn_line *line;
+    void *user;
+    bool found;
+} Explain;
+
+static void say_parts(const Explain *e, Cx *cx, const char *parts)
+{
+    char hex[HASH_HEX_SIZE];
+    hash_to_hex(entry_key(parts).whole, hex);
+    e->line(e->user, arena_printf(cx->arena, "key %s, made of:", hex));
+    while (*parts) {
+        int length = (int)strcspn(parts, "\n");
+        e->line(e->user, arena_printf(cx->arena, "  %.*s", length, parts));
+        parts += length + (parts[length] == '\n');
+    }
+}
+
+static void say_nearest(const Explain *e, Cx *cx, Storage *const *storages, uint32_t count)
+{
+    Explanation x = explain_program(cx, e->c.parts, storages, count);
+    char hex[HASH_HEX_SIZE];
+    hash_to_hex(x.key, hex);
+    if (!x.storage)
+        e->line(e->user, "there are no programs to compare with");
+    else if (!x.count)
+        e->line(e->user,
+                arena_printf(cx->arena, "%s in %s is for it and damaged", hex, x.storage->name));
+    else
+        e->line(e->user, arena_printf(cx->arena, "the nearest of %u programs is %s in %s:",
+                                      x.programs, hex, x.storage->name));
+    for (uint32_t i = 0; i < x.count; i++)
+        e->line(e->user, arena_printf(cx->arena, "  %s", x.lines[i]));
+}
+
+static void explain_job(Cx *cx, void *user)
+{
+    Explain *e = user;
+    qn_context *context = e->c.model->context;
+    Storage **storages;
+    if (!read_options(cx, &e->c))
+        return;
+    uint32_t count = api_packs(context, cx, &storages);
+    Cache cache = cache_in(context->cache_dir, context->cache_limit);
+    if (context->cache_dir && !e->c.options.packs_only)
+        storages[count++] = &cache.storage;
+    say_parts(e, cx, e->c.parts);
+    for (uint32_t i = 0; i < count && !e->found; i++) {
+        Entry entry;
+        e->found = storage_get(storages[i], cx, &executor_inline, entry_key(e->c.parts), &entry);
+        if (cx_failed(cx))
+            return;
+        if (e->found)
+            e->line(e->user, arena_printf(cx->arena, "it is in %s", storages[i]->name));
+    }
+    if (!e->found) {
+        e->line(e->user, "it is not there: it would be compiled");
+        say_nearest(e, cx, storages, count);
+    }
+}
+
+qn_status qn_program_explain(qn_model *model, const qn_compile_options *options, qn_line *line,
+                             void *user)
+{
+    Explain e = {.c.model = model, .line = line, .user = user};
+    Cx cx;
+    if (!model || !model->onnx || !line)
+        return QN_BAD_ARGUMENT;
+    copy_options(&e.c, options);
+    cx_init(&cx, &model->context->from, 0);
+    cx_run(&cx, explain_job, &e);
+    qn_status status = api_status(&model->report, &cx);
+    cx_finish(&cx);
+    return status == QN_OK && !e.found ? QN_MISSING : status;
 }

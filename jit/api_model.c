@@ -112,9 +112,10 @@ static void open_job(Cx *cx, void *user)
         return;
     m->files = NEW_ARRAY(cx->arena, FileRange, m->onnx->map_count + 1);
     if (o->data)
-        m->files[m->file_count++] = (FileRange){o->data, o->bytes};
+        m->files[m->file_count++] = (FileRange){o->data, o->bytes, NULL};
     for (uint32_t i = 0; i < m->onnx->map_count; i++)
-        m->files[m->file_count++] = (FileRange){m->onnx->maps[i]->data, m->onnx->maps[i]->size};
+        m->files[m->file_count++] =
+            (FileRange){m->onnx->maps[i]->data, m->onnx->maps[i]->size, &m->onnx->maps[i]->id};
     describe(m);
 }
 

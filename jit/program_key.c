@@ -1,12 +1,13 @@
-/* The key is a hash of: the sources that generate programs (a build-time hash), the skeleton of the
- * model, where each constant lies, the contents of those that are small or that the plan has to
- * carry, the bounds of the dims, the shapes, the target. No paths, no names of files, no
- * environment. */
+/* Parts of a program's key: the sources that generate programs (a build-time hash), the target, the
+ * skeleton of the model, where each constant lies and the contents of those that are small or that
+ * the plan has to carry, the bounds of the dims, the shapes, the contents of inputs, the tuning
+ * records. No paths, no names of files, no environment. */
 #include "jit/program_key.h"
 
 #include <string.h>
 
 #include "base/kernel_abi.h"
+#include "base/text.h"
 #include "jit/source_hash.h"
 #include "runtime/plan.h"
 
@@ -83,49 +84,92 @@ static void add_function(Key *k, const OnnxFunction *function)
     add_node(k, &defaults);
 }
 
-/* Contents of an input that the import takes as known. */
-static void add_value(Key *k, const ImportValue *value)
+/* A name from a model or a command line as one word. */
+static void put_word(Text *out, const char *word)
 {
-    int64_t count = 1;
-    for (int d = 0; d < value->rank; d++)
-        count *= value->dims[d];
-    hash_add_text(&k->hasher, value->input);
-    hash_add_int(&k->hasher, value->dtype);
-    hash_add_int(&k->hasher, value->rank);
-    hash_add(&k->hasher, value->dims, (size_t)value->rank * sizeof *value->dims);
-    hash_add(&k->hasher, value->data, (size_t)((count * dtype_bits(value->dtype) + 7) / 8));
+    if (!*word)
+        text_add(out, "\"\"");
+    for (; *word; word++) {
+        unsigned char c = (unsigned char)*word;
+        if (c > ' ' && c != '%' && c != '"' && c != 0x7f)
+            text_put(out, word, 1);
+        else
+            text_add(out, "%%%02x", c);
+    }
 }
 
-Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
-                    const ImportOptions *import, const char *target)
+static void put_hash(Text *out, Hash128 hash)
+{
+    char hex[HASH_HEX_SIZE];
+    hash_to_hex(hash, hex);
+    text_put(out, hex, HASH_HEX_SIZE - 1);
+}
+
+static void put_sizes(Text *out, int rank, const int64_t *dims)
+{
+    for (int d = 0; d < rank; d++)
+        text_add(out, "%s%lld", d ? "x" : " ", (long long)dims[d]);
+}
+
+static void put_options(Text *out, const ImportOptions *import)
+{
+    for (uint32_t i = 0; i < import->dim_count; i++) {
+        const ImportDim *dim = &import->dims[i];
+        text_add(out, "dim ");
+        put_word(out, dim->name);
+        text_add(out, " %lld..%lld by %lld\n", (long long)dim->lo, (long long)dim->hi,
+                 (long long)dim->div);
+    }
+    for (uint32_t i = 0; i < import->shape_count; i++) {
+        text_add(out, "shape ");
+        put_word(out, import->shapes[i].input);
+        put_sizes(out, import->shapes[i].rank, import->shapes[i].dims);
+        text_add(out, "\n");
+    }
+    for (uint32_t i = 0; i < import->value_count; i++) {
+        const ImportValue *value = &import->values[i];
+        int64_t count = 1;
+        for (int d = 0; d < value->rank; d++)
+            count *= value->dims[d];
+        text_add(out, "contents ");
+        put_word(out, value->input);
+        text_add(out, " %s", dtype_name(value->dtype));
+        put_sizes(out, value->rank, value->dims);
+        text_add(out, " ");
+        put_hash(out,
+                 hash_bytes(value->data, (size_t)((count * dtype_bits(value->dtype) + 7) / 8)));
+        text_add(out, "\n");
+    }
+}
+
+static Hash128 constants_of(const OnnxModel *model, uint32_t file_count, const FileRange *files)
 {
     Key k = {.file_count = file_count, .files = files, .import = import};
     hash_init(&k.hasher);
-    hash_add_text(&k.hasher, QUERN_SOURCE_HASH);
-    hash_add_int(&k.hasher, PLAN_VERSION);
-    hash_add_int(&k.hasher, KERNEL_ABI);
-    hash_add_text(&k.hasher, target);
-    hash_add_int(&k.hasher, import->dim_count);
-    for (uint32_t i = 0; i < import->dim_count; i++) {
-        const ImportDim *dim = &import->dims[i];
-        const int64_t numbers[] = {dim->lo, dim->hi, dim->div};
-        hash_add_text(&k.hasher, dim->name);
-        hash_add(&k.hasher, numbers, sizeof numbers);
-    }
-    hash_add_int(&k.hasher, import->shape_count);
-    for (uint32_t i = 0; i < import->shape_count; i++) {
-        const ImportShape *shape = &import->shapes[i];
-        hash_add_text(&k.hasher, shape->input);
-        hash_add_int(&k.hasher, shape->rank);
-        hash_add(&k.hasher, shape->dims, (size_t)shape->rank * sizeof *shape->dims);
-    }
-    hash_add_int(&k.hasher, import->value_count);
-    for (uint32_t i = 0; i < import->value_count; i++)
-        add_value(&k, &import->values[i]);
-    hash_add_int(&k.hasher, (int64_t)model->skeleton_size);
-    hash_add(&k.hasher, model->skeleton, model->skeleton_size);
     add_graph(&k, &model->graph);
     for (uint32_t i = 0; i < model->function_count; i++)
         add_function(&k, &model->functions[i]);
     return hash_finish(&k.hasher);
+}
+
+const char *program_key_parts(Cx *cx, const KeySource *source)
+{
+    const OnnxModel *model = source->model;
+    Text out;
+    text_init(&out, cx->arena);
+    text_add(&out, "kind program\ntarget %s\nsource %s\nformats plan %d abi %d\ngraph ",
+             source->target, QUERN_SOURCE_HASH, PLAN_VERSION, KERNEL_ABI);
+    put_word(&out, model->graph.name);
+    text_add(&out, " %u nodes\nmodel ", model->graph.node_count);
+    put_hash(&out, hash_bytes(model->skeleton, model->skeleton_size));
+    text_add(&out, "\nconstants ");
+    put_hash(&out, constants_of(model, source->file_count, source->files));
+    text_add(&out, "\n");
+    put_options(&out, source->import);
+    if (source->records) {
+        text_add(&out, "records ");
+        put_hash(&out, *source->records);
+        text_add(&out, "\n");
+    }
+    return out.data;
 }

@@ -11,8 +11,16 @@
  * the same program. */
 enum { KEY_SMALL_CONSTANT = 1 << 14 };
 
-/* `files` as in FileRange, `target` as emit_target_name gives it. */
-Hash128 program_key(const OnnxModel *model, uint32_t file_count, const FileRange *files,
-                    const ImportOptions *import, const char *target);
+typedef struct KeySource {
+    const OnnxModel *model;
+    uint32_t file_count;
+    const FileRange *files; /* of the model */
+    const ImportOptions *import;
+    const char *target;     /* as emit_target_name gives it */
+    const Hash128 *records; /* digest of the tuning records in force for the target; NULL = none */
+} KeySource;
+
+/* The parts of its key (storage.h), in the job's arena. */
+const char *program_key_parts(Cx *cx, const KeySource *source);
 
 #endif

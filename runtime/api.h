@@ -9,7 +9,9 @@
 #include "base/pool.h"
 #include "include/quern.h"
 #include "runtime/host/custom.h"
+#include "runtime/cache.h"
 #include "runtime/image.h"
+#include "runtime/pack.h"
 #include "runtime/session.h"
 
 enum { API_DEVICES = 8, API_DEVICE_TEXT = 200 };
@@ -23,6 +25,14 @@ typedef struct DeviceRow {
     const char *(*describe)(const Device *device); /* for people, instead of `what`; may be NULL */
 } DeviceRow;
 
+/* A pack of a context. */
+typedef struct PackNode PackNode;
+struct PackNode {
+    Pack pack;
+    char *path;
+    PackNode *next; /* added after this one */
+};
+
 struct qn_context {
     atomic_int refs;
     Allocator from;
@@ -35,11 +45,14 @@ struct qn_context {
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
     atomic_bool warned;            /* that the cache cannot be written */
+    atomic_bool repacked;          /* that a pack's weights are for another model: said */
     pthread_mutex_t lock;          /* of what follows */
     const DeviceRow *more_devices; /* behind the own; ends with a row without a name */
     const void *compiler;          /* NULL until something had to be compiled; stays loaded */
     Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
     char device_texts[API_DEVICES][API_DEVICE_TEXT]; /* given out by qn_device_at */
+    PackNode *packs;               /* only ever added to */
+    Report report;
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */
@@ -60,11 +73,17 @@ struct qn_program {
     Plan *plan;
     Device *device;   /* of the context; NULL until loading: the plan's target says which */
     DeviceCode *code; /* NULL: none loaded */
-    Program *program; /* NULL: making it failed */
+    Program *program; /* NULL: making it failed, or it is for another machine */
     Port *inputs, *outputs;
     int64_t plan_bytes, object_bytes;
     double compile_ms;
-    bool cached;
+    int32_t cached;    /* as in qn_program_info */
+    const char *parts; /* of its key (storage.h); NULL = not known */
+    PlanBytes image;
+    uint32_t file_count; /* of its weights */
+    const FileRange *files;
+    bool remembers; /* may use the cache directory */
+    bool loaded;    /* all of the above is there */
     const char *texts[API_TEXTS];
     const void **contents; /* by input: what it has to hold in a run; NULL = anything */
     uint32_t wanted_count; /* of a failed compile: inputs whose contents it asked for */
@@ -82,6 +101,8 @@ typedef struct ProgramSource {
     bool stays;      /* as long as the program's owner; else it is copied */
     uint32_t file_count;
     const FileRange *files; /* in which weights lie; they stay */
+    const char *parts;      /* of its key; NULL = not known */
+    bool elsewhere;         /* it is not to be run here: only looked at, and put into packs */
     /* Called when inputs and outputs are known; NULL = nothing more to do. */
     void (*more)(Cx *cx, qn_program *program, void *user);
     void *user;
@@ -104,6 +125,16 @@ typedef struct Target {
  */
 bool api_find_target(Cx *cx, qn_context *context, const char *name, Target *target);
 void api_close_devices(qn_context *context);
+
+/* --- storages --- */
+
+/* The context's packs, in order. */
+uint32_t api_packs(qn_context *context, Cx *cx, Storage ***storages);
+void api_close_packs(qn_context *context);
+/* ProgramParts.constants: those that the context's packs hold. */
+Status api_constants(void *program, int64_t bytes, const void **data, Report *report);
+/* What names the constants of a program. */
+const char *api_constants_parts(Cx *cx, const char *program_parts, Hash128 weights);
 
 /* --- shared --- */
 

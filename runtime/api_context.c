@@ -112,6 +112,7 @@ static void destroy(qn_context *context)
     api_close_devices(context);
     pool_destroy(context->pool);
     customs_finish(&context->customs);
+    api_close_packs(context);
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
     pthread_mutex_destroy(&context->lock);

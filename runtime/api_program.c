@@ -60,8 +60,6 @@ static bool load_code(Cx *cx, qn_program *p, const Image *image)
         p->device = target.device;
     if (cx_failed(cx))
         return false;
-    for (uint32_t i = 0; i < image->code.count; i++)
-        p->object_bytes += (int64_t)image->code.pieces[i].size;
     if (p->device->type->load(p->device, p->plan, &image->code, &p->code, &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
     return !cx_failed(cx);
@@ -94,8 +92,16 @@ static void load_job(Cx *cx, void *user)
         data = arena_copy(cx->arena, data, source->image.size);
     if (!image_read(cx, data, source->image.size, &image))
         return;
+    p->image = (PlanBytes){data, source->image.size};
+    p->parts = source->parts ? arena_strdup(cx->arena, source->parts) : NULL;
+    p->file_count = source->file_count;
+    p->files = source->files;
     p->plan = plan_read(cx, image.plan, image.plan_size);
-    if (!p->plan || !load_code(cx, p, &image))
+    if (!p->plan)
+        return;
+    for (uint32_t i = 0; i < image.code.count; i++)
+        p->object_bytes += (int64_t)image.code.pieces[i].size;
+    if (!source->elsewhere && !load_code(cx, p, &image))
         return;
     p->plan_bytes = (int64_t)image.plan_size;
     set_ports(cx, p);
@@ -105,9 +111,13 @@ static void load_job(Cx *cx, void *user)
                           .weights = find_weights(cx, p->plan, source),
                           .device = p->device,
                           .code = p->code,
-                          .from = &p->context->from};
-    if (!cx_failed(cx) && program_create(&parts, &p->program, &p->report) != ST_ok)
+                          .from = &p->context->from,
+                          .constants = p->parts ? api_constants : NULL,
+                          .constants_user = p};
+    if (!cx_failed(cx) && !source->elsewhere &&
+        program_create(&parts, &p->program, &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
+    p->loaded = !cx_failed(cx);
 }
 
 qn_program *api_program_new(qn_context *context)
@@ -160,7 +170,7 @@ const char *qn_program_message(const qn_program *program)
 
 qn_status qn_program_input(const qn_program *program, int32_t index, qn_tensor_info *info)
 {
-    if (!program || !program->program || !info)
+    if (!program || !program->loaded || !info)
         return QN_BAD_ARGUMENT;
     if (index < 0 || (uint32_t)index >= program->plan->input_count)
         return QN_MISSING;
@@ -170,7 +180,7 @@ qn_status qn_program_input(const qn_program *program, int32_t index, qn_tensor_i
 
 qn_status qn_program_output(const qn_program *program, int32_t index, qn_tensor_info *info)
 {
-    if (!program || !program->program || !info)
+    if (!program || !program->loaded || !info)
         return QN_BAD_ARGUMENT;
     if (index < 0 || (uint32_t)index >= program->plan->output_count)
         return QN_MISSING;
@@ -187,7 +197,7 @@ static double step_flops(const PlanStep *step)
 
 qn_status qn_program_describe(const qn_program *program, qn_program_info *info)
 {
-    if (!program || !program->program || !info)
+    if (!program || !program->loaded || !info)
         return QN_BAD_ARGUMENT;
     const Plan *plan = program->plan;
     *info = (qn_program_info){.target = api_string(plan->target),
@@ -199,7 +209,8 @@ qn_status qn_program_describe(const qn_program *program, qn_program_info *info)
                               .cached = program->cached,
                               .plan_bytes = program->plan_bytes,
                               .object_bytes = program->object_bytes,
-                              .init_bytes = program_info(program->program).init_bytes,
+                              .init_bytes =
+                                  program->program ? program_info(program->program).init_bytes : 0,
                               .compile_ms = program->compile_ms};
     for (uint32_t i = 0; i < plan->weight_count; i++)
         info->weight_bytes += plan->weights[i].bytes;
@@ -224,7 +235,7 @@ static int64_t step_bytes(const Plan *plan, const PlanStep *step)
 qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t index,
                             qn_kernel_info *info)
 {
-    if (!program || !program->program || !info)
+    if (!program || !program->loaded || !info)
         return QN_BAD_ARGUMENT;
     const Plan *plan = program->plan;
     if (index < 0 || (uint32_t)index >= (init ? plan->init_count : plan->step_count))
@@ -243,7 +254,7 @@ qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t ind
 
 qn_status qn_program_text(const qn_program *program, uint32_t which, qn_string *text)
 {
-    if (!program || !program->program || !text)
+    if (!program || !program->loaded || !text)
         return QN_BAD_ARGUMENT;
     for (int i = 0; i < API_TEXTS; i++)
         if (which == 1u << i && program->texts[i]) {

@@ -65,7 +65,7 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     if (!session)
         return QN_BAD_ARGUMENT;
     *session = NULL;
-    if (!program || !program->program)
+    if (!program || !program->loaded)
         return QN_BAD_ARGUMENT;
     qn_session *s = *session = api_alloc(program->context, sizeof *s);
     if (!s)
@@ -77,6 +77,9 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     cx_run(&s->cx, make_lists, s);
     if (cx_failed(&s->cx))
         return api_status(&s->report, &s->cx);
+    if (!program->program)
+        return (qn_status)report_fail(&s->report, ST_bad_argument,
+                                      "the program was compiled for another machine");
     double start = api_now_ms();
     if (session_create(program->program, &s->session, &s->report) != ST_ok)
         return (qn_status)s->report.status;
@@ -186,6 +189,7 @@ qn_status qn_session_describe(const qn_session *s, qn_session_info *info)
     *info = (qn_session_info){.memory_bytes = own.memory_bytes,
                               .shared_bytes = program_info(s->program->program).init_bytes,
                               .init_ms = s->init_ms,
+                              .packed = program_info(s->program->program).given,
                               .flops = own.flops,
                               .bytes = own.bytes};
     return QN_OK;

@@ -103,6 +103,16 @@ qn_status qn_model_operator(const qn_model *model, int32_t index, qn_operator_in
     return QN_BAD_ARGUMENT;
 }
 
+qn_status qn_program_explain(qn_model *model, const qn_compile_options *options, qn_line *line,
+                             void *user)
+{
+    (void)model;
+    (void)options;
+    (void)line;
+    (void)user;
+    return QN_BAD_ARGUMENT;
+}
+
 qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                              qn_program **program)
 {

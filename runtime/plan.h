@@ -18,6 +18,7 @@
 #include "base/cx.h"
 #include "base/dtype.h"
 #include "base/expr.h"
+#include "base/os_file.h"
 
 enum { PLAN_VERSION = 2, PLAN_RANK = 12 };
 
@@ -72,6 +73,7 @@ typedef struct PlanCheck {
 typedef struct FileRange {
     const void *data;
     size_t size;
+    const OsFileId *id; /* NULL: the caller's memory */
 } FileRange;
 
 /* A constant of the model: a range of a file of the model, or bytes that the plan carries. */

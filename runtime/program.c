@@ -19,6 +19,7 @@ struct Program {
     bool prepared;
     void *constants;
     int64_t constants_size;
+    bool given; /* the constants are not ours */
     double init_ms;
 };
 
@@ -75,9 +76,10 @@ Status program_create(const ProgramParts *parts, Program **program, Report *repo
 
 static void release_constants(Program *p)
 {
-    if (p->constants)
+    if (p->constants && !p->given)
         p->parts.device->type->release(p->parts.device, p->constants, p->constants_size);
     p->constants = NULL;
+    p->given = false;
 }
 
 void program_destroy(Program *p)
@@ -165,6 +167,26 @@ static bool assign(Prepare *r)
     return r->slab_size >= 0;
 }
 
+/* Asks for constants that were computed before: then there is nothing else to do at load. */
+static Status ask_constants(Prepare *r, Report *report)
+{
+    Program *p = r->p;
+    const DeviceLimits *limits = &r->device->limits;
+    const void *data = NULL;
+    if (!p->constants_size || !p->parts.constants || !limits->host_memory ||
+        limits->align > MEMORY_ALIGN)
+        return ST_ok;
+    Status status = p->parts.constants(p->parts.constants_user, p->constants_size, &data, report);
+    p->given = status == ST_ok && data;
+    if (!p->given)
+        return status;
+    p->constants = (void *)(uintptr_t)data; /* run steps only read them */
+    for (uint32_t t = 0; t < r->plan->tensor_count; t++)
+        if (r->stays[t] && is_ours(r, t))
+            p->tensors[t] = (char *)p->constants + r->items[t].offset;
+    return ST_ok;
+}
+
 /* Memory that is never NULL, so that empty tensors have an address too. */
 static void *take(Device *device, int64_t *size)
 {
@@ -225,10 +247,12 @@ static Status run_init(Prepare *r, Report *report)
 static Status prepare_with(Prepare *r, Report *report)
 {
     Program *p = r->p;
-    Status status;
+    Status status = ST_ok;
     find_lives(r);
     if (!assign(r))
         status = report_fail(report, ST_limit, "size of a constant overflows");
+    else if ((status = ask_constants(r, report)) != ST_ok || p->given)
+        return status;
     else if (!give_memory(r))
         status = report_fail(report, ST_out_of_memory, "no memory for %lld bytes of constants",
                              (long long)(p->constants_size + r->slab_size));
@@ -280,7 +304,14 @@ Status program_prepare(Program *p, Report *report)
 
 ProgramInfo program_info(const Program *p)
 {
-    return (ProgramInfo){p->constants_size, p->init_ms};
+    return (ProgramInfo){p->constants_size, p->init_ms, p->given};
+}
+
+const void *program_constants(const Program *p, int64_t *bytes)
+{
+    bool have = p->constants && p->parts.device->limits.host_memory;
+    *bytes = have ? p->constants_size : 0;
+    return have ? p->constants : NULL;
 }
 
 /* --- for sessions --- */

@@ -13,6 +13,12 @@ typedef struct ProgramParts {
     Device *device;
     const DeviceCode *code; /* of the plan's kernels */
     const Allocator *from;  /* NULL = the system's */
+    /* Constants that were computed before: gives `bytes` bytes of them as program_constants did for
+     * the same plan and weights, aligned to MEMORY_ALIGN, to stay as long as the program; or leaves
+     * *data alone. Called by the first program_prepare, for devices that share the process's
+     * memory. NULL = there never are any. */
+    Status (*constants)(void *user, int64_t bytes, const void **data, Report *report);
+    void *constants_user;
 } ProgramParts;
 
 typedef struct Program Program;
@@ -25,8 +31,13 @@ Status program_prepare(Program *program, Report *report);
 typedef struct ProgramInfo {
     int64_t init_bytes; /* constants in memory */
     double init_ms;     /* what computing them took */
+    bool given;         /* by ProgramParts.constants: nothing was computed */
 } ProgramInfo;
 ProgramInfo program_info(const Program *program); /* after program_prepare */
+
+/* After program_prepare: all constants in one piece; NULL when there are none, or on a device with
+ * memory of its own. */
+const void *program_constants(const Program *program, int64_t *bytes);
 
 /* ---- for sessions ---- */
 const ProgramParts *program_parts(const Program *program);

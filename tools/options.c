@@ -12,12 +12,19 @@
 
 enum { ID_HELP = 1 << 20 };
 
+static bool is_letter(int id)
+{
+    return id >= 'a' && id <= 'z';
+}
+
 static void print_help(const Args *args)
 {
     printf("usage: quern %s %s\n%s\n\noptions:\n", args->verb, args->usage, args->what);
     for (const Option *o = args->options; o->id; o++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "",
+        char left[64], letter[8] = "";
+        if (is_letter(o->id))
+            snprintf(letter, sizeof letter, "-%c, ", o->id);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "",
                  o->value ? o->value : "");
         printf("  %-26s %s\n", left, o->help);
     }
@@ -27,9 +34,16 @@ static void print_help(const Args *args)
 static void prepare(Args *args)
 {
     int count = 0;
-    for (const Option *o = args->options; o->id && count < ARGS_OPTIONS; o++)
+    size_t letters = (size_t)snprintf(args->shorts, sizeof args->shorts, ":h");
+    for (const Option *o = args->options; o->id && count < ARGS_OPTIONS; o++) {
+        if (is_letter(o->id)) {
+            args->shorts[letters++] = (char)o->id;
+            if (o->value)
+                args->shorts[letters++] = ':';
+        }
         args->longs[count++] = (struct option){
             .name = o->name, .has_arg = o->value ? required_argument : no_argument, .val = o->id};
+    }
     args->longs[count++] = (struct option){.name = "help", .val = ID_HELP};
     args->longs[count] = (struct option){0};
     optind = 1;
@@ -40,7 +54,7 @@ int args_next(Args *args)
 {
     if (!args->longs[0].name)
         prepare(args);
-    int id = getopt_long(args->argc, args->argv, ":h", args->longs, NULL);
+    int id = getopt_long(args->argc, args->argv, args->shorts, args->longs, NULL);
     args->value = optarg;
     switch (id) {
     case -1: return ARGS_END;

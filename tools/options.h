@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 typedef struct Option {
-    int id;            /* > 0; what args_next returns. 0 ends the table */
+    int id; /* > 0; what args_next returns; a small letter is also the short form. 0 ends the table
+             */
     const char *name;  /* without the dashes */
     const char *value; /* "N": what follows it, for help; NULL = nothing */
     const char *help;
@@ -23,6 +24,7 @@ typedef struct Args {
     char **argv;
     const char *value; /* of the option args_next returned */
     struct option longs[ARGS_OPTIONS + 2];
+    char shorts[2 * ARGS_OPTIONS + 3]; /* as getopt takes them */
 } Args;
 
 enum { ARGS_END = 0, ARGS_HELP = -1, ARGS_BAD = -2 };

@@ -84,6 +84,11 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
     case OPT_GENERIC: setup->generic = true; return true;
     case OPT_CACHE_DIR: setup->cache_dir = value; return true;
     case OPT_NO_CACHE: setup->no_cache = true; return true;
+    case OPT_PACK:
+        if (setup->pack_count == SETUP_PACKS)
+            return fail_set(fail, "more than %d packs", SETUP_PACKS);
+        setup->packs[setup->pack_count++] = value;
+        return true;
     default: return fail_set(fail, "option %d is not for this verb", id);
     }
 }
@@ -128,8 +133,14 @@ static bool open_context(Setup *setup, Fail *fail)
     else if (!setup->no_cache && qn_cache_default_dir(path, sizeof path) == QN_OK)
         options.cache_dir = qn_str(path);
     setup->status = qn_context_create(&options, &setup->context);
-    return setup->status == QN_OK ||
-           fail_set(fail, "cannot start: %s", qn_status_text(setup->status));
+    if (setup->status != QN_OK)
+        return fail_set(fail, "cannot start: %s", qn_status_text(setup->status));
+    for (size_t i = 0; i < setup->pack_count; i++) {
+        setup->status = qn_context_add_pack(setup->context, qn_str(setup->packs[i]));
+        if (setup->status != QN_OK)
+            return fail_set(fail, "%s", qn_context_message(setup->context));
+    }
+    return true;
 }
 
 /* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */
@@ -196,23 +207,31 @@ static int32_t show_progress(void *user, int64_t done, int64_t total, const char
     return 1;
 }
 
-bool setup_compile(Setup *setup, Fail *fail)
+qn_compile_options setup_compile_options(const Setup *setup)
 {
     qn_compile_options options = {.size = sizeof options,
                                   .device = qn_str(setup->device),
                                   .keep_text = setup->keep_text,
-                                  .no_cache = setup->no_cache};
-    options.contents = setup->contents;
-    options.content_count = setup->content_count;
-    bool shows = !setup->quiet && isatty(STDERR_FILENO);
-    if (shows)
-        options.progress = show_progress;
+                                  .no_cache = setup->no_cache,
+                                  .contents = setup->contents,
+                                  .content_count = setup->content_count,
+                                  .packs_only = setup->pack_count > 0,
+                                  .elsewhere = setup->elsewhere};
     if (!setup->generic) {
         options.dims = setup->dims;
         options.dim_count = setup->dim_count;
         options.shapes = setup->shapes;
         options.shape_count = setup->shape_count;
     }
+    return options;
+}
+
+bool setup_compile(Setup *setup, Fail *fail)
+{
+    qn_compile_options options = setup_compile_options(setup);
+    bool shows = !setup->quiet && isatty(STDERR_FILENO);
+    if (shows)
+        options.progress = show_progress;
     setup->status = qn_program_compile(setup->model, &options, &setup->program);
     if (shows)
         fputs("\r\033[K", stderr);

@@ -5,7 +5,10 @@
 #include "tools/options.h"
 #include "tools/tensor.h"
 
-enum { SETUP_ITEMS = 256 }; /* --dim, and --shape and inputs with given shapes, at most each */
+enum {
+    SETUP_PACKS = 16,
+    SETUP_ITEMS = 256
+}; /* --dim, and --shape and inputs with given shapes, at most each */
 
 /* Ids of the shared options; a verb's own are below 1000. */
 enum {
@@ -16,6 +19,7 @@ enum {
     OPT_GENERIC,
     OPT_CACHE_DIR,
     OPT_NO_CACHE,
+    OPT_PACK,
 };
 #define SETUP_DEVICE_OPTIONS                                                                       \
     {OPT_DEVICE, "device", "NAME", "cpu (default), or another one of `quern devices`"},            \
@@ -32,6 +36,10 @@ enum {
     {                                                                                              \
         OPT_NO_CACHE, "no-cache", NULL, "neither read nor write the cache"                         \
     }
+#define SETUP_PACK_OPTION                                                                          \
+    {                                                                                              \
+        OPT_PACK, "pack", "FILE", "take the program from this pack, and from nowhere else"         \
+    }
 #define SETUP_GENERIC_OPTION                                                                       \
     {                                                                                              \
         OPT_GENERIC, "generic", NULL, "compile for any size; sizes given are for the run only"     \
@@ -40,14 +48,16 @@ enum {
 typedef struct Setup {
     const char *device; /* NULL = the default */
     const char *cache_dir;
+    const char *packs[SETUP_PACKS];
     bool no_cache, generic, quiet; /* quiet: no progress, no warnings */
+    bool elsewhere;                /* compile for a machine that need not be this one */
     int32_t threads;
     uint32_t keep_text;
     qn_dim_value dims[SETUP_ITEMS];
     qn_shape shapes[SETUP_ITEMS];
     int64_t shape_dims[SETUP_ITEMS][QN_MAX_RANK];
     qn_contents contents[SETUP_ITEMS]; /* known when compiling; data by reference */
-    size_t dim_count, shape_count, content_count;
+    size_t dim_count, shape_count, content_count, pack_count;
 
     qn_context *context;
     qn_model *model;
@@ -68,6 +78,8 @@ bool setup_open(Setup *setup, const char *path, Fail *fail);
 /* Gives every size of an input that is still open the value 1. */
 bool setup_default_sizes(Setup *setup, Fail *fail);
 bool setup_compile(Setup *setup, Fail *fail);
+/* What setup_compile would compile, in the form of the public interface. */
+qn_compile_options setup_compile_options(const Setup *setup);
 /* Also gives the session its shapes, so that it is ready to run. */
 bool setup_session(Setup *setup, Fail *fail);
 void setup_close(Setup *setup);

@@ -24,6 +24,7 @@ static const Option options[] = {
     {OPT_OUTPUT, "output-dir", "DIR", "write every output to DIR/NAME.npy"},
     {OPT_JSON, "json", NULL, "print one JSON object instead of text"},
     SETUP_CACHE_OPTIONS,
+    SETUP_PACK_OPTION,
     {0}};
 
 typedef struct Work {

@@ -10,7 +10,7 @@
 
 #include "base/os_file.h"
 #include "include/quern.h"
-#include "jit/cache.h"
+#include "runtime/cache.h"
 
 #define MODEL QUERN_SOURCE_DIR "/examples/digits/digits.onnx"
 
@@ -44,40 +44,46 @@ static void stop(void)
 
 TestSuite(cache, .init = start, .fini = stop);
 
-static Hash128 key_of(int number)
+static const char *parts_of(int number)
 {
-    return hash_bytes(&number, sizeof number);
+    return arena_printf(cx.arena, "kind program\nnumber %d\n", number);
 }
 
-static const char *put(const Cache *cache, int number, char fill, size_t size)
+static Hash128 key_of(int number)
+{
+    return entry_key(parts_of(number)).whole;
+}
+
+static const char *put(Cache *cache, int number, char fill, size_t size)
 {
     char *data = arena_array(cx.arena, size, 1);
     memset(data, fill, size);
-    return cache_put(&cx, cache, key_of(number), (PlanBytes){(uint8_t *)data, size});
+    Entry entry = {ENTRY_program, parts_of(number), data, size};
+    return cache->storage.class->put(&cache->storage, &cx, &executor_inline, &entry);
 }
 
-static bool has(const Cache *cache, int number, char fill, size_t size)
+static bool has(Cache *cache, int number, char fill, size_t size)
 {
-    PlanBytes found;
-    if (!cache_get(&cx, cache, key_of(number), &found))
+    Entry found;
+    if (!storage_get(&cache->storage, &cx, &executor_inline, entry_key(parts_of(number)), &found))
         return false;
+    cr_assert_eq(found.kind, ENTRY_program);
     cr_assert_eq(found.size, size);
     cr_assert_eq((uintptr_t)found.data % 16, 0);
     for (size_t i = 0; i < size; i++)
-        cr_assert_eq(found.data[i], (uint8_t)fill);
+        cr_assert_eq(((const uint8_t *)found.data)[i], (uint8_t)fill);
     return true;
 }
 
 Test(cache, keeps)
 {
-    Cache cache = {dir, 1 << 20}, none = {NULL, 1 << 20};
+    Cache cache = cache_in(dir, 1 << 20);
     cr_assert(!has(&cache, 1, 'a', 100));
     cr_assert_null(put(&cache, 1, 'a', 100));
     cr_assert_null(put(&cache, 2, 'b', 3));
     cr_assert(has(&cache, 1, 'a', 100));
     cr_assert(has(&cache, 2, 'b', 3));
     cr_assert(!has(&cache, 3, 'b', 3));
-    cr_assert(!has(&none, 1, 'a', 100));
     cr_assert_null(put(&cache, 1, 'c', 50));
     cr_assert(has(&cache, 1, 'c', 50));
 }
@@ -91,7 +97,7 @@ static void entry_path(char path[200], int number)
 
 Test(cache, foreign_entries)
 {
-    Cache cache = {dir, 1 << 20};
+    Cache cache = cache_in(dir, 1 << 20);
     char one[200], two[200];
     cr_assert_null(put(&cache, 1, 'a', 100));
     entry_path(one, 1);
@@ -106,7 +112,7 @@ Test(cache, foreign_entries)
 
 Test(cache, limit)
 {
-    Cache cache = {dir, 4000};
+    Cache cache = cache_in(dir, 4000);
     for (int i = 0; i < 3; i++) {
         cr_assert_null(put(&cache, i, 'a', 1000));
         usleep(20000);
@@ -125,12 +131,12 @@ Test(cache, limit)
 /* A directory others may write is neither read nor written. */
 Test(cache, not_private)
 {
-    Cache cache = {dir, 1 << 20};
+    Cache cache = cache_in(dir, 1 << 20);
     cr_assert_null(put(&cache, 1, 'a', 100));
     chmod(dir, 0777);
     cr_assert(!has(&cache, 1, 'a', 100));
     cr_assert_not_null(put(&cache, 2, 'a', 100));
-    cache.dir = "/proc/nowhere";
+    cache.storage.name = "/proc/nowhere";
     cr_assert(!has(&cache, 1, 'a', 100));
     cr_assert_not_null(put(&cache, 1, 'a', 100));
 }

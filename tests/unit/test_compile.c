@@ -56,7 +56,7 @@ static void compile(Cx *cx, void *user)
     Job *job = user;
     if (!llvm_module_open(cx, &job->llvm, NULL))
         return;
-    const FileRange files[] = {{w1, sizeof w1}, {w2, sizeof w2}};
+    const FileRange files[] = {{w1, sizeof w1, NULL}, {w2, sizeof w2, NULL}};
     CompileOptions options = {.caps = target_host_cpu(),
                               .kind = CODE_object,
                               .llvm = job->llvm.api,
