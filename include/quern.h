@@ -191,6 +191,20 @@ QN_API int32_t qn_context_threads(const qn_context *context);
  * QN_LIMIT when it does not fit. */
 QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
 
+/* An entry of a cache directory or a pack. The strings are valid during the call only. */
+typedef struct qn_entry_info {
+    qn_string name; /* of its file; its key in a pack */
+    qn_string
+        kind; /* "program", "constants" (packed weights), "hashes" (of weights), "" = damaged */
+    qn_string parts; /* what its key is made of: lines "name value" */
+    int64_t bytes;
+    int64_t used; /* seconds since 1970; 0 = not known */
+} qn_entry_info;
+typedef void qn_entry(void *user, const qn_entry_info *info);
+/* Calls `entry` for everything a directory or a pack file holds, without checking more than the
+ * form of what is there. Failures as qn_context_message. */
+QN_API qn_status qn_cache_list(qn_context *context, qn_string path, qn_entry *entry, void *user);
+
 /* Device number `index`; QN_MISSING past the last. */
 typedef struct qn_device_info {
     qn_string name; /* for qn_compile_options.device: "cpu", or a target such as "x86-64-v3" */

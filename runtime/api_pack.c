@@ -1,6 +1,7 @@
 /* The public interface: packs of a context, and making packs. */
 #include "runtime/api.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "runtime/weights.h"
@@ -77,6 +78,75 @@ qn_status qn_context_add_pack(qn_context *context, qn_string path)
         context->report = report;
     pthread_mutex_unlock(&context->lock);
     return node ? QN_OK : (qn_status)report.status;
+}
+
+/* --- listing --- */
+
+typedef struct Listing {
+    const char *path;
+    qn_entry *entry;
+    void *user;
+} Listing;
+
+static bool list_item(void *user, const StorageItem *item)
+{
+    const Listing *l = user;
+    char key[HASH_HEX_SIZE];
+    hash_to_hex(item->key, key);
+    const char *kind = item->whole ? entry_kind_name(item->entry.kind) : "";
+    qn_entry_info info = {.name = api_string(*item->name ? item->name : key),
+                          .kind = api_string(kind),
+                          .parts = api_string(item->whole ? item->entry.parts : ""),
+                          .bytes = item->size,
+                          .used = item->used / 1000000000};
+    l->entry(l->user, &info);
+    return true;
+}
+
+static void close_pack(void *pack)
+{
+    pack_close(pack);
+}
+
+static void list_job(Cx *cx, void *user)
+{
+    const Listing *l = user;
+    Cache cache = cache_in(l->path, 0);
+    Storage *storage = &cache.storage;
+    if (os_check_private_dir(l->path) == ENOTDIR) {
+        Pack *pack = NEW(cx->arena, Pack);
+        cx_cleanup(cx, close_pack, pack);
+        if (!pack_open(cx, l->path, pack))
+            return;
+        storage = &pack->storage;
+    }
+    const char *why = storage->class->list(storage, cx, list_item, user);
+    if (why)
+        cx_fail(cx, ST_io, "%s", why);
+}
+
+qn_status qn_cache_list(qn_context *context, qn_string path, qn_entry *entry, void *user)
+{
+    Cx cx;
+    Report report = {0};
+    if (!context || !entry || !path.length || memchr(path.data, 0, path.length))
+        return QN_BAD_ARGUMENT;
+    char *copy = api_alloc(context, path.length + 1);
+    if (!copy)
+        return QN_OUT_OF_MEMORY;
+    memcpy(copy, path.data, path.length);
+    Listing listing = {copy, entry, user};
+    cx_init(&cx, &context->from, 0);
+    cx_run(&cx, list_job, &listing);
+    qn_status status = api_status(&report, &cx);
+    cx_finish(&cx);
+    api_free(context, copy, path.length + 1);
+    if (status == QN_OK)
+        return status;
+    pthread_mutex_lock(&context->lock);
+    context->report = report;
+    pthread_mutex_unlock(&context->lock);
+    return status;
 }
 
 void api_close_packs(qn_context *context)

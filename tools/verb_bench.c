@@ -30,6 +30,7 @@ static const Option options[] = {
     SETUP_DIM_OPTIONS,
     SETUP_GENERIC_OPTION,
     SETUP_DEVICE_OPTIONS,
+    {OPT_PACK, "pack", "FILE", "start from this pack: nothing is compiled"},
     {0}};
 
 /* What a child sends back. */
@@ -226,11 +227,9 @@ static void print_json(const Bench *bench, const char *path, const Figures *f)
     json_open(&json, NULL, '{');
     json_text(&json, "model", path);
     json_text(&json, "device", bench->setup.device ? bench->setup.device : "cpu");
-    json_text(&json, "target", f->target);
     json_int(&json, "threads", f->threads);
-    json_number(&json, "cold_compile_ms", f->cold_ms);
+    number_or_null(&json, "cold_compile_ms", f->cold_ms, f->cold_ms > 0);
     number_or_null(&json, "warm_load_ms", f->warm_ms, f->cached);
-    json_number(&json, "init_ms", f->init_ms);
     json_number(&json, "first_run_ms", f->first_ms);
     json_number(&json, "steady_median_ms", f->median_ms);
     json_number(&json, "steady_p10_ms", f->p10_ms);
@@ -239,7 +238,6 @@ static void print_json(const Bench *bench, const char *path, const Figures *f)
     json_int(&json, "kernels", f->kernels);
     json_int(&json, "peak_rss_kb", f->peak_rss_kb);
     json_int(&json, "plan_bytes", f->plan_bytes);
-    json_int(&json, "memory_bytes", f->memory_bytes);
     number_or_null(&json, "gflops", gflops, f->flops > 0);
     number_or_null(&json, "gbs", f->bytes / f->median_ms / 1e6, f->bytes > 0);
     number_or_null(&json, "percent_of_peak", 100 * gflops / f->peak_gflops,
@@ -251,9 +249,12 @@ static void print_json(const Bench *bench, const char *path, const Figures *f)
 static void print_text(const char *path, const Figures *f)
 {
     printf("%s (%s, %d threads)\n", path, f->target, f->threads);
-    printf("  cold compile %.1f ms, ", f->cold_ms);
+    if (f->cold_ms > 0)
+        printf("  cold compile %.1f ms, ", f->cold_ms);
+    else
+        printf("  from the pack, nothing compiled, ");
     if (f->cached)
-        printf("warm load %.1f ms", f->warm_ms);
+        printf("%s %.1f ms", f->cold_ms > 0 ? "warm load" : "load", f->warm_ms);
     else
         printf("warm load - (nothing came from the cache)");
     printf(" of which packing %.1f ms, first run %.3f ms\n", f->init_ms, f->first_ms);
@@ -299,7 +300,8 @@ static bool measure(Bench *bench, const char *path, Fail *fail)
     if (length >= (int)sizeof cache || !mkdtemp(cache))
         return fail_set(fail, "%s: no temporary folder: %s", cache, strerror(errno));
     bench->setup.cache_dir = cache;
-    bool done = in_child(bench, path, cold, &f) && in_child(bench, path, warm, &f);
+    bool done = bench->setup.pack_count || in_child(bench, path, cold, &f);
+    done = done && in_child(bench, path, warm, &f);
     remove_tree(cache, 0);
     if (!done) {
         *fail = f.fail;

@@ -1,6 +1,7 @@
-/* quern cache: where compiled kernels are kept, what is there, and emptying it. Only files that
- * look like entries are ever listed or removed: regular files named by 32 hexadecimal digits and
- * ".qnc" (jit/cache.c). */
+/* quern cache: where compiled programs are kept, what is there, emptying it, and why a model's
+ * program would be taken from there or not. Only files that look like entries are ever listed or
+ * removed: regular files named by 32 hexadecimal digits and ".qnc" (runtime/cache.c), and what
+ * writers of such files left unfinished. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,94 +16,196 @@
 #include "tools/verbs.h"
 
 static const Option options[] = {
-    {OPT_CACHE_DIR, "cache-dir", "DIR", "this one instead of the user's"}, {0}};
+    SETUP_DIM_OPTIONS,
+    {OPT_DEVICE, "target", "NAME", "explain: for this target; default: this CPU"},
+    {OPT_PACK, "pack", "FILE", "explain: look into this pack, and nowhere else"},
+    {OPT_CACHE_DIR, "cache-dir", "DIR", "this one instead of the user's"},
+    {0}};
+
+/* --- emptying --- */
 
 static bool is_entry(const char *name)
 {
     return strspn(name, "0123456789abcdef") == 32 && !strcmp(name + 32, ".qnc");
 }
 
-typedef struct Totals {
-    int64_t files, bytes, failed;
-} Totals;
-
-static void visit(int directory, const char *name, bool clear, Totals *totals)
+/* What a writer that was killed leaves behind: "<entry>.<process>.<number>.tmp". */
+static bool is_unfinished(const char *name)
 {
-    struct stat st;
-    char when[32] = "";
-    struct tm parts;
-    if (!is_entry(name) || fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-        !S_ISREG(st.st_mode))
-        return;
-    totals->files++;
-    totals->bytes += st.st_size;
-    if (clear) {
-        totals->failed += unlinkat(directory, name, 0) != 0;
-        return;
-    }
-    if (localtime_r(&st.st_mtime, &parts))
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &parts);
-    printf("%10" PRId64 "  %s  %s\n", (int64_t)st.st_size, when, name);
+    size_t length = strlen(name);
+    return length > 40 && strspn(name, "0123456789abcdef") == 32 &&
+           !strncmp(name + 32, ".qnc.", 5) && strspn(name + 37, "0123456789.") == length - 40 &&
+           !strcmp(name + length - 3, "tmp");
 }
 
-static bool walk(const char *path, bool clear, Fail *fail)
+static bool clear(const char *path, Fail *fail)
 {
-    Totals totals = {0};
     struct dirent **entries;
+    int64_t removed = 0, failed = 0, bytes = 0;
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0 && access(path, F_OK) != 0) {
         printf("empty: %s does not exist\n", path);
         return true;
     }
-    int count = directory < 0 ? -1 : scandir(path, &entries, NULL, alphasort);
+    int count = directory < 0 ? -1 : scandir(path, &entries, NULL, NULL);
     if (count < 0)
         return fail_set(fail, "%s: %s", path, strerror(errno));
     for (int i = 0; i < count; i++) {
-        visit(directory, entries[i]->d_name, clear, &totals);
+        const char *name = entries[i]->d_name;
+        struct stat st;
+        if ((is_entry(name) || is_unfinished(name)) &&
+            fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+            bool done = unlinkat(directory, name, 0) == 0;
+            removed += done;
+            failed += !done;
+            bytes += done ? st.st_size : 0;
+        }
         free(entries[i]);
     }
     free(entries);
     close(directory);
-    printf("%s%" PRId64 " entries, %.3f MB in %s\n", clear ? "removed " : "",
-           totals.files - totals.failed, (double)totals.bytes / 1e6, path);
-    return !totals.failed ||
-           fail_set(fail, "%" PRId64 " entries could not be removed", totals.failed);
+    printf("removed %" PRId64 " entries, %.3f MB in %s\n", removed, (double)bytes / 1e6, path);
+    return !failed || fail_set(fail, "%" PRId64 " entries could not be removed", failed);
+}
+
+/* --- listing --- */
+
+typedef struct Totals {
+    int64_t entries, bytes;
+} Totals;
+
+/* The value of a line of the parts, without the line's end. */
+static int find_part(qn_string parts, const char *name, const char **value)
+{
+    size_t length = strlen(name);
+    for (const char *at = parts.data; *at; at += strcspn(at, "\n") + 1) {
+        if (!strncmp(at, name, length) && at[length] == ' ') {
+            *value = at + length + 1;
+            return (int)strcspn(*value, "\n");
+        }
+        if (!at[strcspn(at, "\n")])
+            break;
+    }
+    *value = "";
+    return 0;
+}
+
+static void print_entry(void *user, const qn_entry_info *info)
+{
+    Totals *totals = user;
+    char when[32] = "";
+    struct tm parts;
+    time_t used = (time_t)info->used;
+    const char *graph, *target;
+    if (used && localtime_r(&used, &parts))
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &parts);
+    int graph_length = find_part(info->parts, "graph", &graph);
+    int target_length = find_part(info->parts, "target", &target);
+    printf("%12" PRId64 "  %-19s  %-9s  %s", info->bytes, when,
+           info->kind.length ? info->kind.data : "damaged", info->name.data);
+    if (target_length)
+        printf("  %.*s: %.*s", target_length, target, graph_length, graph);
+    putchar('\n');
+    totals->entries++;
+    totals->bytes += info->bytes;
+}
+
+static bool list(const char *path, Fail *fail)
+{
+    Totals totals = {0};
+    qn_context *context;
+    qn_context_options context_options = {.size = sizeof context_options, .threads = 1};
+    if (access(path, F_OK) != 0) {
+        printf("empty: %s does not exist\n", path);
+        return true;
+    }
+    if (qn_context_create(&context_options, &context) != QN_OK)
+        return fail_set(fail, "out of memory");
+    bool done = qn_cache_list(context, qn_str(path), print_entry, &totals) == QN_OK ||
+                fail_set(fail, "%s", qn_context_message(context));
+    qn_context_release(context);
+    if (done)
+        printf("%" PRId64 " entries, %.3f MB in %s\n", totals.entries, (double)totals.bytes / 1e6,
+               path);
+    return done;
+}
+
+/* --- explaining --- */
+
+static void print_line(void *user, const char *line)
+{
+    (void)user;
+    puts(line);
+}
+
+/* Succeeds when the program is there, since that is what a script wants to know. */
+static int explain(const Args *args, Setup *setup, const char *path)
+{
+    Fail fail = {""};
+    qn_status status = QN_INTERNAL;
+    setup->elsewhere = setup->device != NULL;
+    if (setup_open(setup, path, &fail)) {
+        qn_compile_options what = setup_compile_options(setup);
+        status = qn_program_explain(setup->model, &what, print_line, NULL);
+        if (status != QN_OK && status != QN_MISSING)
+            fail_set(&fail, "%s: %s", path, qn_model_message(setup->model));
+    }
+    setup_close(setup);
+    if (fail.text[0])
+        return args_failed(args, "%s", fail.text);
+    return status == QN_OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int parse(Args *args, Setup *setup)
+{
+    Fail fail;
+    for (int id; (id = args_next(args)) != ARGS_END;) {
+        if (id == ARGS_HELP)
+            return -1;
+        if (id == ARGS_BAD)
+            return EXIT_BAD_USAGE;
+        if (!setup_option(setup, id, args->value, &fail))
+            return args_bad(args, "%s", fail.text);
+    }
+    return EXIT_DONE;
 }
 
 int verb_cache(int argc, char **argv)
 {
+    static Setup setup;
     Args args = {.verb = "cache",
-                 .usage = "list|clear|path [OPTION...]",
-                 .what = "Lists the entries of the cache of compiled kernels, removes them all, or "
-                         "prints its path.",
+                 .usage = "list [PACK]|explain MODEL|clear|path [OPTION...]",
+                 .what = "Lists the entries of the cache of compiled programs (or of a pack), "
+                         "removes them all, or prints its path.\nexplain says what the key of a "
+                         "model's program is made of, whether it is there, and if not, what\n"
+                         "differs in the nearest entry; its exit status is 0 when it is there.",
                  .options = options,
                  .argc = argc,
                  .argv = argv};
     char path[4096];
-    const char *directory = NULL;
-    for (int id; (id = args_next(&args)) != ARGS_END;) {
-        if (id == ARGS_HELP)
-            return EXIT_DONE;
-        if (id == ARGS_BAD)
-            return EXIT_BAD_USAGE;
-        directory = args.value;
-    }
-    int count;
+    int count, status = parse(&args, &setup);
+    if (status)
+        return status < 0 ? EXIT_DONE : status;
     char **rest = args_rest(&args, &count);
-    if (count != 1)
-        return args_bad(&args, count ? "one thing at a time" : "list, clear or path?");
-    bool clear = !strcmp(rest[0], "clear"), list = !strcmp(rest[0], "list");
-    if (!clear && !list && strcmp(rest[0], "path") != 0)
-        return args_bad(&args, "no '%s'; there are list, clear and path", rest[0]);
-    if (!directory) {
-        if (qn_cache_default_dir(path, sizeof path) != QN_OK)
-            return args_failed(&args, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
-        directory = path;
-    }
+    if (!count)
+        return args_bad(&args, "list, explain, clear or path?");
+    bool clears = !strcmp(rest[0], "clear"), lists = !strcmp(rest[0], "list");
+    if (!strcmp(rest[0], "explain"))
+        return count == 2 ? explain(&args, &setup, rest[1])
+                          : args_bad(&args, count < 2 ? "no model given" : "one model at a time");
+    if (!clears && !lists && strcmp(rest[0], "path") != 0)
+        return args_bad(&args, "no '%s'; there are list, explain, clear and path", rest[0]);
+    if (count > (lists ? 2 : 1))
+        return args_bad(&args, "one thing at a time");
+    const char *place = count == 2 ? rest[1] : setup.cache_dir;
+    if (!place && qn_cache_default_dir(path, sizeof path) != QN_OK)
+        return args_failed(&args, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
+    if (!place)
+        place = path;
     Fail fail = {""};
-    if (!clear && !list)
-        puts(directory);
-    else if (!walk(directory, clear, &fail))
+    if (!clears && !lists)
+        puts(place);
+    else if (!(clears ? clear : list)(place, &fail))
         return args_failed(&args, "%s", fail.text);
     return EXIT_DONE;
 }

@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
 QUERN = None
-VERBS = ("run", "bench", "check", "inspect", "devices", "cache")
+VERBS = ("run", "bench", "check", "inspect", "prewarm", "devices", "cache")
 
 
 def quern(*arguments, **options):
@@ -213,10 +213,10 @@ class Models(Case):
                                  f"{self.input}={'x'.join(map(str, self.shape))}")
         self.assertEqual((status, err), (0, ""))
         figures = json.loads(out)
-        for field in ("model device threads cold_compile_ms warm_load_ms first_run_ms "
-                      "steady_median_ms steady_p10_ms steady_p99_ms runs kernels peak_rss_kb "
-                      "plan_bytes gflops gbs percent_of_peak").split():
-            self.assertIn(field, figures)
+        self.assertEqual(list(figures), (
+            "model device threads cold_compile_ms warm_load_ms first_run_ms steady_median_ms "
+            "steady_p10_ms steady_p99_ms runs kernels peak_rss_kb plan_bytes gflops gbs "
+            "percent_of_peak").split())
         self.assertGreater(figures["cold_compile_ms"], 0)
         self.assertLessEqual(figures["steady_p10_ms"], figures["steady_median_ms"])
         self.assertLessEqual(figures["steady_median_ms"], figures["steady_p99_ms"])
@@ -335,12 +335,135 @@ class Cache(Case):
         self.assertEqual(status, 0)
         self.assertIn("does not exist", out)
 
+    def test_unfinished(self):
+        """What a killed writer left is no entry, and goes when the cache is emptied."""
+        left = "0123456789abcdef" * 2 + ".qnc.123.4.tmp"
+        self.path("kept/" + left, b"x" * 10)
+        self.assertNotIn(left, quern("cache", "list", "--cache-dir", self.path("kept"))[1])
+        self.assertEqual(quern("cache", "clear", "--cache-dir", self.path("kept"))[0], 0)
+        self.assertEqual(os.listdir(self.path("kept")), [])
+
+    def test_explain(self):
+        """Not there, then near, then there."""
+        def explain(*arguments):
+            status, out, err = quern("cache", "explain", DIGITS, *arguments)
+            self.assertEqual(err, "")
+            return status, out
+        status, out = explain("--dim", "N=2")
+        self.assertEqual(status, 1)
+        self.assertIn("  dim N 2..2 by 1\n", out)
+        self.assertIn("no programs to compare with", out)
+        self.assertEqual(quern("run", DIGITS, "--dim", "N=2", "--fill", "zeros")[0], 0)
+        status, out = explain("--dim", "N=2")
+        self.assertEqual(status, 0, out)
+        self.assertIn(os.environ["XDG_CACHE_HOME"], out)
+        self.assertEqual(explain("--shape", "image=2x1x8x8")[0], 0)
+        status, out = explain("--dim", "N=3")
+        self.assertEqual(status, 1)
+        self.assertIn("dim 'N': 3..3 by 1 here, 2..2 by 1 there", out)
+        status, out = explain("--dim", "N=2", "--target", "sm_80")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"(?m)^  target: sm_80\b.* here, x86-64-v\d .*there$")
+        status, out, _ = quern("cache", "list")
+        self.assertRegex(out, r"(?m)^ *\d+ .* program +[0-9a-f]{32}\.qnc  x86-64-v.*: digits 9 nodes$")
+        self.refused(1, ["gone.onnx"], "cache", "explain", self.path("gone.onnx"))
+        self.refused(1, ["nosuchdim"], "cache", "explain", DIGITS, "--dim", "nosuchdim=1")
+        self.refused(2, ["no model"], "cache", "explain")
+
     def test_devices(self):
         status, out, err = quern("devices")
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, r"(?m)^cpu +usable")
         for line in quern("devices", "--json")[1].splitlines():
             self.assertIn("usable", json.loads(line))
+
+
+class Packs(Case):
+    def pack(self, *arguments, name="p.qnp", model=DIGITS):
+        path = self.path(name)
+        status, out, err = quern("prewarm", model, "-o", path, *arguments)
+        self.assertEqual((status, err), (0, ""))
+        return path, out
+
+    def test_run(self):
+        """What a pack was made for runs from it, with the same results; the rest is refused."""
+        pack, out = self.pack("--dim", "N=1", "--dim", "N=2", "--no-cache")
+        self.assertEqual(out.count("packed weights"), 3)
+        self.assertIn("2 programs, 2 with packed weights", out)
+        mask = os.umask(0)
+        os.umask(mask)
+        self.assertEqual(os.stat(pack).st_mode & 0o777, 0o666 & ~mask)
+        for size in ("1", "2"):
+            arguments = [DIGITS, "--dim", "N=" + size, "--fill", "random"]
+            status, expected, _ = quern("run", *arguments)
+            self.assertEqual(status, 0)
+            status, out, err = quern("run", *arguments, "--pack", pack, "--no-cache")
+            self.assertEqual((status, err, out), (0, "", expected))
+        self.refused(1, [pack, "dim 'N': 3..3 by 1 here"], "run", DIGITS, "--dim", "N=3", "--fill",
+                     "zeros", "--pack", pack)
+        other = self.path("relu.onnx", unary_model("Relu"))
+        self.refused(1, [pack, "graph", "digits"], "run", other, "--fill", "zeros", "--pack", pack)
+
+    def test_bench(self):
+        pack, _ = self.pack("--dim", "N=1")
+        status, out, err = quern("bench", DIGITS, "--pack", pack, "--json", "--duration", "0.02")
+        self.assertEqual((status, err), (0, ""))
+        figures = json.loads(out)
+        self.assertIsNone(figures["cold_compile_ms"])
+        self.assertGreater(figures["warm_load_ms"], 0)
+
+    def test_targets(self):
+        pack, out = self.pack("--target", "x86-64-v3", "--target", "x86-64-v4")
+        self.assertRegex(out, r"(?m)^.*digits\.onnx for x86-64-v3: \d+ kernels")
+        status, listed, err = quern("cache", "list", pack)
+        self.assertEqual((status, err), (0, ""))
+        for target in ("x86-64-v3", "x86-64-v4"):
+            self.assertRegex(listed, rf"program .*{target}.*: digits 9 nodes")
+        self.refused(1, ["opencl-gpu"], "prewarm", DIGITS, "--target", "opencl-gpu", "-o",
+                     self.path("none.qnp"))
+        self.assertFalse(os.path.exists(self.path("none.qnp")))
+
+    def test_merge(self):
+        relu = self.path("relu.onnx", unary_model("Relu"))
+        one, _ = self.pack("--no-weights", "--dim", "N=1", name="one.qnp")
+        two, out = self.pack("--add", one, name="two.qnp", model=relu)
+        self.assertIn("2 programs", out)
+        three, out = self.pack("--add", one, "--add", two, name="three.qnp", model=relu)
+        with open(two, "rb") as a, open(three, "rb") as b:
+            self.assertEqual(a.read(), b.read())
+        for model, sizes in ((DIGITS, ["--dim", "N=1"]), (relu, [])):
+            status, _, err = quern("run", model, *sizes, "--fill", "zeros", "--pack", two)
+            self.assertEqual((status, err), (0, ""))
+        status, out, _ = quern("cache", "explain", relu, "--pack", one)
+        self.assertEqual(status, 1)
+        self.assertIn("graph: g 1 nodes here, digits 9 nodes there", out)
+        self.assertEqual(quern("cache", "explain", relu, "--pack", two)[0], 0)
+
+    def test_damaged(self):
+        pack, _ = self.pack("--dim", "N=1")
+        with open(pack, "rb") as file:
+            data = file.read()
+        run = ["run", DIGITS, "--dim", "N=1", "--fill", "zeros", "--pack"]
+        self.refused(1, ["cut.qnp", "cut short"], *run, self.path("cut.qnp", data[:-100]))
+        self.refused(1, ["soup.qnp", "no pack"], *run, self.path("soup.qnp", b"soup" * 100))
+        self.refused(1, ["gone.qnp", "No such file"], *run, self.path("gone.qnp"))
+        broken = bytearray(data)
+        for at in range(1000, len(data), 1000):
+            broken[at] ^= 16
+        self.refused(1, ["broken.qnp", "damaged"], *run, self.path("broken.qnp", bytes(broken)))
+        self.refused(1, ["cut.qnp"], "cache", "list", self.path("cut.qnp"))
+        self.refused(1, ["cut.qnp"], "prewarm", DIGITS, "--add", self.path("cut.qnp"), "-o",
+                     self.path("new.qnp"))
+        self.assertFalse(os.path.exists(self.path("new.qnp")))
+
+    def test_refused(self):
+        self.refused(2, ["-o PACK"], "prewarm", DIGITS)
+        self.refused(2, ["no model"], "prewarm", "-o", self.path("p.qnp"))
+        self.refused(2, ["'-o'", "value"], "prewarm", DIGITS, "-o")
+        self.refused(1, ["gone.onnx"], "prewarm", self.path("gone.onnx"), "-o", self.path("p.qnp"))
+        status, out, err = quern("prewarm", DIGITS, "-o", self.path("no/such/folder/p.qnp"))
+        self.assertEqual(status, 1)
+        self.assertIn("No such file", err)
 
 
 class Texts(Case):
