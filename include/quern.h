@@ -178,7 +178,7 @@ typedef struct qn_context_options {
 QN_API qn_status qn_context_create(const qn_context_options *options, qn_context **context);
 QN_API qn_context *qn_context_retain(qn_context *context);
 QN_API void qn_context_release(qn_context *context);
-/* As qn_model_message. */
+/* Why the last call that gave this context a qn_status failed; "" when none did. */
 QN_API const char *qn_context_message(const qn_context *context);
 /* Opens a pack (see qn_pack) for the programs compiled in this context from now on. Programs are
  * looked for in the packs, in the order they were added, then in the cache directory, then
@@ -271,9 +271,6 @@ typedef struct qn_operator {
  * before an operator of Quern's with the same name. Not while another thread uses the context. Why
  * it failed is in qn_context_message. */
 QN_API qn_status qn_custom_operator(qn_context *context, const qn_operator *op);
-/* Why the last call that gave this context a qn_status failed; "" when none did. */
-QN_API const char *qn_context_message(const qn_context *context);
-
 /* ---- model ---- */
 
 typedef struct qn_model qn_model;

@@ -142,9 +142,10 @@ static void put_options(Text *out, const ImportOptions *import)
     }
 }
 
-static Hash128 constants_of(const OnnxModel *model, uint32_t file_count, const FileRange *files)
+static Hash128 constants_of(const KeySource *source)
 {
-    Key k = {.file_count = file_count, .files = files, .import = import};
+    const OnnxModel *model = source->model;
+    Key k = {.file_count = source->file_count, .files = source->files, .import = source->import};
     hash_init(&k.hasher);
     add_graph(&k, &model->graph);
     for (uint32_t i = 0; i < model->function_count; i++)
@@ -163,7 +164,7 @@ const char *program_key_parts(Cx *cx, const KeySource *source)
     text_add(&out, " %u nodes\nmodel ", model->graph.node_count);
     put_hash(&out, hash_bytes(model->skeleton, model->skeleton_size));
     text_add(&out, "\nconstants ");
-    put_hash(&out, constants_of(model, source->file_count, source->files));
+    put_hash(&out, constants_of(source));
     text_add(&out, "\n");
     put_options(&out, source->import);
     if (source->records) {

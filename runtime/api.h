@@ -52,7 +52,6 @@ struct qn_context {
     Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
     char device_texts[API_DEVICES][API_DEVICE_TEXT]; /* given out by qn_device_at */
     PackNode *packs;               /* only ever added to */
-    Report report;
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */

@@ -8,11 +8,6 @@
 
 /* --- packs of a context --- */
 
-const char *qn_context_message(const qn_context *context)
-{
-    return context ? context->report.text : status_text(ST_out_of_memory);
-}
-
 static void open_job(Cx *cx, void *user)
 {
     PackNode *node = user;
