@@ -82,7 +82,9 @@ static bool collect(Import *im)
     /* A model that is wrong is not excused by what else is unsupported in it. */
     if (p->status == ST_ok || p->status == ST_unsupported)
         p->status = cx->status;
-    if (p->count < MOST_PROBLEMS) {
+    if (!cx->message) {
+        /* told before */
+    } else if (p->count < MOST_PROBLEMS) {
         const char *line = arena_strdup(cx->arena, cx->message);
         VEC_PUSH(cx->arena, p->lines, p->count, p->capacity, line);
     } else {
@@ -260,6 +262,33 @@ static const char *domain_text(const char *domain)
     return domain[0] ? domain : "ai.onnx";
 }
 
+/* Every operator that is not there is told once, however many nodes there are of it; what to do,
+ * the first time. */
+static void report_unknown(Import *im, const OnnxNode *n, int first)
+{
+    Arena *arena = im->cx->arena;
+    const char *op = onnx_printable(arena, n->op);
+    const char *domain = onnx_printable(arena, domain_text(n->domain));
+    const char *key = arena_printf(arena, "%s %s", domain, op);
+    bool alone = im->unknown.count == 0;
+    if (map_find_text(&im->unknown, key)) {
+        im->cx->status = ST_unsupported; /* without a message: collect keeps none */
+        return;
+    }
+    map_set_text(&im->unknown, key, im);
+    if (first)
+        fail(im, ST_unsupported,
+             "%s of opset %lld of domain %s: supported from opset %d on; convert the model to a "
+             "newer opset",
+             op, (long long)n->opset, domain, first);
+    else
+        fail(im, ST_unsupported, "no operator '%s' in domain %s (opset %lld)%s", op, domain,
+             (long long)n->opset,
+             alone ? "; export the model without it or register a custom operator "
+                     "(qn_custom_operator)"
+                   : "");
+}
+
 /* The row with the largest first opset that is not above the node's; NULL after a failure. */
 static const Row *resolve(Import *im, const OnnxNode *n)
 {
@@ -273,19 +302,21 @@ static const Row *resolve(Import *im, const OnnxNode *n)
         if (row->since <= n->opset && (!best || row->since > best->since))
             best = row;
     }
-    const char *op = onnx_printable(im->cx->arena, n->op);
-    const char *domain = onnx_printable(im->cx->arena, domain_text(n->domain));
-    if (!best && first)
-        fail(im, ST_unsupported,
-             "%s of opset %lld of domain %s: supported from opset %d on; convert the model to a "
-             "newer opset",
-             op, (long long)n->opset, domain, first);
-    else if (!best)
-        fail(im, ST_unsupported,
-             "no operator '%s' in domain %s (opset %lld); export the model without it or register "
-             "a custom host operator",
-             op, domain, (long long)n->opset);
+    if (!best)
+        report_unknown(im, n, first);
     return best;
+}
+
+/* Of a node that cannot be imported because of an earlier one: whether its operators are there. */
+static void check_node(Import *im, const OnnxNode *n)
+{
+    im->cx->where = onnx_node_text(im->cx->arena, n);
+    if (n->function)
+        for (uint32_t i = 0; i < n->function->body.node_count; i++)
+            check_node(im, &n->function->body.nodes[i]);
+    else if (!import_find_custom(im, n))
+        resolve(im, n);
+    collect(im);
 }
 
 /* False when an input is missing from an earlier failure: the node is skipped. */
@@ -360,7 +391,9 @@ static void import_node(Import *im, const OnnxNode *n)
     cx->where = im->graph->source = text;
     if (ready && n->function) {
         call_function(im, n, results);
-    } else if (ready) {
+    } else if (!ready) {
+        check_node(im, n);
+    } else {
         const CustomOperator *custom = import_find_custom(im, n);
         const Row *row = custom ? NULL : resolve(im, n);
         im->results = results;
@@ -535,6 +568,7 @@ Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options
     im->values = NEW_ARRAY(cx->arena, Tensor *, im->value_count);
     im->weights = NEW_ARRAY(cx->arena, const OnnxTensor *, im->value_count);
     Dims dims = {.im = im};
+    map_init(&im->unknown, cx->arena);
     map_init(&dims.by_name, cx->arena);
     map_init(&dims.taken, cx->arena);
     for (uint32_t i = 0; i < model->graph.input_count; i++)

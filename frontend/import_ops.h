@@ -5,6 +5,7 @@
 #ifndef QUERN_FRONTEND_IMPORT_OPS_H
 #define QUERN_FRONTEND_IMPORT_OPS_H
 
+#include "base/map.h"
 #include "frontend/import.h"
 
 typedef struct Frame Frame;
@@ -23,7 +24,8 @@ typedef struct Import {
     int64_t arg;      /* argument of the current node's row in onnx.def */
     Tensor **results; /* of the current node, by output */
     uint32_t result_count;
-    int depth; /* of calls and subgraphs */
+    int depth;   /* of calls and subgraphs */
+    Map unknown; /* operators reported as such */
     struct Undo *undo;
     uint32_t undo_count, undo_capacity;
 } Import;

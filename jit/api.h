@@ -18,6 +18,7 @@ struct qn_model {
     Report report;
     Cx cx;
     const OnnxModel *onnx; /* NULL: opening failed */
+    const char *path;      /* NULL: from memory */
     uint32_t file_count, input_count, output_count, operator_count, operator_cap;
     FileRange *files;
     Port *inputs, *outputs;

@@ -389,6 +389,14 @@ static void copy_options(Compilation *c, const qn_compile_options *options)
         memcpy(&c->options, options, size < sizeof c->options ? size : sizeof c->options);
 }
 
+/* A problem of the model is told with its file. */
+static void name_file(qn_program *p, const Compilation *c)
+{
+    Report own = p->report;
+    if (c->problems.count && c->model->path)
+        report_fail(&p->report, own.status, "%s: %s", c->model->path, own.text);
+}
+
 qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                              qn_program **program)
 {
@@ -422,8 +430,10 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                                 .more = keep_more,
                                 .user = &c};
         status = api_program_load(p, &source);
-    } else if (c.problems.wanted_count) {
-        cx_run(&p->cx, wanted_job, &c);
+    } else {
+        name_file(p, &c);
+        if (c.problems.wanted_count)
+            cx_run(&p->cx, wanted_job, &c);
     }
     cx_finish(&cx);
     p->compile_ms = api_now_ms() - start;

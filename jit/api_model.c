@@ -107,7 +107,7 @@ static void open_job(Cx *cx, void *user)
         m->onnx = onnx_model_from_memory(cx, o->data, o->bytes,
                                          o->base_dir.length ? api_text(cx, o->base_dir) : NULL);
     else
-        m->onnx = onnx_model_open(cx, api_text(cx, o->path));
+        m->onnx = onnx_model_open(cx, m->path = api_text(cx, o->path));
     if (cx_failed(cx))
         return;
     m->files = NEW_ARRAY(cx->arena, FileRange, m->onnx->map_count + 1);

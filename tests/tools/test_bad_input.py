@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Models and surroundings that are wrong: each gives a message that names file, node, operator and
+what to do, a status that is not zero, no crash, and nothing written.
+
+usage: test_bad_input.py QUERN. Python's standard library only.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import tiny_onnx as t
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DIGITS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "examples", "digits", "digits.onnx")
+QUERN = None
+X = t.value("x", [2, 3])
+Y = t.value("y", [2, 3])
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="quern-bad-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.cache = os.path.join(self.folder, "cache")
+        self.out = os.path.join(self.folder, "out")
+
+    def save(self, data, name="model.onnx"):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def run_model(self, path, *options, tool=None, env=None):
+        """(status, output, error) of a run with zeros."""
+        done = subprocess.run(
+            [tool or QUERN, "run", path, "--fill", "zeros", "--cache-dir", self.cache,
+             "--output-dir", self.out, *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            timeout=120, env={**os.environ, **(env or {})}, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def refuse(self, data, *words, options=()):
+        """The model is refused with a message that has all the words, and leaves nothing behind."""
+        path = self.save(data)
+        status, _, err = self.run_model(path, *options)
+        self.assertEqual(status, 1, err)
+        for word in (os.path.basename(path), *words):
+            self.assertIn(word, err)
+        self.assertFalse(os.path.exists(self.out))
+        self.assertEqual([f for _, _, files in os.walk(self.cache) for f in files], [])
+        return err
+
+
+class Damaged(Case):
+    """Never a signal, never an output of a refused model."""
+
+    def check(self, data):
+        path = self.save(data)
+        status, _, err = self.run_model(path, "--dim", "N=1", "--no-cache")
+        self.assertIn(status, (0, 1), err)
+        if status:
+            self.assertIn(path, err)
+            self.assertFalse(os.path.exists(self.out))
+        shutil.rmtree(self.out, ignore_errors=True)
+        return status
+
+    def test_truncated(self):
+        data = read(DIGITS)
+        chance = random.Random(1)
+        for length in [0, 1, 7, len(data) - 1, *(chance.randrange(len(data)) for _ in range(24))]:
+            with self.subTest(length=length):
+                self.assertEqual(self.check(data[:length]), 1)
+
+    def test_flipped(self):
+        data = bytearray(read(DIGITS))
+        chance = random.Random(2)
+        # Most of the file is weights; what says something is at its ends.
+        places = [chance.randrange(2000) for _ in range(24)]
+        places += [len(data) - 1 - chance.randrange(2000) for _ in range(24)]
+        for place in places:
+            flip = 1 << chance.randrange(8)
+            data[place] ^= flip
+            with self.subTest(place=place, flip=flip):
+                self.check(bytes(data))
+            data[place] ^= flip
+
+
+class Wrong(Case):
+    def test_shapes(self):
+        body = t.graph([t.node("MatMul", ["x", "w"], ["y"], "fc1")], [X], [Y],
+                       [t.tensor("w", [4, 5], bytes(80))])
+        self.refuse(t.model(body), "node 'fc1' (MatMul)", "[2, 3]", "[4, 5]")
+
+    def test_attribute(self):
+        body = t.graph([t.node("Softmax", ["x"], ["y"], "soft", axis=7)], [X], [Y])
+        self.refuse(t.model(body), "node 'soft' (Softmax)", "axis", "7")
+        body = t.graph([t.node("Transpose", ["x"], ["y"], "turn", perm="no")], [X], [Y])
+        self.refuse(t.model(body), "node 'turn' (Transpose)", "'perm'")
+
+    def test_all_unknown_operators_at_once(self):
+        nodes = [t.node("Blur", ["x"], ["a"], "n1"),
+                 t.node("Relu", ["a"], ["b"], "n2"),
+                 t.node("Sharpen", ["b"], ["c"], "n3", domain="org.example"),
+                 t.node("Smear", ["c"], ["y"], "n4")]
+        nodes += [t.node("Blur", ["x"], [f"b{i}"]) for i in range(100)]
+        body = t.graph(nodes, [X], [Y])
+        err = self.refuse(t.model(body, [("", 19), ("org.example", 4)]), "'Blur'", "'Sharpen'",
+                          "'Smear'", "org.example", "opset 19", "opset 4", "3 problems",
+                          "qn_custom_operator")
+        self.assertNotIn("Relu", err)
+
+    def test_older_meaning(self):
+        body = t.graph([t.node("Upsample", ["x"], ["y"], "up", mode="nearest")], [X], [Y])
+        self.refuse(t.model(body, [("", 1)], ir=3), "node 'up' (Upsample)", "opset 1")
+
+    def test_cycle(self):
+        nodes = [t.node("Add", ["x", "b"], ["a"], "first"), t.node("Relu", ["a"], ["b"], "second")]
+        self.refuse(t.model(t.graph(nodes, [X], [t.value("b", [2, 3])])), "node 'first' (Add)",
+                    "'b'")
+
+    def external(self, location, length="24", offset="0"):
+        tensor = t.tensor("w", [2, 3],
+                          external={"location": location, "offset": offset, "length": length})
+        return t.model(t.graph([t.node("Add", ["x", "w"], ["y"], "n")], [X], [Y], [tensor]))
+
+    def test_external_data_that_escapes(self):
+        inner = os.path.join(self.folder, "inner")
+        os.mkdir(inner)
+        self.save(bytes(24), "secret.bin")
+        os.symlink(os.path.join(self.folder, "secret.bin"), os.path.join(inner, "link.bin"))
+        for location in ("../secret.bin", os.path.join(self.folder, "secret.bin"),
+                         "a/../../secret.bin", "link.bin"):
+            with self.subTest(location=location):
+                path = self.save(self.external(location), "inner/model.onnx")
+                status, _, err = self.run_model(path)
+                self.assertEqual(status, 1, err)
+                self.assertIn(path, err)
+                self.assertIn(os.path.basename(location), err)
+                self.assertFalse(os.path.exists(self.out))
+
+    def test_external_data_that_is_not_there(self):
+        self.refuse(self.external("gone.bin"), "gone.bin")
+        self.save(bytes(24), "here.bin")
+        self.refuse(self.external("here.bin", length="10000000000"), "'w'", "10000000000", "24")
+        self.refuse(self.external("here.bin", offset="9223372036854775807"), "'w'", "offset")
+        self.refuse(self.external("here.bin", offset="40000000000"), "'w'", "here.bin")
+        self.refuse(self.external("here.bin", length="-1"), "'w'", "length")
+
+    def test_overflowing_dims(self):
+        add = [t.node("Add", ["x", "w"], ["y"], "n")]
+        body = t.graph(add, [X], [Y], [t.tensor("w", [1 << 62, 1 << 62], bytes(24))])
+        self.refuse(t.model(body), "'w'")
+        body = t.graph(add, [X], [Y], [t.tensor("w", [-2, 3], bytes(24))])
+        self.refuse(t.model(body), "'w'")
+        shape = t.tensor("s", [2], (1 << 62).to_bytes(8, "little") * 2, t.I64)
+        body = t.graph([t.node("Expand", ["x1", "s"], ["y"], "wide")], [t.value("x1", [1, 1])],
+                       [t.value("y", ["a", "b"])], [shape])
+        self.refuse(t.model(body), "node 'wide' (Expand)")
+
+    def test_tensor_larger_than_its_file(self):
+        """10 GB, says a file of a few hundred bytes."""
+        body = t.graph([t.node("Add", ["x", "w"], ["y"], "n")], [X], [Y],
+                       [t.tensor("w", [2500000000], bytes(4))])
+        data = t.model(body)
+        self.assertLess(len(data), 1024)
+        self.refuse(data, "'w'")
+
+    def test_result_without_memory(self):
+        """An output of 4 PB: refused with a message, not by the system."""
+        shape = t.tensor("s", [1], (1 << 50).to_bytes(8, "little"), t.I64)
+        body = t.graph([t.node("Expand", ["x1", "s"], ["y"], "wide")], [t.value("x1", [1])],
+                       [t.value("y", ["a"])], [shape])
+        path = self.save(t.model(body))
+        status, _, err = self.run_model(path, "--no-cache")
+        self.assertEqual(status, 1, err)
+        self.assertRegex(err, "memory|bytes|overflow|large")
+        self.assertFalse(os.path.exists(self.out))
+
+    def test_nesting(self):
+        inner = t.graph([t.node("Relu", ["x"], ["y"], "leaf")], [], [Y])
+        for _ in range(1000):
+            inner = t.graph([t.node("If", ["c"], ["y"], "if", then_branch=inner,
+                                    else_branch=t.graph([t.node("Relu", ["x"], ["y"])], [], [Y]))],
+                            [], [Y])
+        data = t.model(inner)
+        self.refuse(data, "deep")
+
+    def test_good(self):
+        """What all of these are variations of runs."""
+        body = t.graph([t.node("Add", ["x", "w"], ["y"], "n")], [X], [Y],
+                       [t.tensor("w", [2, 3], bytes(24))])
+        status, _, err = self.run_model(self.save(t.model(body)))
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(os.listdir(self.out))
+        self.assertTrue([f for _, _, files in os.walk(self.cache) for f in files])
+
+
+class Surroundings(Case):
+    def test_garbage_in_the_cache(self):
+        """Entries that are damaged, or of other lengths, are misses: the run is as the first."""
+        status, _, err = self.run_model(DIGITS, "--dim", "N=1")
+        self.assertEqual((status, err), (0, ""))
+        results = {name: read(os.path.join(self.out, name)) for name in os.listdir(self.out)}
+        entries = [os.path.join(at, f) for at, _, files in os.walk(self.cache) for f in files]
+        self.assertTrue(entries)
+        kept = {entry: read(entry) for entry in entries}
+        chance = random.Random(3)
+        for kind in ("empty", "short", "flipped", "noise", "long"):
+            for entry, data in kept.items():
+                noise = bytes(chance.randrange(256) for _ in range(5000))
+                flipped = bytearray(data)
+                flipped[chance.randrange(len(data))] ^= 0x10
+                with open(entry, "wb") as file:
+                    file.write({"empty": b"", "short": data[:len(data) // 2], "noise": noise,
+                                "flipped": bytes(flipped), "long": data + noise}[kind])
+            with self.subTest(kind=kind):
+                status, _, err = self.run_model(DIGITS, "--dim", "N=1")
+                self.assertEqual((status, err), (0, ""))
+                for name, data in results.items():
+                    self.assertEqual(read(os.path.join(self.out, name)), data)
+
+    def test_no_code_generator(self):
+        """The tool alone, without libquern_llvm.so: a message that says what is missing."""
+        alone = os.path.join(self.folder, "bin", "quern")
+        os.mkdir(os.path.dirname(alone))
+        shutil.copy(QUERN, alone)
+        status, _, err = self.run_model(DIGITS, "--dim", "N=1", tool=alone)
+        self.assertEqual(status, 1, err)
+        self.assertIn("libquern_llvm.so", err)
+        self.assertFalse(os.path.exists(self.out))
+        # What was compiled before runs without it.
+        self.assertEqual(self.run_model(DIGITS, "--dim", "N=1")[0], 0)
+        status, _, err = self.run_model(DIGITS, "--dim", "N=1", tool=alone)
+        self.assertEqual((status, err), (0, ""))
+
+    def test_no_opencl(self):
+        """No driver: the loader is told to look where there is none."""
+        nowhere = {"OCL_ICD_VENDORS": self.folder, "OPENCL_VENDOR_PATH": self.folder,
+                   "OCL_ICD_FILENAMES": ""}
+        status, _, err = self.run_model(DIGITS, "--dim", "N=1", "--device", "opencl", env=nowhere)
+        self.assertEqual(status, 1, err)
+        self.assertIn("OpenCL", err)
+        self.assertFalse(os.path.exists(self.out))
+
+    def test_no_such_device(self):
+        status, _, err = self.run_model(DIGITS, "--dim", "N=1", "--device", "abacus")
+        self.assertEqual(status, 1, err)
+        self.assertIn("abacus", err)
+
+
+if __name__ == "__main__":
+    QUERN = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
