@@ -1,4 +1,4 @@
-/* The import driver: inputs and weights, then the nodes in order, then the outputs.
+/* The import driver: inputs and weights, then the nodes in order, then the outputs (import_io.c).
  *
  * A name is looked up in one array by its number; calls of functions and subgraphs save what their
  * names stood for and put it back (an undo list), so inlining costs what the body costs. A node
@@ -7,7 +7,6 @@
  * nodes come out is bounded by the reader. */
 #include "frontend/import_ops.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,8 +71,7 @@ Tensor *fail(Import *im, Status status, const char *fmt, ...)
     return graph_poison(im->graph);
 }
 
-/* Moves the job's failure, if any, to the list of problems; the job goes on. */
-static bool collect(Import *im)
+bool collect(Import *im)
 {
     Cx *cx = im->cx;
     if (!cx_failed(cx))
@@ -114,7 +112,7 @@ static void report(Import *im)
 
 /* ---- the scope */
 
-static void bind(Import *im, const char *name, Tensor *tensor)
+void bind(Import *im, const char *name, Tensor *tensor)
 {
     uint32_t id = onnx_name_id(name);
     CHECK(id < im->value_count);
@@ -147,8 +145,7 @@ Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name)
     return graph_constant(im->graph, name, tensor->dtype, tensor->rank, tensor->dims, tensor->data);
 }
 
-/* What a name stands for; NULL for "" and for omitted inputs of a function. */
-static Tensor *lookup(Import *im, const char *name)
+Tensor *lookup(Import *im, const char *name)
 {
     uint32_t id = onnx_name_id(name);
     if (!id)
@@ -165,9 +162,17 @@ static Tensor *lookup(Import *im, const char *name)
 
 /* ---- what importers ask of their node */
 
-Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i)
+Tensor *arg_any(Import *im, const OnnxNode *n, uint32_t i)
 {
     return i < n->input_count ? lookup(im, n->inputs[i]) : NULL;
+}
+
+Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i)
+{
+    Tensor *tensor = arg_any(im, n, i);
+    return !tensor || !is_list(tensor)
+               ? tensor
+               : fail(im, ST_bad_model, "input %u is a sequence or optional, not a tensor", i);
 }
 
 Tensor *arg(Import *im, const OnnxNode *n, uint32_t i)
@@ -438,123 +443,6 @@ Tensor *import_if(Import *im, const OnnxNode *n)
     return results[0];
 }
 
-/* ---- inputs and outputs */
-
-typedef struct Dims {
-    Import *im;
-    Map by_name; /* names of the model to symbols */
-    Map taken;   /* names given to symbols */
-} Dims;
-
-/* An identifier like `name` that no symbol has yet. */
-static const char *symbol_name(Dims *dims, const char *name)
-{
-    Arena *arena = dims->im->cx->arena;
-    char *word = arena_printf(arena, "%s%.40s", isalpha((unsigned char)name[0]) ? "" : "d", name);
-    for (char *p = word; *p; p++)
-        if (!isalnum((unsigned char)*p))
-            *p = '_';
-    char *unique = word;
-    for (int i = 2; map_find_text(&dims->taken, unique) || !name_is_legal(unique); i++)
-        unique = arena_printf(arena, "%s_%d", word, i);
-    map_set_text(&dims->taken, unique, dims);
-    return unique;
-}
-
-static const Expr *symbolic_dim(Dims *dims, const char *name, const char *fallback)
-{
-    Import *im = dims->im;
-    const Expr *e = name[0] ? map_find_text(&dims->by_name, name) : NULL;
-    if (e)
-        return e;
-    ImportDim range = {name, 1, INT64_MAX, 1};
-    for (uint32_t i = 0; im->options && i < im->options->dim_count; i++)
-        if (strcmp(im->options->dims[i].name, name[0] ? name : fallback) == 0)
-            range = im->options->dims[i];
-    if (range.lo == range.hi)
-        e = expr_const(im->cx, range.lo);
-    else
-        e = expr_sym(im->cx, symbol_name(dims, name[0] ? name : fallback), range.lo, range.hi,
-                     range.div > 1 ? range.div : 1);
-    if (name[0])
-        map_set_text(&dims->by_name, name, (void *)(uintptr_t)e);
-    return e;
-}
-
-static const ImportShape *given_shape(const Import *im, const char *name)
-{
-    for (uint32_t i = 0; im->options && i < im->options->shape_count; i++)
-        if (strcmp(im->options->shapes[i].input, name) == 0)
-            return &im->options->shapes[i];
-    return NULL;
-}
-
-/* The contents given for an input stand for it; its type must fit. */
-static Tensor *given_value(Import *im, const ImportValue *value, const Tensor *input)
-{
-    Tensor *tensor =
-        graph_constant(im->graph, NULL, value->dtype, value->rank, value->dims, value->data);
-    bool fits =
-        !tensor_is_poison(tensor) && tensor->dtype == input->dtype && tensor->rank == input->rank;
-    for (int d = 0; fits && d < tensor->rank; d++)
-        fits = graph_same_dim(im->graph, tensor->shape[d], input->shape[d]);
-    return fits ? tensor
-                : fail(im, ST_bad_argument, "the contents given for input '%s' do not fit its type",
-                       onnx_printable(im->cx->arena, value->input));
-}
-
-static void import_input(Dims *dims, const OnnxValueInfo *info)
-{
-    Import *im = dims->im;
-    Cx *cx = im->cx;
-    const ImportShape *given = given_shape(im, info->name);
-    const char *name = onnx_printable(cx->arena, info->name);
-    int rank = given ? given->rank : info->type.rank;
-    const Expr *shape[MAX_RANK];
-    Tensor *tensor = NULL;
-    if (info->type.kind != OK_tensor || info->type.dtype == DT_none)
-        tensor = fail(im, ST_unsupported, "input '%s' is not a tensor", name);
-    else if (rank < 0)
-        tensor = fail(im, ST_bad_argument, "input '%s' has no shape in the model: give one", name);
-    else if (rank > MAX_RANK || (given && info->type.rank >= 0 && info->type.rank != rank))
-        tensor =
-            fail(im, ST_bad_argument, "input '%s' is of rank %d, the model says %d (at most %d)",
-                 name, rank, info->type.rank, MAX_RANK);
-    for (int d = 0; d < rank && !tensor; d++) {
-        int64_t size = given ? given->dims[d] : -1;
-        const OnnxDim *own = info->type.rank > d ? &info->type.dims[d] : NULL;
-        if (size >= 0 && own && own->value >= 0 && own->value != size)
-            tensor = fail(im, ST_bad_argument, "input '%s': dim %d is %lld in the model, not %lld",
-                          name, d, (long long)own->value, (long long)size);
-        else if (size >= 0 || (own && own->value >= 0))
-            shape[d] = expr_const(cx, size >= 0 ? size : own->value);
-        else
-            shape[d] = symbolic_dim(dims, own ? own->symbol : "",
-                                    arena_printf(cx->arena, "%s_%d", info->name, d));
-    }
-    if (!tensor)
-        tensor = graph_input(im->graph, info->name, info->type.dtype, rank, shape);
-    for (uint32_t i = 0; im->options && i < im->options->value_count; i++)
-        if (strcmp(im->options->values[i].input, info->name) == 0)
-            tensor = given_value(im, &im->options->values[i], tensor);
-    collect(im);
-    bind(im, info->name, tensor);
-}
-
-static void import_outputs(Import *im)
-{
-    const OnnxGraph *graph = &im->model->graph;
-    for (uint32_t i = 0; i < graph->output_count; i++) {
-        Tensor *tensor = lookup(im, graph->outputs[i].name);
-        if (!tensor)
-            fail(im, ST_bad_model, "output '%s' has no value",
-                 onnx_printable(im->cx->arena, graph->outputs[i].name));
-        else if (!tensor_is_poison(tensor))
-            graph_output(im->graph, tensor, graph->outputs[i].name);
-        collect(im);
-    }
-}
-
 Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,
                     ImportProblems *problems)
 {
@@ -567,13 +455,8 @@ Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options
     im->value_count = onnx_names_count(model->names);
     im->values = NEW_ARRAY(cx->arena, Tensor *, im->value_count);
     im->weights = NEW_ARRAY(cx->arena, const OnnxTensor *, im->value_count);
-    Dims dims = {.im = im};
     map_init(&im->unknown, cx->arena);
-    map_init(&dims.by_name, cx->arena);
-    map_init(&dims.taken, cx->arena);
-    for (uint32_t i = 0; i < model->graph.input_count; i++)
-        if (!model->graph.inputs[i].initial)
-            import_input(&dims, &model->graph.inputs[i]);
+    import_inputs(im);
     for (uint32_t i = 0; i < model->graph.init_count; i++)
         bind_weight(im, &model->graph.inits[i]);
     import_nodes(im, &model->graph);

@@ -18,7 +18,9 @@ typedef struct ImportDim {
     int64_t div; /* known divisor; 0 or 1 = none */
 } ImportDim;
 
-/* The shape of an input; needed where the model gives none. */
+/* The shape of an input; needed where the model gives none. Of a sequence it is the length, as the one
+ * dim, of an optional 1 when it is there, else 0: both must be given. What they hold are inputs of
+ * the graph, called `x[0]`, `x[1]`, and may have shapes of their own; likewise for outputs. */
 typedef struct ImportShape {
     const char *input;
     int rank;

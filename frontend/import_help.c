@@ -115,7 +115,7 @@ bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes
     return !cx_failed(im->cx);
 }
 
-static void want_input(Import *im, const char *name)
+void want_input(Import *im, const char *name)
 {
     ImportProblems *p = im->problems;
     for (uint32_t i = 0; i < p->wanted_count; i++)

@@ -6,7 +6,8 @@
 
 Tensor *import_identity(Import *im, const OnnxNode *n)
 {
-    return arg(im, n, 0);
+    Tensor *x = arg_any(im, n, 0);
+    return x ? x : arg(im, n, 0);
 }
 
 Tensor *import_unary(Import *im, const OnnxNode *n)

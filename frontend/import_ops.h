@@ -40,8 +40,10 @@ typedef Tensor *ImportOp(Import *im, const OnnxNode *n);
 Tensor *fail(Import *im, Status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Input i; fails when it is omitted. */
 Tensor *arg(Import *im, const OnnxNode *n, uint32_t i);
-/* Input i or NULL. */
+/* Input i or NULL. Fails, as arg does, when it is a list. */
 Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i);
+/* Input i, be it a tensor or a list, or NULL. */
+Tensor *arg_any(Import *im, const OnnxNode *n, uint32_t i);
 /* Whether output i is used by name. */
 bool wants(const OnnxNode *n, uint32_t i);
 void set_result(Import *im, uint32_t i, Tensor *tensor);
@@ -53,8 +55,8 @@ const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *
 /* The list and its length; false when absent. */
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
-/* Imports the nodes of a subgraph in the present scope; `inputs` are what its inputs stand for (NULL:
- * it has none), results by output of the graph. Nothing is left of it but the results. */
+/* Imports the nodes of a subgraph in the present scope; `inputs` are what its inputs stand for
+ * (NULL: it has none), results by output of the graph. Nothing is left of it but the results. */
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count);
 
@@ -76,6 +78,26 @@ Tensor *gather_axis(Import *im, Tensor *x, Tensor *indices, int axis);
 bool moves_texts(Import *im, const OnnxNode *n, ImportOp *op);
 Tensor *import_moved_texts(Import *im, const OnnxNode *n, ImportOp *op);
 
+/* What a name stands for; NULL for "" and for omitted inputs of a function. */
+Tensor *lookup(Import *im, const char *name);
+void bind(Import *im, const char *name, Tensor *tensor);
+/* Moves the job's failure, if any, to the list of problems, so that the job goes on; whether there
+ * was one. */
+bool collect(Import *im);
+
+/* ---- import_io.c: of the model */
+void import_inputs(Import *im);
+void import_outputs(Import *im);
+
+/* ---- import_sequence.c: lists. While importing a sequence is a list of known length, an optional
+ * a list of one element or none; elements are tensors or lists. A list stands where a tensor does
+ * (results, names, subgraphs) but has no type, and `arg` refuses it. */
+Tensor *list_make(Import *im, bool optional, int count, Tensor *const *items);
+bool is_list(const Tensor *tensor);
+bool is_optional(const Tensor *list);
+int list_count(const Tensor *list);
+Tensor *list_item(const Tensor *list, int i);
+
 /* ---- import_help.c: formulas */
 Tensor *ew(Import *im, ScalarOp op, Tensor *a, Tensor *b); /* b NULL: one operand */
 Tensor *ew1(Import *im, ScalarOp op, Tensor *a);
@@ -91,6 +113,8 @@ const Expr *dim(Import *im, const Tensor *x, int d); /* d < 0 counts from the en
 /* 0 <= axis < rank, from a value that may be negative; fails and gives 0. */
 int axis_of(Import *im, int64_t axis, int rank);
 bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes);
+/* Notes that a compile could go on if it knew more of this input. */
+void want_input(Import *im, const char *name);
 /* Fails because the contents of x are not known when compiling; notes the inputs it comes from. */
 Tensor *unknown(Import *im, const Tensor *x, const char *what);
 /* Contents of a rank 0 or 1 integer tensor; false, with a failure that names `what`, when it is not
@@ -124,10 +148,13 @@ const Expr *product(Import *im, const Tensor *x, int from, int until);
 Tensor *flatten(Import *im, Tensor *x, int axis);
 /* Broadcast of opset < 7: attributes broadcast and axis. */
 Tensor *legacy_operand(Import *im, const OnnxNode *n, Tensor *a, Tensor *b);
-/* One result of host operation `name` (a row of runtime/host.def): operands, then attributes as constants, as its function
- * says. shape[d] NULL: known only when it has run. For several results: graph_host. */
-Tensor *host(Import *im, const char *name, int count, Tensor *const *inputs, const HostResult *result);
-/* Operands of host operations: what stands for an omitted one (NULL gives it), a text, an integer, a list of them. */
+/* One result of host operation `name` (a row of runtime/host.def): operands, then attributes as
+ * constants, as its function says. shape[d] NULL: known only when it has run. For several results:
+ * graph_host. */
+Tensor *host(Import *im, const char *name, int count, Tensor *const *inputs,
+             const HostResult *result);
+/* Operands of host operations: what stands for an omitted one (NULL gives it), a text, an integer,
+ * a list of them. */
 Tensor *host_arg(Import *im, Tensor *maybe);
 Tensor *host_text(Import *im, const char *text);
 Tensor *host_int(Import *im, int64_t value);

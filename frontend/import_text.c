@@ -74,7 +74,7 @@ bool moves_texts(Import *im, const OnnxNode *n, ImportOp *op)
 {
     bool any = false, moves = false;
     for (uint32_t i = 0; i < n->input_count && !any; i++) {
-        const Tensor *x = arg_maybe(im, n, i);
+        const Tensor *x = arg_any(im, n, i);
         any = x && x->dtype == DT_string;
     }
     for (size_t i = 0; any && i < sizeof movers / sizeof *movers; i++)

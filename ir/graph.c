@@ -18,6 +18,7 @@ static const struct Row {
     uint64_t attrs;
 } rows[OP_count] = {
     [OP_none] = {"none", 0, 0, 0},
+    [OP_list] = {"list", 0, 0, 0},
     [OP_input] = {"input", 0, 0, 0},
 #define GRAPH(name, least, most, attrs) [OP_##name] = {#name, least, most, attrs},
 #include "ir/graph.def"

@@ -27,6 +27,7 @@
 
 typedef enum GraphOp {
     OP_none,
+    OP_list, /* a list of tensors while a model is imported; never in a graph */
     OP_input,
 #define GRAPH(name, least, most, attrs) OP_##name,
 #include "ir/graph.def"

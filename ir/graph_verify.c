@@ -53,7 +53,7 @@ static void check_symbol(void *user, const Expr *sym)
 static bool check_node(Verify *v, GraphNode *node)
 {
     const Tensor *out = node->output;
-    if (node->op <= OP_none || node->op >= OP_count)
+    if (node->op < OP_input || node->op >= OP_count)
         return bad(v, node, "no such operation");
     if (out->producer != node)
         return bad(v, node, "its tensor names another producer");

@@ -26,4 +26,7 @@ struct qn_model {
     int64_t parameters, weight_bytes;
 };
 
+/* Whether the model has an input of this name, or one that it is an element of. */
+bool api_is_input(const qn_model *model, const char *name);
+
 #endif

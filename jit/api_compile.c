@@ -125,10 +125,7 @@ static void set_shape(Cx *cx, const qn_model *model, size_t position, const qn_s
     const char *name = api_text(cx, given->name);
     if (!*name && position < model->input_count)
         name = model->inputs[position].info.name.data;
-    bool known = false;
-    for (uint32_t i = 0; i < model->input_count; i++)
-        known |= strcmp(model->inputs[i].info.name.data, name) == 0;
-    if (!known)
+    if (!api_is_input(model, name))
         cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
     else if (given->rank < 0 || given->rank > QN_MAX_RANK || (given->rank && !given->dims))
         cx_fail(cx, ST_bad_argument, "the shape of input '%s' has rank %d", name, given->rank);

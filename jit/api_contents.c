@@ -29,9 +29,8 @@ static const char *input_name(Cx *cx, const qn_model *model, const qn_contents *
     const char *name = api_text(cx, given->name);
     if (!*name && position < model->input_count)
         return model->inputs[position].info.name.data;
-    for (uint32_t i = 0; i < model->input_count; i++)
-        if (strcmp(model->inputs[i].info.name.data, name) == 0)
-            return name;
+    if (api_is_input(model, name))
+        return name;
     cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
     return NULL;
 }

@@ -200,6 +200,51 @@ qn_status qn_model_output(const qn_model *model, int32_t index, qn_tensor_info *
     return QN_OK;
 }
 
+static qn_kind kind_of(const OnnxType *type)
+{
+    return type->kind == OK_tensor     ? QN_TENSOR
+           : type->kind == OK_sequence ? QN_SEQUENCE
+           : type->kind == OK_optional ? QN_OPTIONAL
+                                       : QN_OTHER;
+}
+
+qn_status qn_model_input_kind(const qn_model *model, int32_t index, qn_kind *kind)
+{
+    if (!model || !model->onnx || !kind)
+        return QN_BAD_ARGUMENT;
+    if (index < 0 || (uint32_t)index >= model->input_count)
+        return QN_MISSING;
+    const OnnxGraph *graph = &model->onnx->graph;
+    uint32_t at = 0;
+    for (int32_t left = index; at < graph->input_count; at++)
+        if (!graph->inputs[at].initial && !left--)
+            break;
+    *kind = kind_of(&graph->inputs[at].type);
+    return QN_OK;
+}
+
+qn_status qn_model_output_kind(const qn_model *model, int32_t index, qn_kind *kind)
+{
+    if (!model || !model->onnx || !kind)
+        return QN_BAD_ARGUMENT;
+    if (index < 0 || (uint32_t)index >= model->output_count)
+        return QN_MISSING;
+    *kind = kind_of(&model->onnx->graph.outputs[index].type);
+    return QN_OK;
+}
+
+bool api_is_input(const qn_model *model, const char *name)
+{
+    size_t length = strlen(name), stem = strcspn(name, "[");
+    for (uint32_t i = 0; i < model->input_count; i++) {
+        qn_string own = model->inputs[i].info.name;
+        bool whole = own.length == length, part = own.length == stem && length > stem;
+        if ((whole || part) && !memcmp(own.data, name, own.length))
+            return true;
+    }
+    return false;
+}
+
 qn_status qn_model_describe(const qn_model *model, qn_model_info *info)
 {
     if (!model || !model->onnx || !info)

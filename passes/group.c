@@ -80,6 +80,7 @@ static Kind node_kind(const GraphNode *node)
         return K_free;
     switch (node->op) {
     case OP_none:
+    case OP_list:
     case OP_count:
     case OP_input:
     case OP_constant:

@@ -88,6 +88,22 @@ qn_status qn_model_output(const qn_model *model, int32_t index, qn_tensor_info *
     return QN_BAD_ARGUMENT;
 }
 
+qn_status qn_model_input_kind(const qn_model *model, int32_t index, qn_kind *kind)
+{
+    (void)model;
+    (void)index;
+    (void)kind;
+    return QN_BAD_ARGUMENT;
+}
+
+qn_status qn_model_output_kind(const qn_model *model, int32_t index, qn_kind *kind)
+{
+    (void)model;
+    (void)index;
+    (void)kind;
+    return QN_BAD_ARGUMENT;
+}
+
 qn_status qn_model_describe(const qn_model *model, qn_model_info *info)
 {
     (void)model;

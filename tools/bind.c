@@ -80,20 +80,19 @@ static bool has_contents(const Setup *setup, qn_string name)
 static bool add_contents(const Binding *binding, Setup *setup)
 {
     qn_string wanted;
-    qn_tensor_info info;
     bool added = false;
     for (int32_t i = 0; qn_program_wants(setup->program, i, &wanted) == QN_OK; i++) {
-        int32_t at = bind_find(setup, wanted.data, wanted.length);
-        const Tensor *t = at >= 0 ? &binding->inputs[at] : NULL;
+        const Tensor *t = bind_value(binding, setup, wanted);
         if (!t || !t->data || !is_small(t) || has_contents(setup, wanted) ||
-            setup->content_count == SETUP_ITEMS || qn_model_input(setup->model, at, &info) != QN_OK)
+            setup->content_count == SETUP_ITEMS)
             continue;
-        setup->contents[setup->content_count++] = (qn_contents){.name = info.name,
-                                                                .dtype = t->dtype,
-                                                                .rank = t->rank,
-                                                                .dims = t->dims,
-                                                                .data = t->data,
-                                                                .bytes = t->bytes};
+        setup->contents[setup->content_count++] =
+            (qn_contents){.name = bind_name(binding, setup, wanted),
+                          .dtype = t->dtype,
+                          .rank = t->rank,
+                          .dims = t->dims,
+                          .data = t->data,
+                          .bytes = t->bytes};
         added = true;
     }
     return added;
@@ -153,6 +152,8 @@ static bool finish_input(Tensor *tensor, Setup *setup, int32_t index, Fill fill,
 
 bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail)
 {
+    if (!bind_arrange(binding, setup, fail))
+        return false;
     for (int32_t i = 0; i < binding->input_count; i++) {
         if (!finish_input(&binding->inputs[i], setup, i, fill, fail))
             return false;
@@ -195,6 +196,7 @@ void bind_free(Binding *binding)
         tensor_free(&binding->inputs[i]);
     for (int32_t i = 0; i < binding->output_count; i++)
         tensor_free(&binding->outputs[i]);
+    bind_free_elements(binding);
     free(binding->inputs);
     free(binding->outputs);
     free(binding->buffers);

@@ -118,47 +118,76 @@ static bool read_inputs(Binding *binding, Setup *setup, const char *folder, Fail
     for (int32_t i = 0; i < binding->input_count; i++) {
         char path[PATH_SIZE];
         qn_tensor_info info;
-        if (qn_model_input(setup->model, i, &info) != QN_OK || qn_dtype_bits(info.dtype) == 0)
+        qn_kind kind = QN_OTHER;
+        qn_model_input_kind(setup->model, i, &kind);
+        bool is_list = kind == QN_SEQUENCE || kind == QN_OPTIONAL;
+        if (qn_model_input(setup->model, i, &info) != QN_OK ||
+            (!is_list && qn_dtype_bits(info.dtype) == 0))
             continue;
         int length = snprintf(path, sizeof path, "%s/input_%d.pb", folder, i);
         if (length >= PATH_SIZE)
             return fail_set(fail, "%s: the name is too long", folder);
-        if (!bind_read(binding, setup, i, path, fail))
+        if (is_list ? !bind_read_list(binding, setup, i, path, fail)
+                    : !bind_read(binding, setup, i, path, fail))
             return false;
     }
     return true;
+}
+
+/* Output number *at of the program, and those after it, against a value that was expected. */
+static Verdict compare_value(const Binding *binding, const Setup *setup, const PbValue *expected,
+                             Tolerance tolerance, int32_t *at)
+{
+    Fail fail = {""};
+    qn_tensor_info info;
+    for (int32_t i = 0; expected->is_list && i < expected->count; i++) {
+        Verdict v = compare_value(binding, setup, &expected->items[i], tolerance, at);
+        if (v.outcome != CASE_PASSED)
+            return v;
+    }
+    if (expected->is_list)
+        return verdict(CASE_PASSED, "", NULL);
+    int32_t i = (*at)++;
+    if (i >= binding->output_count) {
+        fail_set(&fail, "more than %d tensors are expected", binding->output_count);
+        return verdict(CASE_FAILED, "number of outputs", &fail);
+    }
+    const Tensor *actual = &binding->outputs[i], *want = &expected->tensor;
+    if (compare_tensors(actual, want, tolerance, &fail))
+        return verdict(CASE_PASSED, "", NULL);
+    bool like = actual->dtype == want->dtype && tensor_same_shape(actual, want);
+    const char *reason = like                           ? "wrong values"
+                         : actual->dtype == want->dtype ? "wrong shape"
+                                                        : "wrong type";
+    if (qn_program_output(setup->program, i, &info) == QN_OK)
+        fail_prefix(&fail, "output '%s'", info.name.data);
+    return verdict(CASE_FAILED, reason, &fail);
 }
 
 static Verdict compare_outputs(const Binding *binding, const Setup *setup, const char *folder,
                                Tolerance tolerance)
 {
     Fail fail = {""};
-    char path[PATH_SIZE], extra[32];
-    snprintf(extra, sizeof extra, "output_%d.pb", binding->output_count);
-    if (is_file(folder, extra)) {
-        fail_set(&fail, "%s has more than %d outputs", folder, binding->output_count);
-        return verdict(CASE_FAILED, "number of outputs", &fail);
-    }
-    for (int32_t i = 0; i < binding->output_count; i++) {
-        Tensor expected;
-        qn_tensor_info info;
-        int length = snprintf(path, sizeof path, "%s/output_%d.pb", folder, i);
-        if (length >= PATH_SIZE || !read_pb(path, &expected, &fail))
+    char path[PATH_SIZE];
+    qn_kind kind;
+    int32_t count = 0, at = 0;
+    for (; qn_model_output_kind(setup->model, count, &kind) == QN_OK; count++) {
+        PbValue expected;
+        int length = snprintf(path, sizeof path, "%s/output_%d.pb", folder, count);
+        if (length >= PATH_SIZE || !read_pb_value(path, kind, &expected, &fail))
             return verdict(CASE_FAILED, "expected output cannot be read", &fail);
-        const Tensor *actual = &binding->outputs[i];
-        bool same = compare_tensors(actual, &expected, tolerance, &fail);
-        bool like = actual->dtype == expected.dtype && tensor_same_shape(actual, &expected);
-        const char *reason = like                              ? "wrong values"
-                             : actual->dtype == expected.dtype ? "wrong shape"
-                                                               : "wrong type";
-        tensor_free(&expected);
-        if (same)
-            continue;
-        if (qn_program_output(setup->program, i, &info) == QN_OK)
-            fail_prefix(&fail, "output '%s'", info.name.data);
-        return verdict(CASE_FAILED, reason, &fail);
+        Verdict v = compare_value(binding, setup, &expected, tolerance, &at);
+        pb_value_free(&expected);
+        if (v.outcome != CASE_PASSED)
+            return v;
     }
-    return verdict(CASE_PASSED, "", NULL);
+    char extra[32];
+    snprintf(extra, sizeof extra, "output_%d.pb", count);
+    if (!is_file(folder, extra) && at == binding->output_count)
+        return verdict(CASE_PASSED, "", NULL);
+    fail_set(&fail, "%s does not have %d outputs of %d tensors", folder, count,
+             binding->output_count);
+    return verdict(CASE_FAILED, "number of outputs", &fail);
 }
 
 static Verdict run_set(Setup *setup, Binding *binding, const char *folder, Tolerance tolerance)

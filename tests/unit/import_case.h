@@ -80,7 +80,8 @@ static inline char *item_data(const Item *item)
     return data;
 }
 
-static inline Wire case_model(int64_t version, Wire n, const Item *in, const Item *out)
+static inline Wire case_graph(int64_t version, const Wire *nodes, int count, const Item *in,
+                              const Item *out)
 {
     Wire g = {0};
     put_text(&g, 2, "g");
@@ -93,7 +94,8 @@ static inline Wire case_model(int64_t version, Wire n, const Item *in, const Ite
             put_wire(&g, 11, info(in->name, (int)in->dtype, in->types ? in->types : in->dims));
         }
     }
-    put_wire(&g, 1, n);
+    for (int i = 0; i < count; i++)
+        put_wire(&g, 1, nodes[i]);
     for (; out->name; out++)
         put_wire(&g, 12, info(out->name, (int)out->dtype, out->dims));
     Wire m = model(8, version, g);
@@ -101,6 +103,11 @@ static inline Wire case_model(int64_t version, Wire n, const Item *in, const Ite
     put_wire(&m, 8, opset("ai.onnx.preview", 1));
     put_wire(&m, 8, opset("ai.onnx.preview.training", 1));
     return m;
+}
+
+static inline Wire case_model(int64_t version, Wire n, const Item *in, const Item *out)
+{
+    return case_graph(version, &n, 1, in, out);
 }
 
 static inline void case_check(ImportRun *run, const Tensor *y, const Item *want)
@@ -145,6 +152,21 @@ static inline void expect_sized(int64_t version, Wire n, const Item *in, const I
 {
     static Cx cx;
     Case c = {case_model(version, n, in, out), in, out, sizes};
+    cx_init(&cx, NULL, 256 << 20);
+    cx_run(&cx, case_body, &c);
+    cr_assert(cx.status == ST_ok, "%s", cx.message);
+    cx_finish(&cx);
+}
+
+/* Several nodes. */
+#define NODES(...) ((const Wire[]){__VA_ARGS__, {NULL, 0, 0}})
+static inline void expect_nodes(int64_t version, const Wire *nodes, const Item *in, const Item *out)
+{
+    static Cx cx;
+    int count = 0;
+    while (nodes[count].data)
+        count++;
+    Case c = {case_graph(version, nodes, count, in, out), in, out, NULL};
     cx_init(&cx, NULL, 256 << 20);
     cx_run(&cx, case_body, &c);
     cr_assert(cx.status == ST_ok, "%s", cx.message);

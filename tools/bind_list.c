@@ -1,0 +1,134 @@
+/* Sequences and optionals of a model's inputs and outputs: their elements are inputs and outputs of
+ * the program, called x[0], x[1] and so on. Files are .pb. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/bind.h"
+
+static Element *add_element(Binding *binding, const char *name, Fail *fail)
+{
+    size_t count = (size_t)binding->element_count;
+    Element *elements = realloc(binding->elements, (count + 1) * sizeof *elements);
+    char *copy = strdup(name);
+    if (elements)
+        binding->elements = elements;
+    if (!elements || !copy) {
+        free(copy);
+        fail_set(fail, "out of memory");
+        return NULL;
+    }
+    elements[count] = (Element){.name = copy};
+    binding->element_count++;
+    return &elements[count];
+}
+
+/* The value and what it holds, with their shapes; takes the tensors out of `list`. */
+static bool add_value(Binding *binding, Setup *setup, const char *name, PbValue *value, Fail *fail)
+{
+    char item[512];
+    Element *element = add_element(binding, name, fail);
+    if (!element)
+        return false;
+    if (!value->is_list) {
+        element->value = value->tensor;
+        value->tensor = (Tensor){0};
+        return setup_shape(setup, element->name, &element->value, fail);
+    }
+    Tensor length = {.rank = 1, .dims = {value->count}};
+    if (!setup_shape(setup, element->name, &length, fail))
+        return false;
+    for (int32_t i = 0; i < value->count; i++) {
+        if (snprintf(item, sizeof item, "%s[%d]", name, (int)i) >= (int)sizeof item)
+            return fail_set(fail, "'%s': the name is too long", name);
+        if (!add_value(binding, setup, item, &value->items[i], fail))
+            return false;
+    }
+    return true;
+}
+
+bool bind_read_list(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail)
+{
+    qn_tensor_info info;
+    qn_kind kind;
+    PbValue value;
+    setup->status = qn_model_input(setup->model, index, &info);
+    if (setup->status == QN_OK)
+        setup->status = qn_model_input_kind(setup->model, index, &kind);
+    if (setup->status != QN_OK)
+        return fail_set(fail, "%s", qn_model_message(setup->model));
+    setup->status = QN_BAD_FILE;
+    if (!read_pb_value(path, kind, &value, fail))
+        return false;
+    setup->status = QN_BAD_ARGUMENT;
+    bool done = add_value(binding, setup, info.name.data, &value, fail);
+    pb_value_free(&value);
+    return done;
+}
+
+static const Element *find_element(const Binding *binding, qn_string name)
+{
+    for (int32_t i = 0; i < binding->element_count; i++)
+        if (strlen(binding->elements[i].name) == name.length &&
+            !memcmp(binding->elements[i].name, name.data, name.length))
+            return &binding->elements[i];
+    return NULL;
+}
+
+qn_string bind_name(const Binding *binding, Setup *setup, qn_string name)
+{
+    qn_tensor_info info;
+    const Element *element = find_element(binding, name);
+    if (element)
+        return qn_str(element->name);
+    int32_t at = bind_find(setup, name.data, name.length);
+    return qn_model_input(setup->model, at, &info) == QN_OK ? info.name : qn_str("");
+}
+
+const Tensor *bind_value(const Binding *binding, Setup *setup, qn_string name)
+{
+    const Element *element = find_element(binding, name);
+    if (element)
+        return &element->value;
+    int32_t at = bind_find(setup, name.data, name.length);
+    return at >= 0 ? &binding->inputs[at] : NULL;
+}
+
+bool bind_arrange(Binding *binding, Setup *setup, Fail *fail)
+{
+    qn_program_info program;
+    if (!binding->element_count)
+        return true;
+    setup->status = qn_program_describe(setup->program, &program);
+    if (setup->status != QN_OK)
+        return fail_set(fail, "%s", qn_program_message(setup->program));
+    Tensor *inputs = calloc((size_t)program.inputs + 1, sizeof *inputs);
+    if (!inputs)
+        return fail_set(fail, "out of memory");
+    for (int32_t i = 0; i < program.inputs; i++) {
+        qn_tensor_info info;
+        if (qn_program_input(setup->program, i, &info) != QN_OK)
+            continue;
+        Tensor *from = (Tensor *)(uintptr_t)bind_value(binding, setup, info.name);
+        if (!from)
+            continue;
+        inputs[i] = *from; /* moves */
+        *from = (Tensor){0};
+    }
+    for (int32_t i = 0; i < binding->input_count; i++)
+        tensor_free(&binding->inputs[i]);
+    free(binding->inputs);
+    binding->inputs = inputs;
+    binding->input_count = program.inputs;
+    return true;
+}
+
+void bind_free_elements(Binding *binding)
+{
+    for (int32_t i = 0; i < binding->element_count; i++) {
+        tensor_free(&binding->elements[i].value);
+        free(binding->elements[i].name);
+    }
+    free(binding->elements);
+    binding->elements = NULL;
+    binding->element_count = 0;
+}
