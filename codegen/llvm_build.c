@@ -43,10 +43,12 @@ static void init_targets(void)
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
 #ifdef QUERN_LLVM_PRIVATE
-    /* Addresses are already in the form loop strength reduction strives for: a fifth of the time
-     * saved, same speed. The option is global to LLVM, so only where this LLVM is our own. */
-    static const char *const options[] = {"quern", "-disable-lsr"};
-    LLVMParseCommandLineOptions(2, options, NULL);
+    /* Addresses are already in the form loop strength reduction strives for. The machine scheduler
+     * undoes the order of loads and multiply-adds that the emitter chose, and spills where several
+     * steps of k stand in one block. The options are global to LLVM, so only where this LLVM is our
+     * own. */
+    static const char *const options[] = {"quern", "-disable-lsr", "-enable-misched=0"};
+    LLVMParseCommandLineOptions(3, options, NULL);
 #endif
 }
 

@@ -83,10 +83,22 @@ static void emit_step(const Mma *m, const Expr *r)
     }
 }
 
+/* No instruction, but no load crosses it: schedulers would load the operands of all steps first. */
+static void emit_fence(Emit *e)
+{
+    static char clobbers[] = "~{memory}";
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->llvm), NULL, 0, false);
+    Ref nothing = LLVMGetInlineAsm(type, "", 0, clobbers, sizeof clobbers - 1, true, false,
+                                   LLVMInlineAsmDialectATT, false);
+    LLVMBuildCall2(e->b, type, nothing, NULL, 0, "");
+}
+
 static void emit_steps(const Mma *m)
 {
-    for (int r = 0; r < m->op->box.shape[2]; r++)
+    for (int r = 0; r < m->op->box.shape[2]; r++) {
         emit_step(m, expr_const(m->e->cx, r));
+        emit_fence(m->e);
+    }
 }
 
 /* The last, shorter stretch of k: a loop over single steps. */

@@ -1,6 +1,8 @@
 /* The LLVM emitter: compiled, loaded, run, compared with plain C. */
 #include <pthread.h>
 
+#include "base/os_file.h"
+#include "passes/schedule.h"
 #include "tests/unit/llvm_run.h"
 
 static const char gemm[] = "tile gemm_bias %s {\n"
@@ -134,6 +136,57 @@ Test(llvm, micro_kernels_do_not_spill)
         cr_expect_eq(spills, 0, "%dx%d: %d spills", tiles[i].mr, tiles[i].nr, spills);
         free(text);
     }
+}
+
+typedef struct NestAsm {
+    const char *name, *target;
+    char *out;
+} NestAsm;
+
+/* A golden nest under the cost model's schedule. */
+static void nest_asm_body(Cx *cx, void *user)
+{
+    NestAsm *a = user;
+    LlvmModule llvm;
+    Lowered lowered;
+    char file[4096], *source;
+    size_t size;
+    snprintf(file, sizeof file, "%s/tests/golden/nest/%s.nest", QUERN_SOURCE_DIR, a->name);
+    cr_assert_eq(os_read_file(cx->arena, file, 1 << 20, &source, &size), 0, "%s", file);
+    Nest *nest = nest_parse(cx, file, source);
+    const Caps *caps = target_find(a->target);
+    if (cx_failed(cx) || !nest_verify(nest))
+        return;
+    Schedule schedule = schedule_choose(cx, nest, caps);
+    Text text;
+    text_init(&text, cx->arena);
+    if (!schedule_apply(cx, nest, &schedule, caps, &lowered) || !llvm_module_open(cx, &llvm, NULL))
+        return;
+    if (llvm.api->assembly(cx, &lowered.prog, 1, caps, (LlvmOptions){0}, &text))
+        a->out = strdup(text.data);
+    llvm_module_close(&llvm);
+}
+
+/* Several steps of k without a loop between them (three channels) tempt LLVM's machine scheduler to
+ * load everything first; it is switched off where the LLVM is our own. */
+Test(llvm, contractions_do_not_spill)
+{
+#ifndef QUERN_LLVM_PRIVATE
+    cr_skip_test("a shared libLLVM with its own options");
+#endif
+    static const char *const names[] = {"conv7x7s2", "conv3x3s2", "conv1x1", "gemm_512_run"};
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t t = 0; t < 2; t++) {
+            NestAsm a = {.name = names[i], .target = targets[t]};
+            Cx cx;
+            cx_init(&cx, NULL, 0);
+            cr_assert_eq(cx_run(&cx, nest_asm_body, &a), ST_ok, "%s: %s", a.name, cx.message);
+            cx_finish(&cx);
+            int spills = count_spills(a.out);
+            cr_expect_eq(spills, 0, "%s, %s: %d spills", a.name, a.target, spills);
+            free(a.out);
+        }
 }
 
 Test(llvm, other_targets_are_refused)
