@@ -124,6 +124,8 @@ typedef struct ExprCode {
 ExprCode expr_compile(Cx *cx, const Expr *e, int (*slot)(void *user, const Expr *sym), void *user);
 /* Checks hostile code: opcodes, stack depth (<= 64), slots < slot_count. */
 bool expr_code_valid(ExprCode code, uint32_t slot_count);
+/* Calls visit(user, slot) for each use of a slot. Code must be valid. */
+void expr_code_slots(ExprCode code, void (*visit)(void *user, uint32_t slot), void *user);
 /* False on overflow or division by zero. Code must be valid. */
 bool expr_code_run(ExprCode code, const int64_t *slots, int64_t *value);
 

@@ -101,6 +101,13 @@ bool expr_code_valid(ExprCode code, uint32_t slot_count)
     return depth == 1;
 }
 
+void expr_code_slots(ExprCode code, void (*visit)(void *user, uint32_t slot), void *user)
+{
+    for (uint32_t i = 0; i < code.count; i += 2)
+        if (code.words[i] == OP_slot)
+            visit(user, (uint32_t)code.words[i + 1]);
+}
+
 /* *a = *a op b */
 static bool apply(Opcode op, int64_t operand, int64_t *a, int64_t b)
 {

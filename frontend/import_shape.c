@@ -595,6 +595,29 @@ static bool float_range(Import *im, const Tensor *const ends[3], const Expr **co
     return true;
 }
 
+/* Whether the number of elements is a matter of the run. */
+static bool is_open_range(const Tensor *const ends[3])
+{
+    bool elements = true, constant = true;
+    for (int i = 0; i < 3; i++) {
+        elements &= ends[i]->elements != NULL;
+        constant &= ends[i]->producer->op == OP_constant;
+    }
+    bool step = elements && ends[2]->elements[0]->kind == EX_const;
+    return !step && !constant;
+}
+
+Tensor *import_nonzero(Import *im, const OnnxNode *n)
+{
+    Tensor *x = arg(im, n, 0);
+    const Expr *shape[] = {expr_const(im->cx, x->rank), NULL}, *most[] = {NULL, NULL};
+    if (tensor_is_poison(x))
+        return x;
+    most[1] = tensor_count(im->cx, x);
+    const HostResult result = {DT_i64, 2, shape, most};
+    return host(im, "nonzero", 1, &x, &result);
+}
+
 Tensor *import_range(Import *im, const OnnxNode *n)
 {
     Tensor *ends[3];
@@ -607,11 +630,15 @@ Tensor *import_range(Import *im, const OnnxNode *n)
     const Expr *count, *zero = expr_const(cx, 0);
     if (cx_failed(cx))
         return graph_poison(im->graph);
+    if (is_open_range((const Tensor *const *)ends)) {
+        const HostResult result = {ends[0]->dtype, 1, NULL, NULL};
+        return host(im, "range", 3, ends, &result);
+    }
     if (ends[0]->elements && ends[1]->elements && ends[2]->elements) {
         const Expr *step = ends[2]->elements[0],
                    *span = expr_sub(cx, ends[1]->elements[0], ends[0]->elements[0]);
         if (step->kind != EX_const || !step->value || step->value == INT64_MIN)
-            return fail(im, ST_unsupported, "a step that is 0 or not known when compiling");
+            return fail(im, ST_bad_model, "a step of 0");
         if (step->value < 0)
             span = expr_muli(cx, span, -1);
         const Expr *stride = expr_const(cx, step->value < 0 ? -step->value : step->value);

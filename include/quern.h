@@ -428,6 +428,7 @@ typedef struct qn_program_info {
     int32_t distinct_kernels; /* compiled ones, those of loading included */
     int32_t init_kernels;     /* steps at load: packing and what depends on weights only */
     int32_t cached;           /* nothing was compiled: 1 = from the disk cache, 2 = from a pack */
+    int32_t grows;            /* 1: some sizes are known only in a run, which may allocate then */
     int64_t plan_bytes;       /* serialised plan */
     int64_t object_bytes;     /* machine code */
     int64_t weight_bytes;     /* read from the model file */
@@ -447,7 +448,8 @@ QN_API qn_status qn_program_explain(qn_model *model, const qn_compile_options *o
 /* Step `index` of a run (or, from 0 again, of loading when `init` is not 0). QN_MISSING past the
  * last. */
 typedef struct qn_kernel_info {
-    qn_string name;     /* equal names: the same code */
+    qn_string name;     /* equal names: the same code; steps that are no kernels: "copy", "loop",
+                           "branch", or a host operation */
     qn_string nodes;    /* ONNX nodes fused into it, one per line */
     qn_string why;      /* why fusion stopped there; "" for packing */
     qn_string schedule; /* "contraction mr=8 nv=3 .." */
@@ -516,9 +518,15 @@ QN_API const char *qn_session_message(const qn_session *session);
  * compiled. On failure the shapes before stay in force. */
 QN_API qn_status qn_session_set_shapes(qn_session *session, const qn_shape *shapes, size_t count);
 /* Inputs and outputs with the shapes in force: all dims are numbers and `bytes` is what qn_run
- * needs. */
+ * needs. Of an output whose size only a run tells, these dims and `bytes` are -1 until there was one;
+ * then they are those of the last run. */
 QN_API qn_status qn_session_input(const qn_session *session, int32_t index, qn_tensor_info *info);
 QN_API qn_status qn_session_output(const qn_session *session, int32_t index, qn_tensor_info *info);
+
+/* The elements of an output after a run: of one whose size only a run tells, and of one of strings
+ * (an array of qn_string). The memory is the session's and valid until the next call that changes
+ * the session. QN_BAD_ARGUMENT for other outputs, which are where qn_run was told. */
+QN_API qn_status qn_session_output_data(qn_session *session, int32_t index, const void **data);
 
 typedef struct qn_session_info {
     int64_t memory_bytes; /* of this session: intermediate results and workers' scratch */
@@ -537,8 +545,10 @@ typedef struct qn_buffer {
     size_t bytes;   /* at least what qn_session_input or _output says */
 } qn_buffer;
 
-/* Runs the program: takes all inputs, fills all outputs. Compiles nothing, allocates nothing, takes
- * no lock shared between sessions. Outputs must overlap neither each other nor inputs. On
+/* Runs the program: takes all inputs, fills all outputs but those that are the session's
+ * (qn_session_output_data), which are left out of the list or have data NULL. Elements of a tensor of
+ * strings are qn_string. Compiles nothing, takes no lock shared between sessions; allocates nothing,
+ * unless the program `grows` and sizes differ from those of the run before. Outputs must overlap neither each other nor inputs. On
  * QN_BAD_INDEX the outputs' contents are undefined. */
 QN_API qn_status qn_run(qn_session *session, const qn_buffer *inputs, size_t input_count,
                         const qn_buffer *outputs, size_t output_count);

@@ -130,7 +130,14 @@ static bool rank_fits(Graph *graph, int rank)
     return false;
 }
 
-static void use_dim(void *user, const Expr *sym)
+Graph *graph_root(Graph *graph)
+{
+    while (graph->outer)
+        graph = graph->outer;
+    return graph;
+}
+
+void graph_use_dim(void *user, const Expr *sym)
 {
     Graph *graph = user;
     for (uint32_t i = 0; i < graph->dim_count; i++)
@@ -150,7 +157,7 @@ Tensor *graph_input(Graph *graph, const char *name, Dtype dtype, int rank, const
     out->rank = rank;
     for (int d = 0; d < rank; d++) {
         out->shape[d] = shape[d];
-        expr_symbols(graph->cx, shape[d], use_dim, graph);
+        expr_symbols(graph->cx, shape[d], graph_use_dim, graph);
     }
     VEC_PUSH(graph->cx->arena, graph->inputs, graph->input_count, graph->input_cap, out);
     return append(graph, node);
@@ -177,7 +184,7 @@ Tensor *graph_constant(Graph *graph, const char *name, Dtype dtype, int rank, co
     out->rank = rank;
     out->data = data;
     out->bytes = dtype_bytes(dtype, count);
-    out->weight = name ? (int)graph->weight_count++ : -1;
+    out->weight = name ? (int)graph_root(graph)->weight_count++ : -1;
     out->elements = graph_data_elements(cx, dtype, count, data);
     return append(graph, node);
 }
@@ -261,6 +268,12 @@ static bool does_nothing(const GraphNode *node)
 Tensor *graph_node(Graph *graph, GraphOp op, int input_count, Tensor *const *inputs,
                    const Attr attrs[AT_count])
 {
+    return graph_node_bodies(graph, op, input_count, inputs, attrs, 0, NULL);
+}
+
+Tensor *graph_node_bodies(Graph *graph, GraphOp op, int input_count, Tensor *const *inputs,
+                          const Attr attrs[AT_count], int body_count, Graph *const *bodies)
+{
     Cx *cx = graph->cx;
     for (int i = 0; i < input_count; i++)
         if (tensor_is_poison(inputs[i]))
@@ -281,6 +294,8 @@ Tensor *graph_node(Graph *graph, GraphOp op, int input_count, Tensor *const *inp
     GraphNode *node = new_node(graph, op);
     node->input_count = input_count;
     node->inputs = arena_copy(cx->arena, inputs, (size_t)input_count * sizeof *inputs);
+    node->body_count = body_count;
+    node->bodies = arena_copy(cx->arena, bodies, (size_t)body_count * sizeof *bodies);
     if (attrs)
         memcpy(node->attrs, attrs, sizeof node->attrs);
     Tensor *out = node->output;

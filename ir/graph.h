@@ -14,8 +14,9 @@
  *   }
  *
  * Builders infer shapes and fail through cx_fail with both shapes; given a poison value (op OP_none) they return poison.
- * A node has one output. What gives several results (host operations) gives a *bundle*, which has no type and no storage;
- * `part` nodes alone read it. How large a part is may be known only once it was computed: such a dim is a symbol that the part
+ * A node has one output. What gives several results (host operations, loops, branches) gives a *bundle*, which has no type
+ * and no storage; `part` nodes alone read it. Loops and branches have *bodies*, graphs of their own that see nothing of the
+ * graph around them but what their inputs are given and the symbols of dims; a body's text stands behind the attributes. How large a part is may be known only once it was computed: such a dim is a symbol that the part
  * binds. Every node that uses the symbol, in a shape or an attribute, comes after it.
  *
  * Small integer tensors carry their elements as expressions (`elements`), which is how Shape -> Gather -> Concat -> Reshape
@@ -77,6 +78,8 @@ struct GraphNode {
     int input_count;
     Tensor **inputs;
     Tensor *output;          /* one output each */
+    int body_count;
+    struct Graph **bodies;
     Attr attrs[AT_count];
 };
 
@@ -87,11 +90,14 @@ typedef struct GraphCheck {
     const char *source;
 } GraphCheck;
 
-typedef struct Graph {
+typedef struct Graph Graph;
+struct Graph {
     Cx *cx;
     const char *name;
+    Graph *outer;            /* of a body: the graph around it */
     uint32_t dim_count, dim_cap;
-    const Expr **dims;       /* symbols of the inputs' dims, and those that parts bind */
+    const Expr **dims;       /* symbols of the inputs' dims, and those that parts bind; in a body also those it uses of the
+                                graphs around it */
     uint32_t node_count, node_cap;
     GraphNode **nodes;       /* topological */
     uint32_t input_count, input_cap;
@@ -104,7 +110,8 @@ typedef struct Graph {
     uint32_t check_count, check_cap;
     GraphCheck *checks;
     const char *source;      /* given to new nodes: the importer sets it per ONNX node */
-} Graph;
+    uint32_t fresh_count;    /* of dims bound during the run, those of bodies included */
+};
 
 Graph *graph_new(Cx *cx, const char *name);
 const char *graph_op_name(GraphOp op);
@@ -170,17 +177,33 @@ enum { GRAPH_MAX_RESULTS = 64 };
  * omitted one is a u8 constant of shape [0]). False after a failure or for poison; outputs are poison then. */
 bool graph_host(Graph *graph, const char *name, int input_count, Tensor *const *inputs, int result_count,
                 const HostResult *results, Tensor **outputs);
+/* A body of a node to be made in `outer`. When it has its nodes and outputs, graph_body_end sweeps it and collects the
+ * symbols it uses. */
+Graph *graph_body(Graph *outer, const char *name);
+void graph_body_end(Graph *body);
+/* A loop: inputs are trip (i64 []: at most so many iterations), condition (bool []: whether there is a first one), the
+ * carried values at the beginning, captures. Its body's inputs: number of the iteration (i64 []), carried values, captures;
+ * its outputs: with `until` whether to go on (bool []), carried values, stacked values. Results: carried values at the end,
+ * stacked values with the iterations along a new first dim. An extent of a carried value that changes is a symbol of the
+ * body (graph_fresh_dim); the result's is a fresh one then. */
+bool graph_loop(Graph *graph, Graph *body, int carried, bool until, int input_count, Tensor *const *inputs,
+                Tensor **outputs);
+/* A branch: inputs are the condition (bool []) and captures, which both bodies have as inputs; results are the outputs of
+ * bodies[0] when it holds, else of bodies[1]. Extents on which they differ are fresh dims. */
+bool graph_branch(Graph *graph, Graph *const bodies[2], int input_count, Tensor *const *inputs, Tensor **outputs);
+/* Whether the graphs around this one have all symbols of the expression. */
+bool graph_is_outer(const Graph *graph, const Expr *e);
 /* A dim that is bound during the run: a symbol with a name of its own. */
 const Expr *graph_fresh_dim(Graph *graph, int64_t hi);
 bool tensor_is_bundle(const Tensor *tensor);
-/* Where a dim of the graph gets its value: the first input, else the first part, that has the symbol itself as an extent.
+/* Where a dim of the graph gets its value, when the graphs around it do not have it: the first input, else the first part, that has the symbol itself as an extent.
  * tensor NULL: nowhere. By dim, in the job's arena. */
 typedef struct DimSource {
     const Tensor *tensor;
     int axis;
 } DimSource;
 const DimSource *graph_dim_sources(const Graph *graph);
-/* Calls visit for the symbols of the node's type and attributes, once or more each. */
+/* Calls visit for the symbols of the node's type, attributes and bodies, once or more each. */
 void graph_node_symbols(Cx *cx, const GraphNode *node, void (*visit)(void *user, const Expr *sym), void *user);
 
 void graph_count_uses(Graph *graph);

@@ -756,36 +756,6 @@ void infer_dim_value(Graph *graph, const GraphNode *node, Tensor *out)
         fail(graph, "dim_value of type %s", dtype_name(out->dtype));
 }
 
-void infer_host(Graph *graph, const GraphNode *node, Tensor *out)
-{
-    const Attr *dtypes = &node->attrs[AT_dtypes], *ranks = &node->attrs[AT_ranks];
-    out->dtype = DT_none;
-    if (!node->attrs[AT_host].set || dtypes->count < 1 || dtypes->count > GRAPH_MAX_RESULTS ||
-        ranks->count != dtypes->count) {
-        fail(graph, "host: needs a name, and as many types as ranks (1 to %d)", GRAPH_MAX_RESULTS);
-        return;
-    }
-    for (int i = 0; i < ranks->count; i++)
-        if (ranks->ints[i] < 0 || ranks->ints[i] > MAX_RANK)
-            fail(graph, "host: result %d is of rank %lld", i, (long long)ranks->ints[i]);
-}
-
-void infer_part(Graph *graph, const GraphNode *node, Tensor *out)
-{
-    const Attr *at = node->attrs, *from = node->inputs[0]->producer->attrs;
-    int64_t index = at[AT_index].i;
-    if (!tensor_is_bundle(node->inputs[0]) || !at[AT_index].set || index < 0 ||
-        index >= from[AT_dtypes].count) {
-        fail(graph, "part: there is no such result");
-        return;
-    }
-    out->dtype = (Dtype)at[AT_dtype].i;
-    if (!set_shape(graph, &at[AT_shape], out))
-        return;
-    if (out->dtype != (Dtype)from[AT_dtypes].ints[index] || out->rank != from[AT_ranks].ints[index])
-        fail(graph, "part: result %lld is of another type or rank", (long long)index);
-}
-
 void graph_infer(Graph *graph, const GraphNode *node, Tensor *out)
 {
     static InferOp *const infers[OP_count] = {

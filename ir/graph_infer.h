@@ -24,6 +24,12 @@ const Expr **graph_data_elements(Cx *cx, Dtype dtype, int64_t count, const void 
 /* Whether an expression stays within the values of an integer type or bool. */
 bool graph_element_fits(Dtype dtype, const Expr *e);
 
+/* graph_node with bodies; the outermost graph; adds a symbol to the dims of a graph (`user`). */
+Tensor *graph_node_bodies(Graph *graph, GraphOp op, int input_count, Tensor *const *inputs,
+                          const Attr attrs[AT_count], int body_count, Graph *const *bodies);
+Graph *graph_root(Graph *graph);
+void graph_use_dim(void *user, const Expr *sym);
+
 /* Attributes an operation may carry, as bits; arity. */
 uint64_t graph_op_attrs(GraphOp op);
 int graph_op_least(GraphOp op);

@@ -23,7 +23,8 @@ static void find_source(const Graph *graph, const Tensor *tensor, DimSource *sou
 {
     for (int d = 0; d < tensor->rank; d++)
         for (uint32_t i = 0; i < graph->dim_count && tensor->shape[d]->kind == EX_sym; i++)
-            if (graph->dims[i] == tensor->shape[d] && !sources[i].tensor)
+            if (graph->dims[i] == tensor->shape[d] && !sources[i].tensor &&
+                !(graph->outer && graph_is_outer(graph, tensor->shape[d])))
                 sources[i] = (DimSource){tensor, d};
 }
 
@@ -46,6 +47,9 @@ void graph_node_symbols(Cx *cx, const GraphNode *node, void (*visit)(void *user,
     for (int a = 0; a < AT_count; a++)
         for (int i = 0; node->attrs[a].exprs && i < node->attrs[a].count; i++)
             expr_symbols(cx, node->attrs[a].exprs[i], visit, user);
+    for (int b = 0; b < node->body_count; b++)
+        for (uint32_t i = 0; i < node->bodies[b]->node_count; i++)
+            graph_node_symbols(cx, node->bodies[b]->nodes[i], visit, user);
 }
 
 /* ---- sweeping */

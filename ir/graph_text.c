@@ -20,7 +20,7 @@ static const struct AttrRow {
 #undef ATTR
 };
 
-enum { MAX_LIST = 4096, MAX_TENSORS = 1 << 20, INLINE_FLOATS = 16 };
+enum { MAX_LIST = 4096, MAX_TENSORS = 1 << 20, INLINE_FLOATS = 16, MAX_BODY_DEPTH = 20 };
 
 /* ---- printer */
 
@@ -106,7 +106,14 @@ static void print_constant(Text *text, Cx *cx, const Tensor *tensor)
     }
 }
 
-static void print_node(Text *text, const Graph *graph, const GraphNode *node)
+static void print_inside(Text *text, const Graph *graph, int depth);
+
+static void print_indent(Text *text, int depth)
+{
+    text_add(text, "%*s", 2 * depth, "");
+}
+
+static void print_node(Text *text, const Graph *graph, const GraphNode *node, int depth)
 {
     const Tensor *out = node->output;
     if (node->op == OP_constant) {
@@ -128,6 +135,12 @@ static void print_node(Text *text, const Graph *graph, const GraphNode *node)
     for (int i = 0; i < AT_count; i++)
         if (node->attrs[i].set)
             print_attr(text, (AttrName)i, &node->attrs[i]);
+    for (int i = 0; i < node->body_count; i++) {
+        text_add(text, " body {\n");
+        print_inside(text, node->bodies[i], depth + 1);
+        print_indent(text, depth);
+        text_add(text, "}");
+    }
     text_add(text, " : ");
     tensor_print_type(text, out);
     if (node->source) {
@@ -136,24 +149,32 @@ static void print_node(Text *text, const Graph *graph, const GraphNode *node)
     }
 }
 
-void graph_print(Text *text, const Graph *graph)
+static void print_inside(Text *text, const Graph *graph, int depth)
 {
-    text_add(text, "graph %s {\n", graph->name);
     for (uint32_t i = 0; i < graph->dim_count; i++) {
-        text_add(text, "  ");
+        if (graph->outer && graph_is_outer(graph, graph->dims[i]))
+            continue;
+        print_indent(text, depth);
         dim_print(text, graph->dims[i]);
         text_add(text, "\n");
     }
     for (uint32_t i = 0; i < graph->node_count; i++) {
-        text_add(text, "  ");
-        print_node(text, graph, graph->nodes[i]);
+        print_indent(text, depth);
+        print_node(text, graph, graph->nodes[i], depth);
         text_add(text, "\n");
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
-        text_add(text, "  out %%%u ", graph->outputs[i]->id);
+        print_indent(text, depth);
+        text_add(text, "out %%%u ", graph->outputs[i]->id);
         print_string(text, graph->output_names[i] ? graph->output_names[i] : "");
         text_add(text, "\n");
     }
+}
+
+void graph_print(Text *text, const Graph *graph)
+{
+    text_add(text, "graph %s {\n", graph->name);
+    print_inside(text, graph, 1);
     text_add(text, "}\n");
 }
 
@@ -166,6 +187,7 @@ typedef struct Parse {
     Graph *graph;
     uint32_t count, capacity;
     Tensor **tensors; /* by the number in the text */
+    int depth;        /* of bodies */
 } Parse;
 
 static bool failed(const Parse *p)
@@ -353,6 +375,32 @@ static void parse_attr(Parse *p, Attr attrs[AT_count])
     }
 }
 
+static void parse_statements(Parse *p);
+
+/* A body: tensors are numbered anew, symbols are those of the whole text. */
+static Graph *parse_body(Parse *p)
+{
+    Parse outer = *p;
+    if (p->depth == MAX_BODY_DEPTH) {
+        scan_fail(&p->scan, "bodies nest deeper than %d", MAX_BODY_DEPTH);
+        return NULL;
+    }
+    p->graph = graph_body(outer.graph, "body");
+    p->count = p->capacity = 0;
+    p->tensors = NULL;
+    p->depth++;
+    parse_statements(p);
+    Graph *body = p->graph;
+    for (uint32_t i = 0; i < body->node_count && !failed(p); i++)
+        graph_node_symbols(p->cx, body->nodes[i], graph_use_dim, body);
+    p->graph = outer.graph;
+    p->count = outer.count;
+    p->capacity = outer.capacity;
+    p->tensors = outer.tensors;
+    p->depth--;
+    return body;
+}
+
 static void parse_node(Parse *p)
 {
     Scan *scan = &p->scan;
@@ -379,8 +427,12 @@ static void parse_node(Parse *p)
             break;
     }
     Attr *attrs = NEW_ARRAY(p->cx->arena, Attr, AT_count);
-    while (!failed(p) && !scan_is(scan, ":"))
+    while (!failed(p) && !scan_is(scan, ":") && !scan_is(scan, "body"))
         parse_attr(p, attrs);
+    Graph *bodies[2];
+    int body_count = 0;
+    while (body_count < 2 && !failed(p) && scan_accept(scan, "body"))
+        bodies[body_count++] = parse_body(p);
     scan_expect(scan, ":");
     Scan at_type = *scan;
     Type type = parse_type(p);
@@ -388,7 +440,8 @@ static void parse_node(Parse *p)
     if (failed(p))
         return;
     p->graph->source = source;
-    Tensor *out = graph_node(p->graph, (GraphOp)op, count, inputs, attrs);
+    Tensor *out =
+        graph_node_bodies(p->graph, (GraphOp)op, count, inputs, attrs, body_count, bodies);
     if (failed(p))
         return;
     bool same = out->dtype == type.dtype && out->rank == type.rank;
@@ -471,10 +524,11 @@ static void parse_constant(Parse *p)
     const char *name = failed(p) ? NULL : parse_string(p);
     if (failed(p))
         return;
-    uint32_t weights = p->graph->weight_count;
+    Graph *root = graph_root(p->graph);
+    uint32_t weights = root->weight_count;
     Tensor *out = graph_constant(p->graph, name, type.dtype, type.rank, shape, data);
     out->weight = (int)weight;
-    p->graph->weight_count = weight >= weights ? (uint32_t)weight + 1 : weights;
+    root->weight_count = weight >= weights ? (uint32_t)weight + 1 : weights;
     define(p, number, out);
 }
 
@@ -503,6 +557,13 @@ static void parse_statement(Parse *p)
     }
 }
 
+static void parse_statements(Parse *p)
+{
+    scan_expect(&p->scan, "{");
+    while (!failed(p) && !scan_accept(&p->scan, "}"))
+        parse_statement(p);
+}
+
 Graph *graph_parse(Cx *cx, const char *file, const char *text)
 {
     Parse *p = NEW(cx->arena, Parse);
@@ -514,9 +575,7 @@ Graph *graph_parse(Cx *cx, const char *file, const char *text)
     if (cx_failed(cx))
         return NULL;
     p->graph = graph_new(cx, name);
-    scan_expect(&p->scan, "{");
-    while (!cx_failed(cx) && !scan_accept(&p->scan, "}"))
-        parse_statement(p);
+    parse_statements(p);
     if (!cx_failed(cx) && p->scan.kind != TOK_end)
         scan_fail(&p->scan, "expected the end after '}'");
     p->graph->source = NULL;

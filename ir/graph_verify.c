@@ -82,6 +82,9 @@ static bool check_node(Verify *v, GraphNode *node)
     for (int i = 0; i < AT_count; i++)
         if (node->attrs[i].set && !(graph_op_attrs(node->op) >> i & 1))
             return bad(v, node, "an attribute that its operation does not have");
+    for (int b = 0; b < node->body_count; b++)
+        if (node->bodies[b]->outer != v->graph || !graph_verify(node->bodies[b]))
+            return bad(v, node, "one of its bodies");
     return check_inference(v, node);
 }
 

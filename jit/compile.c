@@ -4,15 +4,17 @@
  *                                   and for each constant it wants packed: nest -> ... -> init step
  *         -> code of the distinct kernels -> plan
  *
- * Groups that depend on weights only become init steps, unless their sizes depend on dims. Before
- * scheduling the buffers of a nest get names by position, so that equal work in different places of
- * a model is one kernel. */
+ * Nodes that are steps of their own (on the host, loops, branches) become that; bodies go the same
+ * way, into regions of the plan. Groups that depend on weights only become init steps, unless their
+ * sizes depend on dims. Before scheduling the buffers of a nest get names by position, so that
+ * equal work in different places of a model is one kernel. */
 #include "jit/compile.h"
 
 #include <string.h>
 
 #include "passes/group.h"
 #include "passes/place_gpu.h"
+#include "passes/nonempty.h"
 #include "passes/schedule.h"
 
 typedef struct Compile {
@@ -136,7 +138,7 @@ static bool is_init(const Compile *c, const GroupInfo *group)
         for (int k = 0; k < node->input_count; k++) {
             const Tensor *input = node->inputs[k];
             if (!group->group.inside[input->id] && input->producer->op != OP_constant &&
-                !c->build->init[input->id])
+                !c->build->scope->init[input->id])
                 return false;
         }
     }
@@ -184,7 +186,7 @@ static void set_roles(const Compile *c, const LoweredGroup *group, bool init)
         Buffer *buffer = group->nest->buffers[i];
         if (init && buffer->role == BUF_const)
             buffer->role = BUF_in;
-        else if (!init && buffer->role == BUF_in && c->build->init[group->tensors[i]->id])
+        else if (!init && buffer->role == BUF_in && c->build->scope->init[group->tensors[i]->id])
             buffer->role = BUF_const;
     }
     if (init)
@@ -197,10 +199,13 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     bool init = is_init(c, group);
     LoweredGroup lowered_group;
     Lowered lowered;
-    if (!lower_group(cx, c->graph, &group->group, c->grouping->layouts, &lowered_group))
+    NonEmpty nonempty;
+    nonempty_group(cx, c->graph, &group->group, c->grouping->layouts, &nonempty);
+    plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
+    if (!lower_group(cx, nonempty.graph, &nonempty.group, nonempty.layouts, &lowered_group))
         return false;
     cx->where = group->group.roots[0]->producer->source;
-    c->build->init[group->group.roots[0]->id] = init;
+    c->build->scope->init[group->group.roots[0]->id] = init;
     set_roles(c, &lowered_group, init);
     name_buffers(cx, lowered_group.nest);
     StepInfo info = {
@@ -223,6 +228,26 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     plan_build_step(c->build, kernel, prog, tensors, &info);
     cx->where = NULL;
     return !cx_failed(cx);
+}
+
+/* --- steps that are no kernels --- */
+
+static bool compile_region(void *user, Graph *graph);
+
+static bool compile_step(Compile *c, const GraphNode *node)
+{
+    Tensor **parts = NEW_ARRAY(c->cx->arena, Tensor *, node->attrs[AT_dtypes].count);
+    for (uint32_t i = 0; i < c->graph->node_count; i++) {
+        const GraphNode *part = c->graph->nodes[i];
+        if (part->op == OP_part && part->inputs[0] == node->output)
+            parts[part->attrs[AT_index].i] = part->output;
+    }
+    c->cx->where = node->source;
+    bool done = node->op == OP_host   ? plan_build_host(c->build, node, parts)
+                : node->op == OP_loop ? plan_build_loop(c->build, node, parts, compile_region, c)
+                                      : plan_build_branch(c->build, node, parts, compile_region, c);
+    c->cx->where = NULL;
+    return done;
 }
 
 /* --- the whole --- */
@@ -273,6 +298,33 @@ static void give_texts(Compile *c, Compiled *out)
         out->texts[2] = c->tiles.length ? c->tiles.data : "";
 }
 
+static bool compile_groups(Compile *c, bool whole)
+{
+    for (uint32_t g = 0; g < c->grouping->count; g++) {
+        const GroupInfo *group = &c->grouping->groups[g];
+        const GraphNode *root = group->group.roots[0]->producer;
+        if (whole && !progress(c, g, "lowering"))
+            return false;
+        if (!(tensor_is_bundle(root->output) ? compile_step(c, root) : compile_group(c, group)))
+            return false;
+    }
+    return true;
+}
+
+/* A body: a graph of its own, whose scope is set up. */
+static bool compile_region(void *user, Graph *graph)
+{
+    Compile *c = user;
+    Graph *around = c->graph;
+    const Grouping *grouping = c->grouping;
+    c->graph = graph;
+    c->grouping = group_graph(c->cx, graph, c->options->caps);
+    bool done = !cx_failed(c->cx) && compile_groups(c, false);
+    c->graph = around;
+    c->grouping = grouping;
+    return done;
+}
+
 bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled *out)
 {
     Compile *c = NEW(cx->arena, Compile);
@@ -285,9 +337,8 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
         return false;
     c->build = plan_build(cx, graph, options->file_count, options->files);
     c->build->plan->target = options->caps->name;
-    for (uint32_t g = 0; g < c->grouping->count; g++)
-        if (!progress(c, g, "lowering") || !compile_group(c, &c->grouping->groups[g]))
-            return false;
+    if (cx_failed(cx) || !compile_groups(c, true))
+        return false;
     give_texts(c, out);
     out->plan = plan_build_finish(c->build);
     if (!out->plan || !progress(c, c->grouping->count, "generating code"))

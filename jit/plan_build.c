@@ -1,15 +1,17 @@
 /* Plans from graphs. A tensor's place follows from what it is:
  *
  *   input           PP_input
- *   constant        PP_weight: where it lies in a file of the model; literals are carried by the
- * plan output          PP_output: the first name of a tensor that a kernel computes; kernels write
- * it in place. What else is an output (a second name, an input, a constant) is copied at the end
+ *   constant        PP_weight: where it lies in a file of the model; the plan carries literals
+ *   output          PP_output: the first name of a tensor that a step writes, in place. What else
+ *                   is an output (a second name, an input, a constant) is copied at the end
  *   weights only    PP_init
+ *   results of loops and branches, carried values
+ *                   PP_alias, PP_own (plan_build_steps.c)
  *   the rest        PP_slab
  *
  * Kernels are named by the hash of their text, so names say what the code is and nothing of the
  * model. */
-#include "jit/plan_build.h"
+#include "jit/plan_build_impl.h"
 
 #include <string.h>
 
@@ -21,37 +23,94 @@
 typedef struct Slots {
     const Expr *const *syms;
     uint32_t count;
+    const PlanBuild *stand_ins; /* or NULL */
 } Slots;
 
 static int find_slot(void *user, const Expr *sym)
 {
     const Slots *slots = user;
+    const PlanBuild *b = slots->stand_ins;
+    for (uint32_t i = 0; b && i < b->stand_in_count; i++)
+        if (b->stand_ins[i] == sym)
+            sym = b->stood_for[i];
     for (uint32_t i = 0; i < slots->count; i++)
         if (slots->syms[i] == sym)
             return (int)i;
     return -1;
 }
 
-static ExprCode code_of(PlanBuild *b, const Expr *e)
+void plan_build_stand_in(PlanBuild *b, uint32_t count, const Expr *const *dims,
+                         const Expr *const *with)
 {
-    Slots slots = {b->graph->dims, b->graph->dim_count};
+    b->stand_in_count = count;
+    b->stood_for = dims;
+    b->stand_ins = with;
+}
+
+ExprCode plan_build_code(PlanBuild *b, const Expr *e)
+{
+    Slots slots = {b->dims, b->plan->dim_count, b};
     return expr_compile(b->cx, e, find_slot, &slots);
+}
+
+typedef struct Known {
+    const PlanBuild *b;
+    bool all;
+} Known;
+
+static void look_known(void *user, const Expr *sym)
+{
+    Known *k = user;
+    Slots slots = {k->b->dims, k->b->plan->dim_count, k->b};
+    int slot = find_slot(&slots, sym);
+    k->all &= slot >= 0 && k->b->known[slot];
+}
+
+bool plan_build_known(PlanBuild *b, const Expr *e)
+{
+    Known known = {b, true};
+    expr_symbols(b->cx, e, look_known, &known);
+    return known.all;
 }
 
 /* --- tensors --- */
 
-static uint32_t add_tensor(PlanBuild *b, PlanPlace place, uint32_t index, Dtype dtype, int rank,
-                           const Expr *const *shape)
+uint32_t plan_build_add(PlanBuild *b, PlanPlace place, uint32_t index, const Tensor *like)
 {
-    PlanTensor tensor = {.dtype = dtype, .place = place, .index = index, .rank = rank};
-    for (int d = 0; d < rank; d++)
-        tensor.shape[d] = code_of(b, shape[d]);
+    PlanTensor tensor = {.dtype = like->dtype, .place = place, .index = index, .rank = like->rank};
+    for (int d = 0; d < like->rank; d++)
+        tensor.shape[d] = plan_build_code(b, like->shape[d]);
     Plan *plan = b->plan;
     VEC_PUSH(b->cx->arena, plan->tensors, plan->tensor_count, b->tensor_cap, tensor);
     return plan->tensor_count - 1;
 }
 
-static uint32_t add_weight(PlanBuild *b, const Tensor *tensor)
+/* The dims whose source the tensor is, which has or will have this number. */
+static void add_dims(PlanBuild *b, const Tensor *tensor, uint32_t number)
+{
+    Plan *plan = b->plan;
+    const DimSource *sources = graph_dim_sources(b->scope->graph);
+    for (uint32_t i = 0; i < b->scope->graph->dim_count; i++) {
+        const Expr *sym = b->scope->graph->dims[i];
+        if (sources[i].tensor != tensor)
+            continue;
+        PlanDim dim = {sym->name, sym->lo,
+                       sym->hi,   sym->div > 1 ? sym->div : 1,
+                       number,    (uint32_t)sources[i].axis};
+        uint32_t count = plan->dim_count, known = count;
+        VEC_PUSH(b->cx->arena, b->dims, count, b->sym_cap, sym);
+        VEC_PUSH(b->cx->arena, b->known, known, b->known_cap, false);
+        VEC_PUSH(b->cx->arena, plan->dims, plan->dim_count, b->dim_cap, dim);
+    }
+}
+
+uint32_t plan_build_binding(PlanBuild *b, PlanPlace place, const Tensor *tensor)
+{
+    add_dims(b, tensor, b->plan->tensor_count);
+    return plan_build_add(b, place, 0, tensor);
+}
+
+static uint32_t weight_of(PlanBuild *b, const Tensor *tensor)
 {
     const char *data = tensor->data;
     PlanWeight weight = {PLAN_INLINE, 0, tensor->bytes, data ? data : ""};
@@ -68,106 +127,132 @@ static uint32_t add_weight(PlanBuild *b, const Tensor *tensor)
     return plan->weight_count - 1;
 }
 
+/* A constant is one tensor of the plan, in whichever graphs it is. */
+static uint32_t constant_of(PlanBuild *b, const Tensor *tensor)
+{
+    struct {
+        const void *data;
+        int64_t type, shape[MAX_RANK];
+    } key;
+    memset(&key, 0, sizeof key);
+    key.data = tensor->data;
+    key.type = (int)tensor->dtype * (MAX_RANK + 1) + tensor->rank;
+    for (int d = 0; d < tensor->rank; d++)
+        key.shape[d] = tensor->shape[d]->value;
+    uintptr_t known = tensor->data ? (uintptr_t)map_find(&b->weights, &key, sizeof key) : 0;
+    if (known)
+        return (uint32_t)(known - 1);
+    uint32_t made = plan_build_add(b, PP_weight, weight_of(b, tensor), tensor);
+    if (tensor->data)
+        map_set(&b->weights, &key, sizeof key, (void *)((uintptr_t)made + 1));
+    return made;
+}
+
 uint32_t plan_build_tensor(PlanBuild *b, const Tensor *tensor)
 {
-    uint32_t *slot = &b->tensors[tensor->id];
+    uint32_t *slot = &b->scope->tensors[tensor->id];
     if (*slot)
         return *slot - 1;
-    bool constant = tensor->producer->op == OP_constant;
-    uint32_t index = constant ? add_weight(b, tensor) : 0;
-    PlanPlace place = constant ? PP_weight : b->init[tensor->id] ? PP_init : PP_slab;
-    uint32_t made = add_tensor(b, place, index, tensor->dtype, tensor->rank,
-                               (const Expr *const *)tensor->shape);
+    uint8_t claim = b->scope->claims[tensor->id];
+    uint32_t made;
+    if (tensor->producer->op == OP_constant)
+        made = constant_of(b, tensor);
+    else
+        made = plan_build_add(b,
+                              claim                        ? (PlanPlace)(claim - 1)
+                              : b->scope->init[tensor->id] ? PP_init
+                                                           : PP_slab,
+                              0, tensor);
     *slot = made + 1;
     return made;
 }
 
 uint32_t plan_build_buffer(PlanBuild *b, const Buffer *buffer, bool init)
 {
-    return add_tensor(b, init ? PP_init : PP_slab, 0, buffer->dtype, buffer->rank,
-                      (const Expr *const *)buffer->shape);
+    Tensor like = {.dtype = buffer->dtype, .rank = buffer->rank, .shape = buffer->shape};
+    return plan_build_add(b, init ? PP_init : PP_slab, 0, &like);
 }
 
 /* --- the plan without steps --- */
 
-static void set_port(PlanBuild *b, PlanPort *port, const char *name, const Tensor *tensor,
-                     uint32_t made)
+static void set_port(PlanPort *port, const char *name, const Tensor *tensor, uint32_t made)
 {
     *port = (PlanPort){.name = name ? name : "", .tensor = made};
     for (int d = 0; d < tensor->rank; d++)
         port->symbols[d] = tensor->shape[d]->kind == EX_sym ? tensor->shape[d]->name : "";
-    if (dtype_bits(tensor->dtype) <= 0)
-        cx_fail(b->cx, ST_unsupported, "'%s' is of type %s, which has no plain data", port->name,
-                dtype_name(tensor->dtype));
 }
 
-static void set_dim(PlanBuild *b, PlanDim *dim, const Expr *sym)
+static void set_inputs(PlanBuild *b, const Graph *graph)
 {
-    for (uint32_t i = 0; i < b->graph->input_count; i++) {
-        const Tensor *input = b->graph->inputs[i];
-        for (int d = 0; d < input->rank; d++)
-            if (input->shape[d] == sym) {
-                *dim = (PlanDim){sym->name, sym->lo,    sym->hi, sym->div > 1 ? sym->div : 1,
-                                 i,         (uint32_t)d};
-                return;
-            }
-    }
-    cx_fail(b->cx, ST_unsupported, "no input has the dim '%s'", sym->name);
-}
-
-static void set_ports(PlanBuild *b)
-{
-    const Graph *graph = b->graph;
     Plan *plan = b->plan;
-    for (uint32_t i = 0; i < graph->input_count; i++) {
+    plan->input_count = graph->input_count;
+    plan->inputs = NEW_ARRAY(b->cx->arena, PlanPort, graph->input_count);
+    const DimSource *sources = graph_dim_sources(graph);
+    for (uint32_t i = 0; i < graph->dim_count; i++)
+        if (!sources[i].tensor)
+            cx_fail(b->cx, ST_unsupported, "no input has the dim '%s'", graph->dims[i]->name);
+    /* an extent of one input may be an expression over the dims of a later one */
+    for (uint32_t i = 0; i < graph->input_count; i++)
+        add_dims(b, graph->inputs[i], i);
+    for (uint32_t i = 0; i < graph->input_count && !cx_failed(b->cx); i++) {
         const Tensor *t = graph->inputs[i];
-        uint32_t made =
-            add_tensor(b, PP_input, i, t->dtype, t->rank, (const Expr *const *)t->shape);
-        b->tensors[t->id] = made + 1;
-        set_port(b, &plan->inputs[i], t->name, t, made);
+        uint32_t made = plan_build_add(b, PP_input, i, t);
+        b->scope->tensors[t->id] = made + 1;
+        set_port(&plan->inputs[i], t->name, t, made);
     }
+    for (uint32_t i = 0; i < plan->dim_count; i++)
+        b->known[i] = true;
+}
+
+/* Results of these steps are where another tensor lies. */
+static bool is_alias(const Tensor *tensor)
+{
+    const GraphNode *node = tensor->producer;
+    if (node->op != OP_part)
+        return false;
+    const GraphNode *from = node->inputs[0]->producer;
+    return from->op == OP_branch ||
+           (from->op == OP_loop && node->attrs[AT_index].i < from->attrs[AT_carried].i);
+}
+
+static bool in_memory(const Tensor *tensor)
+{
+    return tensor->producer->op == OP_constant || tensor->producer->op == OP_input;
+}
+
+/* Outputs whose size the inputs decide are the caller's memory; for the others plan_build_finish
+ * finds a tensor. */
+static void set_outputs(PlanBuild *b, const Graph *graph)
+{
+    Plan *plan = b->plan;
+    plan->output_count = graph->output_count;
+    plan->outputs = NEW_ARRAY(b->cx->arena, PlanPort, graph->output_count);
     for (uint32_t i = 0; i < graph->output_count; i++) {
         const Tensor *t = graph->outputs[i];
-        uint32_t made =
-            add_tensor(b, PP_output, i, t->dtype, t->rank, (const Expr *const *)t->shape);
-        if (!b->tensors[t->id] && t->producer->op != OP_constant)
-            b->tensors[t->id] = made + 1;
-        set_port(b, &plan->outputs[i], graph->output_names[i], t, made);
+        bool fixed = t->dtype != DT_string;
+        for (int d = 0; d < t->rank; d++)
+            fixed &= plan_build_known(b, t->shape[d]);
+        uint32_t made = fixed ? plan_build_add(b, PP_output, i, t) : PLAN_NONE;
+        if (fixed && !b->scope->tensors[t->id] && !in_memory(t) && !is_alias(t))
+            b->scope->tensors[t->id] = made + 1;
+        set_port(&plan->outputs[i], graph->output_names[i], t, made);
     }
 }
 
 PlanBuild *plan_build(Cx *cx, const Graph *graph, uint32_t file_count, const FileRange *files)
 {
-    Arena *arena = cx->arena;
-    PlanBuild *b = NEW(arena, PlanBuild);
-    Plan *plan = NEW(arena, Plan);
-    uint32_t tensors = 0;
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        if (graph->nodes[i]->output->id >= tensors)
-            tensors = graph->nodes[i]->output->id + 1;
-    *b = (PlanBuild){
-        .cx = cx, .graph = graph, .file_count = file_count, .files = files, .plan = plan};
-    b->tensors = NEW_ARRAY(arena, uint32_t, tensors);
-    b->init = NEW_ARRAY(arena, bool, tensors);
-    map_init(&b->kernels, arena);
-    map_init(&b->packs, arena);
-    plan->target = "";
-    plan->dim_count = graph->dim_count;
-    plan->dims = NEW_ARRAY(arena, PlanDim, graph->dim_count);
-    for (uint32_t i = 0; i < graph->dim_count; i++)
-        set_dim(b, &plan->dims[i], graph->dims[i]);
-    plan->check_count = graph->check_count;
-    plan->checks = NEW_ARRAY(arena, PlanCheck, graph->check_count);
-    for (uint32_t i = 0; i < graph->check_count; i++) {
-        const GraphCheck *c = &graph->checks[i];
-        plan->checks[i] =
-            (PlanCheck){code_of(b, c->a), code_of(b, c->b), c->or_one, c->source ? c->source : ""};
-    }
-    plan->input_count = graph->input_count;
-    plan->inputs = NEW_ARRAY(arena, PlanPort, graph->input_count);
-    plan->output_count = graph->output_count;
-    plan->outputs = NEW_ARRAY(arena, PlanPort, graph->output_count);
-    set_ports(b);
+    PlanBuild *b = NEW(cx->arena, PlanBuild);
+    *b = (PlanBuild){.cx = cx, .file_count = file_count, .files = files};
+    b->plan = NEW(cx->arena, Plan);
+    b->plan->target = "";
+    map_init(&b->kernels, cx->arena);
+    map_init(&b->packs, cx->arena);
+    map_init(&b->weights, cx->arena);
+    map_init(&b->aligned, cx->arena);
+    plan_build_enter(b, graph);
+    set_inputs(b, graph);
+    set_outputs(b, graph);
+    plan_build_block(b);
     return b;
 }
 
@@ -182,7 +267,7 @@ static const char *kernel_name(PlanBuild *b, const char *stem, const Text *text)
 
 static ExprCode tasks_of(PlanBuild *b, const TileProg *prog, const Grid *grid)
 {
-    Slots slots = {prog->dims, prog->dim_count};
+    Slots slots = {prog->dims, prog->dim_count, NULL};
     const Expr *tasks = expr_const(b->cx, 1);
     for (int d = 0; d < grid->rank; d++)
         tasks = expr_mul(b->cx, tasks, expr_max(b->cx, grid->extents[d], expr_const(b->cx, 0)));
@@ -228,6 +313,10 @@ uint32_t plan_build_kernel(PlanBuild *b, TileProg *prog, const char *stem)
                          .buffer_count = prog->buffer_count,
                          .phase_count = prog->grid_count,
                          .phases = phases};
+    uint32_t *least = NEW_ARRAY(arena, uint32_t, prog->dim_count);
+    for (uint32_t d = 0; d < prog->dim_count; d++)
+        least[d] = prog->dims[d]->lo > 0;
+    kernel.least = least;
     if (prog->caps->kind == TK_cpu)
         kernel.scratch = tile_scratch_bytes(prog);
     for (uint32_t g = 0; g < prog->grid_count; g++) {
@@ -241,20 +330,11 @@ uint32_t plan_build_kernel(PlanBuild *b, TileProg *prog, const char *stem)
     return plan->kernel_count - 1;
 }
 
-static void push_step(PlanBuild *b, const PlanStep *step, bool init)
-{
-    Plan *plan = b->plan;
-    if (init)
-        VEC_PUSH(b->cx->arena, plan->init, plan->init_count, b->init_cap, *step);
-    else
-        VEC_PUSH(b->cx->arena, plan->steps, plan->step_count, b->step_cap, *step);
-}
-
 void plan_build_step(PlanBuild *b, uint32_t kernel, const TileProg *prog, const uint32_t *tensors,
                      const StepInfo *info)
 {
     Arena *arena = b->cx->arena;
-    Slots slots = {b->graph->dims, b->graph->dim_count};
+    Slots slots = {b->dims, b->plan->dim_count, b};
     uint32_t *dims = NEW_ARRAY(arena, uint32_t, prog->dim_count);
     for (uint32_t d = 0; d < prog->dim_count; d++) {
         int slot = find_slot(&slots, prog->dims[d]);
@@ -270,34 +350,53 @@ void plan_build_step(PlanBuild *b, uint32_t kernel, const TileProg *prog, const 
                      .buffers = arena_copy(arena, tensors, prog->buffer_count * sizeof *tensors),
                      .dim_count = prog->dim_count,
                      .dims = dims,
-                     .flops = code_of(b, flops),
+                     .flops = plan_build_code(b, flops),
                      .nodes = info->nodes,
                      .why = info->why,
                      .schedule = info->schedule};
-    push_step(b, &step, info->init);
+    plan_build_push(b, &step, info->init);
+}
+
+void plan_build_copy(PlanBuild *b, uint32_t from, uint32_t to, bool init, const char *why)
+{
+    const uint32_t buffers[] = {from, to};
+    PlanStep step = {.kind = PS_copy,
+                     .buffer_count = 2,
+                     .buffers = arena_copy(b->cx->arena, buffers, sizeof buffers),
+                     .flops = plan_build_code(b, expr_const(b->cx, 0)),
+                     .nodes = "",
+                     .why = why,
+                     .schedule = ""};
+    step.dims = step.buffers;
+    plan_build_push(b, &step, init);
+}
+
+static bool is_sessions(const PlanTensor *tensor)
+{
+    return tensor->place == PP_slab || tensor->place == PP_own || tensor->place == PP_alias;
+}
+
+static void finish_outputs(PlanBuild *b)
+{
+    static const char why[] = "the result is also an input, a constant or another result";
+    const Graph *graph = b->scope->graph;
+    for (uint32_t i = 0; i < graph->output_count && !cx_failed(b->cx); i++) {
+        uint32_t from = plan_build_tensor(b, graph->outputs[i]), *to = &b->plan->outputs[i].tensor;
+        if (*to == PLAN_NONE && is_sessions(&b->plan->tensors[from]))
+            *to = from;
+        else if (*to == PLAN_NONE)
+            *to = plan_build_add(b, PP_own, 0, graph->outputs[i]);
+        if (from != *to)
+            plan_build_copy(b, from, *to, false, why);
+    }
 }
 
 Plan *plan_build_finish(PlanBuild *b)
 {
-    Cx *cx = b->cx;
-    for (uint32_t i = 0; i < b->graph->output_count; i++) {
-        uint32_t from = plan_build_tensor(b, b->graph->outputs[i]);
-        uint32_t to = b->plan->outputs[i].tensor;
-        if (from == to)
-            continue;
-        const uint32_t buffers[] = {from, to};
-        PlanStep step = {.kind = PS_copy,
-                         .buffer_count = 2,
-                         .buffers = arena_copy(cx->arena, buffers, sizeof buffers),
-                         .dims = buffers,
-                         .flops = code_of(b, expr_const(cx, 0)),
-                         .nodes = "",
-                         .why = "the result is also an input, a constant or another result",
-                         .schedule = ""};
-        step.dims = step.buffers;
-        push_step(b, &step, false);
-    }
-    if (cx_failed(cx))
+    finish_outputs(b);
+    plan_build_leave(b);
+    plan_build_gather(b);
+    if (cx_failed(b->cx))
         return NULL;
-    return plan_check(cx, b->plan) ? b->plan : NULL;
+    return plan_check(b->cx, b->plan) ? b->plan : NULL;
 }

@@ -3,7 +3,8 @@
  * the root of a kernel of its own.
  *
  * Rules, in order:
- *  1. What is asked for (graph outputs) and what runs on the host is a root.
+ *  1. What is asked for (graph outputs), what is a step of its own (on the host, loops, branches)
+ * and what such a step reads is a root.
  *  2. Nodes that cost nothing to compute again (constants, fills, counters, known element lists,
  * views that several groups read or that start at an input or a weight) are inside every reader's
  * kernel; what such a view looks at is a root.
@@ -29,7 +30,7 @@
 
 #include <string.h>
 
-typedef enum Kind { K_free, K_view, K_map, K_row, K_combine, K_contraction, K_host } Kind;
+typedef enum Kind { K_free, K_view, K_map, K_row, K_combine, K_contraction, K_step } Kind;
 
 typedef struct Place {
     uint32_t group;  /* 1 + index of its group; 0 = not placed, or inside every reader */
@@ -113,9 +114,11 @@ static Kind node_kind(const GraphNode *node)
     case OP_conv:
     case OP_conv_transpose: return K_contraction;
     case OP_part:
-    case OP_host: return K_host;
+    case OP_loop:
+    case OP_branch:
+    case OP_host: return K_step;
     }
-    return K_host;
+    return K_step;
 }
 
 static bool same_shape(const Tensor *a, const Tensor *b)
@@ -176,7 +179,7 @@ static void mark_weights_only(Fuse *f)
 {
     for (uint32_t i = 0; i < f->graph->node_count; i++) {
         const GraphNode *node = f->graph->nodes[i];
-        bool only = node->op != OP_input && node->op != OP_host;
+        bool only = node->op != OP_input && node_kind(node) != K_step;
         for (int k = 0; k < node->input_count; k++)
             only &= f->places[node->inputs[k]->id].weights_only;
         f->places[node->output->id].weights_only = only && !uses_dims(node);
@@ -312,9 +315,9 @@ static const char *try_join(const Fuse *f, const GraphNode *node, Open *open, Vi
         open->contraction = kind == K_contraction;
         open->combine = kind == K_combine;
         return NULL;
-    case K_host: break;
+    case K_step: break;
     }
-    return "it runs on the host";
+    return "it is a step of its own";
 }
 
 /* The one group all readers are in; 0 when they differ. */
@@ -333,7 +336,16 @@ static uint32_t common_group(const Fuse *f, const GraphNode *node)
 static bool in_memory(const Tensor *tensor)
 {
     GraphOp op = tensor->producer->op;
-    return op == OP_input || op == OP_constant;
+    return op == OP_input || op == OP_constant || op == OP_part;
+}
+
+/* Steps of their own read from memory. */
+static bool read_by_step(const Fuse *f, const GraphNode *node)
+{
+    for (GraphNode **r = f->readers[node->output->id]; *r; r++)
+        if (node_kind(*r) == K_step)
+            return true;
+    return false;
 }
 
 static void place_node(Fuse *f, GraphNode *node, bool output)
@@ -343,13 +355,19 @@ static void place_node(Fuse *f, GraphNode *node, bool output)
     if (!output && !f->readers[node->output->id][0])
         return; /* dead */
     place->used = true;
+    if (node->op == OP_part)
+        return;
     if (node->op == OP_input || (node->op == OP_constant && !node->output->elements && !output)) {
         if (output)
             start_group(f, node, "it is a result of the model");
         return;
     }
-    if (output || kind == K_host) {
-        start_group(f, node, output ? "it is a result of the model" : "it runs on the host");
+    if (output || kind == K_step) {
+        start_group(f, node, output ? "it is a result of the model" : "it is a step of its own");
+        return;
+    }
+    if (read_by_step(f, node) && node->op != OP_constant) {
+        start_group(f, node, "a loop, a branch or the host reads it");
         return;
     }
     uint32_t group = common_group(f, node);
@@ -420,6 +438,10 @@ static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
     }
     for (uint32_t o = 0; o < f->graph->output_count; o++)
         spatial[f->graph->outputs[o]->id] = false;
+    for (uint32_t i = 0; i < f->graph->node_count; i++)
+        for (int k = 0; k < f->graph->nodes[i]->input_count; k++)
+            if (node_kind(f->graph->nodes[i]) == K_step)
+                spatial[f->graph->nodes[i]->inputs[k]->id] = false;
     for (uint32_t g = 0; g < grouping->count; g++) {
         const Tensor *t = grouping->groups[g].group.roots[0];
         TensorLayout *layout = &layouts[t->id];

@@ -217,6 +217,38 @@ static bool same_shape(const Tensor *a, const Tensor *b)
     return true;
 }
 
+typedef struct UsedDims {
+    const Graph *graph;
+    bool *used; /* by dim of the graph */
+} UsedDims;
+
+static void use_dim(void *user, const Expr *sym)
+{
+    UsedDims *u = user;
+    for (uint32_t i = 0; i < u->graph->dim_count; i++)
+        u->used[i] |= u->graph->dims[i] == sym;
+}
+
+/* The dims that the group's nodes and what they read are made of: others may not be known yet when
+ * the kernel runs. */
+static void use_dims(Pull *p)
+{
+    const Graph *graph = p->graph;
+    UsedDims u = {graph, NEW_ARRAY(p->cx->arena, bool, graph->dim_count)};
+    for (uint32_t i = 0; i < graph->node_count && graph->dim_count; i++) {
+        const GraphNode *node = graph->nodes[i];
+        if (!p->group->inside[node->output->id])
+            continue;
+        graph_node_symbols(p->cx, node, use_dim, &u);
+        for (int k = 0; k < node->input_count; k++)
+            for (int d = 0; d < node->inputs[k]->rank; d++)
+                expr_symbols(p->cx, node->inputs[k]->shape[d], use_dim, &u);
+    }
+    for (uint32_t i = 0; i < graph->dim_count; i++)
+        if (u.used[i])
+            nest_use_dim(p->nest, graph->dims[i]);
+}
+
 bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
                  LoweredGroup *out)
 {
@@ -229,8 +261,7 @@ bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLay
         if (graph->nodes[i]->output->id >= tensors)
             tensors = graph->nodes[i]->output->id + 1;
     p->buffers = NEW_ARRAY(cx->arena, Buffer *, tensors);
-    for (uint32_t i = 0; i < graph->dim_count; i++)
-        nest_use_dim(p->nest, graph->dims[i]);
+    use_dims(p);
     const Expr *index[MAX_RANK];
     for (uint32_t r = 0; r < group->root_count; r++) {
         Tensor *root = group->roots[r];

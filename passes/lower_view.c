@@ -93,6 +93,18 @@ Value *lower_shape_value(Pull *p, const GraphNode *node, const Expr *const *inde
                                   : unsupported(p, node, "of a shape that depends on data");
 }
 
+Value *lower_loop(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    (void)index;
+    return unsupported(p, node, "is a step of its own, not part of a kernel");
+}
+
+Value *lower_branch(Pull *p, const GraphNode *node, const Expr *const *index)
+{
+    (void)index;
+    return unsupported(p, node, "is a step of its own, not part of a kernel");
+}
+
 Value *lower_host(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     (void)index;
@@ -146,6 +158,7 @@ Value *lower_cast(Pull *p, const GraphNode *node, const Expr *const *index)
 Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0];
+    const Expr *one = expr_const(p->cx, 1);
     const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index),
                *own[MAX_RANK];
     for (int d = x->rank - 1; d >= 0; d--) {
@@ -153,8 +166,9 @@ Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
         bool reduce = d || x->shape[d]->kind == EX_const;
         if (expr_is_const(x->shape[d], 0)) /* no elements: asked for, never read */
             return nest_const(p->nest, dtype_compute(x->dtype), (Scalar){0});
-        own[d] = reduce ? expr_mod(p->cx, rest, x->shape[d]) : rest;
-        rest = d ? expr_floordiv(p->cx, rest, x->shape[d]) : rest;
+        const Expr *extent = expr_max(p->cx, x->shape[d], one); /* an element is there */
+        own[d] = reduce ? expr_mod(p->cx, rest, extent) : rest;
+        rest = d ? expr_floordiv(p->cx, rest, extent) : rest;
     }
     return pull(p, x, own);
 }

@@ -113,7 +113,8 @@ static void load_job(Cx *cx, void *user)
                           .code = p->code,
                           .from = &p->context->from,
                           .constants = p->parts ? api_constants : NULL,
-                          .constants_user = p};
+                          .constants_user = p,
+                          .customs = &p->context->customs};
     if (!cx_failed(cx) && !source->elsewhere &&
         program_create(&parts, &p->program, &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
@@ -207,6 +208,7 @@ qn_status qn_program_describe(const qn_program *program, qn_program_info *info)
                               .distinct_kernels = (int32_t)plan->kernel_count,
                               .init_kernels = (int32_t)plan->init_count,
                               .cached = program->cached,
+                              .grows = plan_grows(plan),
                               .plan_bytes = program->plan_bytes,
                               .object_bytes = program->object_bytes,
                               .init_bytes =
@@ -223,6 +225,8 @@ static int64_t step_bytes(const Plan *plan, const PlanStep *step)
 {
     int64_t sum = 0;
     for (uint32_t b = 0; b < step->buffer_count; b++) {
+        if (step->buffers[b] == PLAN_NONE)
+            continue;
         const PlanTensor *t = &plan->tensors[step->buffers[b]];
         for (int d = 0; d < t->rank; d++)
             if (!expr_code_valid(t->shape[d], 0))
@@ -241,14 +245,20 @@ qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t ind
     if (index < 0 || (uint32_t)index >= (init ? plan->init_count : plan->step_count))
         return QN_MISSING;
     const PlanStep *step = init ? &plan->init[index] : &plan->steps[index];
-    bool copy = step->kind == PS_copy;
-    *info = (qn_kernel_info){.name = api_string(copy ? "copy" : plan->kernels[step->kernel].name),
-                             .nodes = api_string(step->nodes),
-                             .why = api_string(step->why),
-                             .schedule = api_string(step->schedule),
-                             .phases = copy ? 1 : (int32_t)plan->kernels[step->kernel].phase_count,
-                             .flops = step_flops(step),
-                             .bytes = step_bytes(plan, step)};
+    const char *name = step->kind == PS_kernel   ? plan->kernels[step->kernel].name
+                       : step->kind == PS_host   ? plan->hosts[step->kernel].name
+                       : step->kind == PS_loop   ? "loop"
+                       : step->kind == PS_branch ? "branch"
+                                                 : "copy";
+    bool kernel = step->kind == PS_kernel;
+    *info =
+        (qn_kernel_info){.name = api_string(name),
+                         .nodes = api_string(step->nodes),
+                         .why = api_string(step->why),
+                         .schedule = api_string(step->schedule),
+                         .phases = kernel ? (int32_t)plan->kernels[step->kernel].phase_count : 1,
+                         .flops = step_flops(step),
+                         .bytes = step_bytes(plan, step)};
     return QN_OK;
 }
 

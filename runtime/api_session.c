@@ -15,6 +15,7 @@ struct qn_session {
     const void **input_data;
     void **output_data;
     double init_ms;
+    bool grows; /* outputs change their size from run to run */
 };
 
 static Port *make_ports(Cx *cx, const Port *from, uint32_t count)
@@ -83,6 +84,7 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     double start = api_now_ms();
     if (session_create(program->program, &s->session, &s->report) != ST_ok)
         return (qn_status)s->report.status;
+    s->grows = plan_grows(program->plan);
     s->init_ms = program_info(program->program).init_ms;
     if (s->init_ms > api_now_ms() - start)
         s->init_ms = 0; /* another session had done it */
@@ -181,6 +183,15 @@ qn_status qn_session_output(const qn_session *s, int32_t index, qn_tensor_info *
     return give_port(s->outputs, s->program->plan->output_count, index, info);
 }
 
+qn_status qn_session_output_data(qn_session *s, int32_t index, const void **data)
+{
+    if (!s || !s->session || !data)
+        return QN_BAD_ARGUMENT;
+    if (index < 0 || (uint32_t)index >= s->program->plan->output_count)
+        return QN_MISSING;
+    return (qn_status)session_output(s->session, (uint32_t)index, data, &s->report);
+}
+
 qn_status qn_session_describe(const qn_session *s, qn_session_info *info)
 {
     if (!s || !s->session || !info)
@@ -199,7 +210,7 @@ qn_status qn_session_describe(const qn_session *s, qn_session_info *info)
 
 static bool is_aligned(const void *data, qn_dtype dtype)
 {
-    int bytes = dtype_bits((Dtype)dtype) / 8;
+    int bytes = dtype == QN_STRING ? 8 : dtype_bits((Dtype)dtype) / 8;
     return bytes <= 1 || (uintptr_t)data % (uintptr_t)(bytes < 8 ? bytes : 8) == 0;
 }
 
@@ -229,20 +240,13 @@ static bool is_expected(qn_session *s, const qn_buffer *buffer, uint32_t input)
     return false;
 }
 
-qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
-                 const qn_buffer *outputs, size_t output_count)
+/* The lists of a run; false with a report. */
+static qn_status take_inputs(qn_session *s, const qn_buffer *inputs, size_t count)
 {
-    if (!s || !s->session || (input_count && !inputs) || (output_count && !outputs))
-        return QN_BAD_ARGUMENT;
     const Plan *plan = s->program->plan;
-    if (!session_ready(s->session))
-        return (qn_status)report_fail(&s->report, ST_bad_argument,
-                                      "the shapes of the inputs are not set");
     for (uint32_t i = 0; i < plan->input_count; i++)
         s->input_data[i] = NULL;
-    for (uint32_t i = 0; i < plan->output_count; i++)
-        s->output_data[i] = NULL;
-    for (size_t i = 0; i < input_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         int64_t at = find_port(s->inputs, plan->input_count, inputs[i].name, i);
         if (at < 0)
             return no_port(s, "input", inputs[i].name, i);
@@ -252,13 +256,46 @@ qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
             return QN_BAD_ARGUMENT;
         s->input_data[at] = inputs[i].data;
     }
-    for (size_t i = 0; i < output_count; i++) {
+    return QN_OK;
+}
+
+static qn_status take_outputs(qn_session *s, const qn_buffer *outputs, size_t count)
+{
+    const Plan *plan = s->program->plan;
+    for (uint32_t i = 0; i < plan->output_count; i++)
+        s->output_data[i] = NULL;
+    for (size_t i = 0; i < count; i++) {
         int64_t at = find_port(s->outputs, plan->output_count, outputs[i].name, i);
         if (at < 0)
             return no_port(s, "output", outputs[i].name, i);
+        if (session_owns_output(s->session, (uint32_t)at)) {
+            if (outputs[i].data)
+                return (qn_status)report_fail(
+                    &s->report, ST_bad_argument,
+                    "output '%s' is in memory of the session: qn_session_output_data gives it",
+                    s->outputs[at].info.name.data);
+            continue;
+        }
         if (!fits(s, &outputs[i], &s->outputs[at], "output"))
             return QN_BAD_ARGUMENT;
         s->output_data[at] = outputs[i].data;
     }
-    return (qn_status)session_run(s->session, s->input_data, s->output_data, &s->report);
+    return QN_OK;
+}
+
+qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
+                 const qn_buffer *outputs, size_t output_count)
+{
+    if (!s || !s->session || (input_count && !inputs) || (output_count && !outputs))
+        return QN_BAD_ARGUMENT;
+    if (!session_ready(s->session))
+        return (qn_status)report_fail(&s->report, ST_bad_argument,
+                                      "the shapes of the inputs are not set");
+    if (take_inputs(s, inputs, input_count) != QN_OK ||
+        take_outputs(s, outputs, output_count) != QN_OK)
+        return (qn_status)s->report.status;
+    Status status = session_run(s->session, s->input_data, s->output_data, &s->report);
+    if (s->grows)
+        update_ports(s, s->outputs, s->program->plan->outputs, s->program->plan->output_count);
+    return (qn_status)status;
 }

@@ -81,16 +81,20 @@ bool launches_set_dims(Launches *list, const int64_t *dims)
     list->plan_dims = dims;
     for (uint32_t i = 0; i < list->count; i++) {
         const PlanStep *step = &list->steps[i];
-        if (step->kind == PS_copy) {
-            if (!set_copy(list->plan, step, &list->launches[i], dims))
-                return false;
+        if (step->kind == PS_copy && !set_copy(list->plan, step, &list->launches[i], dims))
+            return false;
+        if (step->kind != PS_kernel)
             continue;
-        }
         const PlanKernel *kernel = &list->plan->kernels[step->kernel];
-        for (uint32_t d = 0; d < step->dim_count; d++)
+        bool nothing = false;
+        for (uint32_t d = 0; d < step->dim_count; d++) {
             own[d] = dims[step->dims[d]];
+            nothing |= own[d] < (int64_t)kernel->least[d];
+        }
         for (uint32_t p = 0; p < kernel->phase_count; p++)
-            if (!expr_code_run(kernel->phases[p].tasks, own, &tasks[p]))
+            if (nothing)
+                tasks[p] = 0;
+            else if (!expr_code_run(kernel->phases[p].tasks, own, &tasks[p]))
                 return false;
         own += step->dim_count;
         tasks += kernel->phase_count;
@@ -103,7 +107,8 @@ void launches_set_memory(Launches *list, void *const *tensors)
     void **at = list->buffers;
     for (uint32_t i = 0; i < list->count; i++)
         for (uint32_t b = 0; b < list->steps[i].buffer_count; b++)
-            *at++ = tensors[list->steps[i].buffers[b]];
+            *at++ =
+                list->steps[i].buffers[b] == PLAN_NONE ? NULL : tensors[list->steps[i].buffers[b]];
 }
 
 int64_t launches_buffer_bytes(const Launches *list, uint32_t launch, uint32_t buffer)

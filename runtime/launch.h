@@ -6,7 +6,7 @@
 #include "runtime/device.h"
 
 typedef struct Launch {
-    const PlanKernel *kernel; /* NULL: a copy */
+    const PlanKernel *kernel; /* NULL: a copy, or a step that the session does itself */
     const void *code;         /* the device's, filled in by `bind` */
     const int64_t *tasks;     /* by phase */
     int64_t bytes;            /* of a copy */

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/kernel_abi.h"
 #include "base/text.h"
+#include "runtime/host.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "code is used where it lies");
 
@@ -136,7 +137,7 @@ static void io_dim(Codec *c, PlanDim *dim)
     io_i64(c, &dim->lo);
     io_i64(c, &dim->hi);
     io_i64(c, &dim->div);
-    io_u32(c, &dim->input);
+    io_u32(c, &dim->tensor);
     io_u32(c, &dim->axis);
 }
 
@@ -182,7 +183,7 @@ static void io_port(Codec *c, PlanPort *port)
 static void io_kernel(Codec *c, PlanKernel *kernel)
 {
     io_text(c, &kernel->name);
-    io_u32(c, &kernel->dim_count);
+    kernel->least = io_numbers(c, kernel->least, &kernel->dim_count);
     io_u32(c, &kernel->buffer_count);
     io_i64(c, &kernel->scratch);
     io_u32(c, &kernel->may_fail);
@@ -212,12 +213,66 @@ static void io_step(Codec *c, PlanStep *step)
     io_text(c, &step->schedule);
 }
 
+static void io_host(Codec *c, PlanHost *host)
+{
+    io_text(c, &host->name);
+    io_u32(c, &host->input_count);
+    host->dtypes = io_numbers(c, host->dtypes, &host->result_count);
+}
+
+static void io_carried(Codec *c, PlanCarried *carried)
+{
+    io_u32(c, &carried->initial);
+    io_u32(c, &carried->in);
+    io_u32(c, &carried->out);
+    io_u32(c, &carried->result);
+}
+
+static void io_stacked(Codec *c, PlanStacked *stacked)
+{
+    io_u32(c, &stacked->out);
+    io_u32(c, &stacked->in_place);
+    io_u32(c, &stacked->result);
+}
+
+static void io_merge(Codec *c, PlanMerge *merge)
+{
+    io_u32(c, &merge->yes);
+    io_u32(c, &merge->no);
+    io_u32(c, &merge->result);
+}
+
+static void io_block(Codec *c, PlanBlock *block)
+{
+    io_u32(c, &block->step_count);
+    io_u32(c, &block->check_count);
+}
+
 #define IO_ALL(c, list, count, each)                                                               \
     do {                                                                                           \
         (list) = io_list((c), (list), &(count), sizeof *(list));                                   \
         for (uint32_t i_ = 0; i_ < (count) && !cx_failed((c)->cx); i_++)                           \
             each((c), &(list)[i_]);                                                                \
     } while (0)
+
+static void io_loop(Codec *c, PlanLoop *loop)
+{
+    io_u32(c, &loop->region);
+    io_u32(c, &loop->trip);
+    io_u32(c, &loop->condition);
+    io_u32(c, &loop->counter);
+    io_u32(c, &loop->again);
+    IO_ALL(c, loop->carried, loop->carried_count, io_carried);
+    IO_ALL(c, loop->stacked, loop->stacked_count, io_stacked);
+}
+
+static void io_branch(Codec *c, PlanBranch *branch)
+{
+    io_u32(c, &branch->condition);
+    io_u32(c, &branch->yes);
+    io_u32(c, &branch->no);
+    IO_ALL(c, branch->merges, branch->merge_count, io_merge);
+}
 
 static void io_plan(Codec *c, Plan *plan)
 {
@@ -229,6 +284,11 @@ static void io_plan(Codec *c, Plan *plan)
     IO_ALL(c, plan->inputs, plan->input_count, io_port);
     IO_ALL(c, plan->outputs, plan->output_count, io_port);
     IO_ALL(c, plan->kernels, plan->kernel_count, io_kernel);
+    IO_ALL(c, plan->hosts, plan->host_count, io_host);
+    IO_ALL(c, plan->loops, plan->loop_count, io_loop);
+    IO_ALL(c, plan->branches, plan->branch_count, io_branch);
+    IO_ALL(c, plan->regions, plan->region_count, io_u32);
+    IO_ALL(c, plan->blocks, plan->block_count, io_block);
     IO_ALL(c, plan->init, plan->init_count, io_step);
     IO_ALL(c, plan->steps, plan->step_count, io_step);
 }
@@ -288,6 +348,53 @@ Plan *plan_read(Cx *cx, const void *data, size_t size)
     return !cx_failed(cx) && plan_check(cx, plan) ? plan : NULL;
 }
 
+void plan_step_uses(const Plan *plan, const PlanStep *step,
+                    void (*visit)(void *user, uint32_t tensor), void *user)
+{
+    if (step->kind == PS_loop) {
+        const PlanLoop *loop = &plan->loops[step->kernel];
+        const uint32_t scalars[] = {loop->trip, loop->condition, loop->counter, loop->again};
+        for (int i = 0; i < 4; i++)
+            if (scalars[i] != PLAN_NONE)
+                visit(user, scalars[i]);
+        for (uint32_t i = 0; i < loop->carried_count; i++) {
+            const PlanCarried *v = &loop->carried[i];
+            const uint32_t all[] = {v->initial, v->in, v->out, v->result};
+            for (int k = 0; k < 4; k++)
+                if (all[k] != PLAN_NONE)
+                    visit(user, all[k]);
+        }
+        for (uint32_t i = 0; i < loop->stacked_count; i++) {
+            visit(user, loop->stacked[i].out);
+            visit(user, loop->stacked[i].result);
+        }
+    } else if (step->kind == PS_branch) {
+        const PlanBranch *branch = &plan->branches[step->kernel];
+        visit(user, branch->condition);
+        for (uint32_t i = 0; i < branch->merge_count; i++) {
+            visit(user, branch->merges[i].yes);
+            visit(user, branch->merges[i].no);
+            visit(user, branch->merges[i].result);
+        }
+    }
+}
+
+bool plan_grows(const Plan *plan)
+{
+    for (uint32_t i = 0; i < plan->dim_count; i++)
+        if (plan->tensors[plan->dims[i].tensor].place != PP_input)
+            return true;
+    return false;
+}
+
+int64_t plan_bytes(Dtype dtype, int64_t count)
+{
+    int64_t bytes;
+    if (dtype != DT_string)
+        return dtype_bytes(dtype, count);
+    return __builtin_mul_overflow(count, (int64_t)sizeof(HostString), &bytes) ? -1 : bytes;
+}
+
 int64_t plan_tensor_bytes(const PlanTensor *tensor, const int64_t *dims)
 {
     int64_t count = 1, extent;
@@ -295,5 +402,5 @@ int64_t plan_tensor_bytes(const PlanTensor *tensor, const int64_t *dims)
         if (!expr_code_run(tensor->shape[d], dims, &extent) || extent < 0 ||
             __builtin_mul_overflow(count, extent, &count))
             return -1;
-    return dtype_bytes(tensor->dtype, count);
+    return plan_bytes(tensor->dtype, count);
 }

@@ -3,7 +3,16 @@
  * shapes.
  *
  *   init steps   once, at load: weights -> init tensors (packed and folded constants)
- *   run steps    every run: inputs, weights, init tensors -> slab tensors -> outputs
+ *   regions      every run: inputs, weights, init tensors -> slab tensors -> outputs
+ *
+ * Region 0 is the run; the others are bodies of loops and branches, each of one step. A region is a
+ * list of blocks, a block a list of steps. All sizes in a block are known when it begins: dims that
+ * a step binds (a host step by what it writes, a loop, a branch) are for the blocks after it, so
+ * such a step is the last of its block.
+ *
+ *   region 0   block 0  kernel kernel host(nonzero)      binds h0
+ *              block 1  kernel loop -> region 1          sizes may contain h0
+ *   region 1   block 2  kernel kernel                    once an iteration
  *
  * A plan refers to machine code by name only: phase p of a kernel is the function `<kernel>_<p>`
  * (base/kernel_abi.h).
@@ -20,18 +29,23 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 2, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 3, PLAN_RANK = 12 };
+enum { PLAN_DEPTH = 8 }; /* regions in regions */
+
+/* No tensor: a result nobody reads, a carried value nobody uses. */
+#define PLAN_NONE UINT32_MAX
 
 /* Offset of a place in no file: the bytes are in the plan. */
 #define PLAN_INLINE UINT32_MAX
 
-/* A symbol. Its value is dim `axis` of input `input`; other places with the same symbol are
- * compared with it. */
+/* A symbol. Its value is extent `axis` of `tensor`: an input, or one whose extents a step tells
+ * when it has run (results of host steps, loops and branches) or an iteration when it begins
+ * (carried values). Other places with the same symbol are compared with it. */
 typedef struct PlanDim {
     const char *name; /* for messages */
     int64_t lo, hi;   /* inclusive */
     int64_t div;      /* the value is a multiple; >= 1 */
-    uint32_t input, axis;
+    uint32_t tensor, axis;
 } PlanDim;
 
 typedef enum PlanPlace {
@@ -40,7 +54,11 @@ typedef enum PlanPlace {
     PP_weight, /* weight `index`, where it lies: not aligned */
     PP_init, /* written by init steps, read by later init steps and run steps; the shape has no dims
               */
-    PP_slab, /* intermediate, or a kernel's scratch buffer */
+    PP_slab, /* intermediate, or a kernel's scratch buffer: in the slab of the first block it is in
+              */
+    PP_own,  /* memory of its own in the session, which grows: of an extent that its step binds, or
+                written again by each iteration */
+    PP_alias, /* where another tensor lies, as its loop or branch says */
     PP_count
 } PlanPlace;
 
@@ -52,8 +70,10 @@ typedef struct PlanTensor {
     ExprCode shape[PLAN_RANK]; /* extents over the plan's dims; it occupies their packed product */
 } PlanTensor;
 
-/* An input or output of the model. Exactly one tensor has place PP_input (PP_output) and its index.
- */
+/* An input or output of the model. Exactly one tensor has place PP_input and its index. The tensor
+ * of an output has place PP_output and its index when its extents follow from those of the inputs
+ * and it holds no strings; else it is the session's, in any place but those of inputs and
+ * constants. */
 typedef struct PlanPort {
     const char *name;
     uint32_t tensor;
@@ -93,20 +113,77 @@ typedef struct PlanPhase {
 typedef struct PlanKernel {
     const char *name;
     uint32_t dim_count, buffer_count, phase_count;
+    const uint32_t *least; /* by dim: 1 when a dim of 0 leaves nothing to do; else 0 */
     const PlanPhase *phases;
     int64_t scratch;   /* CPU: bytes per worker */
     uint32_t may_fail; /* 1: it reads indices from data, so it may set the error cell; else 0 */
 } PlanKernel;
 
+/* A host operation as a step calls it. */
+typedef struct PlanHost {
+    const char *name;     /* in runtime/host.def */
+    uint32_t input_count; /* first of the step's buffers; the rest are results, or PLAN_NONE */
+    uint32_t result_count;
+    const uint32_t *dtypes; /* of the results */
+} PlanHost;
+
+/* A value that an iteration hands to the next: `initial` is `in` of the first, `out` of one is `in`
+ * of the next, and `result` is what is left (`initial`, when there was no iteration). */
+typedef struct PlanCarried {
+    uint32_t initial;
+    uint32_t in;     /* PP_alias, or PLAN_NONE */
+    uint32_t out;    /* PP_own */
+    uint32_t result; /* PP_alias, or PLAN_NONE */
+} PlanCarried;
+
+/* Values of all iterations, one after another along a new first dim. */
+typedef struct PlanStacked {
+    uint32_t out;
+    uint32_t in_place; /* 1: out is PP_alias, written in its place in the result; 0: copied there */
+    uint32_t result;
+} PlanStacked;
+
+typedef struct PlanLoop {
+    uint32_t region;
+    uint32_t trip;      /* i64 []: at most so many iterations */
+    uint32_t condition; /* bool []: whether there is a first one */
+    uint32_t counter;   /* i64 [] of the body, PP_own: the number of the iteration; or PLAN_NONE */
+    uint32_t again;     /* bool [] of the body: whether there is a next one; or PLAN_NONE: yes */
+    uint32_t carried_count, stacked_count;
+    PlanCarried *carried;
+    PlanStacked *stacked;
+} PlanLoop;
+
+/* What a branch gives: its result stands for yes or no. */
+typedef struct PlanMerge {
+    uint32_t yes, no; /* of the regions' tensors */
+    uint32_t result;  /* PP_alias */
+} PlanMerge;
+
+typedef struct PlanBranch {
+    uint32_t condition; /* bool [] */
+    uint32_t yes, no;   /* regions */
+    uint32_t merge_count;
+    PlanMerge *merges;
+} PlanBranch;
+
+typedef struct PlanBlock {
+    uint32_t step_count;
+    uint32_t check_count; /* assumptions whose dims are known from here on */
+} PlanBlock;
+
 typedef enum PlanStepKind {
     PS_kernel,
     PS_copy, /* buffers[1] = buffers[0]: same dtype, same number of elements */
+    PS_host,
+    PS_loop,   /* buffers: what the body reads of the regions around it, trip, condition, initial */
+    PS_branch, /* buffers: likewise */
     PS_count
 } PlanStepKind;
 
 typedef struct PlanStep {
     PlanStepKind kind;
-    uint32_t kernel;         /* PS_kernel */
+    uint32_t kernel;         /* of hosts, loops, branches for steps of these kinds; 0 for copies */
     uint32_t buffer_count;   /* as the kernel's; 2 for copies */
     const uint32_t *buffers; /* tensors */
     uint32_t dim_count;      /* as the kernel's */
@@ -131,6 +208,13 @@ typedef struct Plan {
     PlanPort *inputs, *outputs;
     uint32_t kernel_count;
     PlanKernel *kernels;
+    uint32_t host_count, loop_count, branch_count;
+    PlanHost *hosts;
+    PlanLoop *loops;
+    PlanBranch *branches;
+    uint32_t region_count, block_count;
+    uint32_t *regions; /* number of blocks of each; blocks, steps and checks are in their order */
+    PlanBlock *blocks;
     uint32_t init_count, step_count;
     PlanStep *init, *steps;
 } Plan;
@@ -148,6 +232,14 @@ Plan *plan_read(Cx *cx, const void *data, size_t size);
  * built. */
 bool plan_check(Cx *cx, const Plan *plan);
 
+/* Calls visit for the tensors that a loop or branch uses besides its list of buffers; for other steps
+ * for none. */
+void plan_step_uses(const Plan *plan, const PlanStep *step,
+                    void (*visit)(void *user, uint32_t tensor), void *user);
+/* Whether some dim is bound during a run, so that memory may have to grow. */
+bool plan_grows(const Plan *plan);
+/* Bytes of so many elements on the host: dtype_bytes, and a HostString for each string. */
+int64_t plan_bytes(Dtype dtype, int64_t count);
 /* Bytes of a tensor for these values of the plan's dims; -1 when they overflow. */
 int64_t plan_tensor_bytes(const PlanTensor *tensor, const int64_t *dims);
 

@@ -19,6 +19,7 @@ typedef struct ProgramParts {
      * memory. NULL = there never are any. */
     Status (*constants)(void *user, int64_t bytes, const void **data, Report *report);
     void *constants_user;
+    const struct Customs *customs; /* the application's operators; NULL = none */
 } ProgramParts;
 
 typedef struct Program Program;

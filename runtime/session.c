@@ -1,43 +1,189 @@
-/* Sessions. Everything that depends on shapes is in a Frame; set_shapes fills the one that is not
- * in force and swaps when nothing failed.
- *
- * On a device that shares the process's memory the caller's inputs and outputs are bound in every
- * run by a list of patches: positions in the launches' buffers. On other devices they have places
- * in the slab, inputs from before the first step and outputs until after the last, and are copied
- * around the run. */
-#include "runtime/session.h"
-
+/* Sessions: what is known of a plan before any shape, and runs. */
 #include <string.h>
 
-#include "runtime/memory.h"
+#include "runtime/session_impl.h"
 
-typedef struct Frame {
-    int64_t *dims, *bytes; /* by the plan's dims; by tensor */
-    void **tensors;
-    Launches launches;
-    void *slab;
-    int64_t slab_size;
-} Frame;
+/* --- what the steps use --- */
 
-typedef struct Patch {
-    uint32_t at;   /* in Launches.buffers */
-    uint32_t port; /* input number, or input count + output number */
-} Patch;
+typedef struct Uses {
+    Session *s;
+    uint32_t block;
+    bool *sized; /* by tensor: memory that the session's own steps size */
+} Uses;
 
-struct Session {
-    Program *program;
-    const Plan *plan;
-    const Allocator *from;
-    Device *device;
-    Stream *stream;
-    Frame frames[2], *frame; /* in force, or NULL */
-    MemoryItem *items;
-    uint32_t *item_tensor, *work;
-    bool *used; /* by input: some step reads it */
-    Patch *patches;
-    uint32_t patch_count;
-    size_t size; /* of this block */
-};
+static void use_tensor(Uses *u, uint32_t tensor)
+{
+    Session *s = u->s;
+    if (s->home[tensor] == UINT32_MAX)
+        s->home[tensor] = u->block;
+    s->stays[tensor] |= s->home[tensor] != u->block;
+}
+
+static void use_outside(void *user, uint32_t tensor)
+{
+    Uses *u = user;
+    use_tensor(u, tensor);
+    u->s->stays[tensor] = true;
+}
+
+static void size_results(Uses *u, const PlanStep *step)
+{
+    const Plan *plan = u->s->plan;
+    if (step->kind == PS_host)
+        for (uint32_t b = plan->hosts[step->kernel].input_count; b < step->buffer_count; b++)
+            if (step->buffers[b] != PLAN_NONE)
+                u->sized[step->buffers[b]] = true;
+    if (step->kind == PS_loop) {
+        const PlanLoop *loop = &plan->loops[step->kernel];
+        if (loop->counter != PLAN_NONE)
+            u->sized[loop->counter] = true;
+        for (uint32_t i = 0; i < loop->stacked_count; i++)
+            u->sized[loop->stacked[i].result] = true;
+    }
+}
+
+static void use_region(Uses *u, uint32_t region);
+
+static void use_step(Uses *u, const PlanStep *step)
+{
+    const Plan *plan = u->s->plan;
+    uint32_t block = u->block;
+    for (uint32_t b = 0; b < step->buffer_count; b++)
+        if (step->buffers[b] != PLAN_NONE)
+            use_tensor(u, step->buffers[b]);
+    size_results(u, step);
+    if (step->kind == PS_loop)
+        use_region(u, plan->loops[step->kernel].region);
+    if (step->kind == PS_branch) {
+        use_region(u, plan->branches[step->kernel].yes);
+        use_region(u, plan->branches[step->kernel].no);
+    }
+    u->block = block;
+    plan_step_uses(plan, step, use_outside, u);
+}
+
+/* Regions as a run goes: bodies where their step is. */
+static void use_region(Uses *u, uint32_t region)
+{
+    Session *s = u->s;
+    for (uint32_t b = 0; b < s->plan->regions[region]; b++) {
+        const Block *block = &s->blocks[s->first_block[region] + b];
+        for (uint32_t i = 0; i < block->step_count; i++) {
+            u->block = s->first_block[region] + b;
+            use_step(u, &s->plan->steps[block->step + i]);
+        }
+    }
+}
+
+static void divide(Session *s)
+{
+    const Plan *plan = s->plan;
+    uint32_t at = 0, step = 0, check = 0;
+    for (uint32_t r = 0; r < plan->region_count; r++) {
+        s->first_block[r] = at;
+        for (uint32_t b = 0; b < plan->regions[r]; b++, at++) {
+            const PlanBlock *from = &plan->blocks[at];
+            s->blocks[at] = (Block){.region = r,
+                                    .step = step,
+                                    .step_count = from->step_count,
+                                    .check = check,
+                                    .check_count = from->check_count};
+            step += from->step_count;
+            check += from->check_count;
+        }
+    }
+}
+
+static void find_uses(Session *s, bool *sized)
+{
+    const Plan *plan = s->plan;
+    Uses uses = {s, 0, sized};
+    for (uint32_t t = 0; t < plan->tensor_count; t++)
+        s->home[t] = plan->tensors[t].place == PP_input ? 0 : UINT32_MAX;
+    use_region(&uses, 0);
+    for (uint32_t i = 0; i < plan->output_count; i++)
+        s->stays[plan->outputs[i].tensor] = true;
+    for (uint32_t i = 0; i < plan->dim_count; i++) {
+        uint32_t t = plan->dims[i].tensor;
+        if (plan->tensors[t].place == PP_input)
+            continue;
+        s->next_bound[i] = s->bound[t];
+        s->bound[t] = i + 1;
+    }
+}
+
+/* --- what blocks are made of --- */
+
+typedef struct BlockDims {
+    Session *s;
+    uint32_t number, *seen; /* by dim: 1 + last block that uses it */
+    uint32_t capacity;
+} BlockDims;
+
+static void use_dim(void *user, uint32_t dim)
+{
+    BlockDims *d = user;
+    const Plan *plan = d->s->plan;
+    Block *block = &d->s->blocks[d->number];
+    if (plan->tensors[plan->dims[dim].tensor].place == PP_input || d->seen[dim] == d->number + 1)
+        return;
+    d->seen[dim] = d->number + 1;
+    VEC_PUSH(d->s->cx.arena, block->dims, block->dim_count, d->capacity, dim);
+}
+
+static void use_shape(BlockDims *d, uint32_t tensor)
+{
+    const PlanTensor *t = &d->s->plan->tensors[tensor];
+    for (int i = 0; i < t->rank; i++)
+        expr_code_slots(t->shape[i], use_dim, d);
+}
+
+static void list_dims(Session *s, uint32_t number, uint32_t *seen)
+{
+    const Plan *plan = s->plan;
+    Block *block = &s->blocks[number];
+    BlockDims dims = {s, number, seen, 0};
+    for (uint32_t i = 0; i < block->tensor_count; i++)
+        use_shape(&dims, block->tensors[i]);
+    for (uint32_t i = block->check; i < block->check + block->check_count; i++) {
+        expr_code_slots(plan->checks[i].a, use_dim, &dims);
+        expr_code_slots(plan->checks[i].b, use_dim, &dims);
+    }
+    for (uint32_t i = 0; i < block->step_count; i++) {
+        const PlanStep *step = &plan->steps[block->step + i];
+        for (uint32_t d = 0; d < step->dim_count; d++)
+            use_dim(&dims, step->dims[d]);
+        for (uint32_t b = 0; step->kind == PS_copy && b < 2; b++)
+            use_shape(&dims, step->buffers[b]);
+    }
+    block->values = NEW_ARRAY(s->cx.arena, int64_t, block->dim_count);
+}
+
+/* Tensors that get memory with their block. */
+static bool is_blocks(const Session *s, uint32_t tensor, const bool *sized)
+{
+    PlanPlace place = s->plan->tensors[tensor].place;
+    return s->home[tensor] != UINT32_MAX &&
+           (place == PP_slab || place == PP_input || place == PP_output ||
+            (place == PP_own && !sized[tensor]));
+}
+
+static void fill_blocks(Session *s, const bool *sized)
+{
+    uint32_t *capacity = NEW_ARRAY(s->cx.arena, uint32_t, s->block_count);
+    uint32_t *seen = NEW_ARRAY(s->cx.arena, uint32_t, s->plan->dim_count);
+    for (uint32_t t = 0; t < s->plan->tensor_count; t++)
+        if (is_blocks(s, t, sized) && s->home[t] < s->block_count) {
+            Block *block = &s->blocks[s->home[t]];
+            VEC_PUSH(s->cx.arena, block->tensors, block->tensor_count, capacity[s->home[t]], t);
+        }
+    s->plain = s->block_count == 1;
+    for (uint32_t b = 0; b < s->block_count; b++) {
+        list_dims(s, b, seen);
+        for (uint32_t i = 0; i < s->blocks[b].step_count; i++)
+            s->plain &= !session_is_ours(s, &s->plan->steps[s->blocks[b].step + i]);
+    }
+}
 
 /* --- creation --- */
 
@@ -46,6 +192,8 @@ static uint32_t count_patches(const Plan *plan, Patch *out)
     uint32_t at = 0, count = 0;
     for (uint32_t i = 0; i < plan->step_count; i++)
         for (uint32_t b = 0; b < plan->steps[i].buffer_count; b++, at++) {
+            if (plan->steps[i].buffers[b] == PLAN_NONE)
+                continue;
             const PlanTensor *t = &plan->tensors[plan->steps[i].buffers[b]];
             if (t->place != PP_input && t->place != PP_output)
                 continue;
@@ -57,51 +205,76 @@ static uint32_t count_patches(const Plan *plan, Patch *out)
     return count;
 }
 
-static void *carve(char **at, size_t count, size_t size)
+static void make_host_lists(Session *s)
 {
-    void *piece = *at;
-    *at += (count * size + 15) / 16 * 16;
-    return piece;
-}
-
-/* Lays the arrays out behind the session; returns the end. Run twice: to measure, and to do it. */
-static char *lay_out(Session *s, const Plan *plan, uint32_t patches, char *at)
-{
-    size_t n = plan->tensor_count;
-    for (int f = 0; f < 2; f++) {
-        s->frames[f].dims = carve(&at, plan->dim_count, sizeof(int64_t));
-        s->frames[f].bytes = carve(&at, n, sizeof(int64_t));
-        s->frames[f].tensors = carve(&at, n, sizeof(void *));
+    const Plan *plan = s->plan;
+    uint32_t inputs = 0, results = 0;
+    for (uint32_t i = 0; i < plan->host_count; i++) {
+        inputs = plan->hosts[i].input_count > inputs ? plan->hosts[i].input_count : inputs;
+        results = plan->hosts[i].result_count > results ? plan->hosts[i].result_count : results;
     }
-    s->items = carve(&at, n, sizeof(MemoryItem));
-    s->item_tensor = carve(&at, n, sizeof(uint32_t));
-    s->work = carve(&at, 2 * n, sizeof(uint32_t));
-    s->used = carve(&at, plan->input_count, sizeof(bool));
-    s->patches = carve(&at, patches, sizeof(Patch));
-    return at;
+    s->host_inputs = NEW_ARRAY(s->cx.arena, HostTensor, inputs);
+    s->host_dims = NEW_ARRAY(s->cx.arena, int64_t, (size_t)inputs * PLAN_RANK);
+    s->host_dtypes = NEW_ARRAY(s->cx.arena, Dtype, results);
+    s->host_outputs = NEW_ARRAY(s->cx.arena, HostOut, results);
 }
 
-static Session *allocate(Program *program)
+static void make_loop_lists(Session *s)
 {
-    const ProgramParts *parts = program_parts(program);
-    const Allocator *from = parts->from ? parts->from : &allocator_system;
-    uint32_t patches = count_patches(parts->plan, NULL);
-    Session measure;
-    char *start = (char *)&measure;
-    size_t head = (sizeof(Session) + 15) / 16 * 16;
-    size_t size = head + (size_t)(lay_out(&measure, parts->plan, patches, start) - start);
-    Session *s = from->alloc(from->user, size, MEMORY_ALIGN);
-    if (!s)
-        return NULL;
-    memset(s, 0, size);
-    *s = (Session){.program = program, .plan = parts->plan, .from = from, .size = size};
-    s->device = parts->device;
-    lay_out(s, parts->plan, patches, (char *)s + head);
-    s->patch_count = count_patches(parts->plan, s->patches);
+    const Plan *plan = s->plan;
+    size_t carried = 0, stacked = 0;
+    s->first_carried = NEW_ARRAY(s->cx.arena, uint32_t, plan->loop_count);
+    s->first_stacked = NEW_ARRAY(s->cx.arena, uint32_t, plan->loop_count);
+    for (uint32_t i = 0; i < plan->loop_count; i++) {
+        s->first_carried[i] = (uint32_t)carried;
+        s->first_stacked[i] = (uint32_t)stacked;
+        carried += plan->loops[i].carried_count;
+        stacked += plan->loops[i].stacked_count;
+    }
+    s->carried_dims = arena_array(s->cx.arena, carried + 1, sizeof *s->carried_dims);
+    s->stacked_dims = arena_array(s->cx.arena, stacked + 1, sizeof *s->stacked_dims);
+}
+
+static void make_lists(Cx *cx, void *user)
+{
+    Session *s = user;
+    Arena *arena = cx->arena;
+    const Plan *plan = s->plan;
+    size_t n = plan->tensor_count;
+    s->dims = NEW_ARRAY(arena, int64_t, plan->dim_count);
+    s->before = NEW_ARRAY(arena, int64_t, plan->dim_count);
+    s->bytes = NEW_ARRAY(arena, int64_t, n);
+    s->address = NEW_ARRAY(arena, void *, n);
+    memcpy(s->address, program_tensors(s->program), n * sizeof *s->address);
+    s->own = NEW_ARRAY(arena, Memory, n);
+    s->spare = NEW_ARRAY(arena, Memory, n);
+    s->home = NEW_ARRAY(arena, uint32_t, n);
+    s->stays = NEW_ARRAY(arena, bool, n);
+    s->bound = NEW_ARRAY(arena, uint32_t, n);
+    s->next_bound = NEW_ARRAY(arena, uint32_t, plan->dim_count);
+    s->first_block = NEW_ARRAY(arena, uint32_t, plan->region_count);
+    s->block_count = plan->block_count;
+    s->blocks = NEW_ARRAY(arena, Block, plan->block_count);
+    s->items = NEW_ARRAY(arena, MemoryItem, n);
+    s->item_tensor = NEW_ARRAY(arena, uint32_t, n);
+    s->work = NEW_ARRAY(arena, uint32_t, 2 * n);
+    s->used = NEW_ARRAY(arena, bool, plan->input_count);
+    s->outputs = NEW_ARRAY(arena, Memory, plan->output_count);
+    s->patches = NEW_ARRAY(arena, Patch, count_patches(plan, NULL));
+    s->patch_count = count_patches(plan, s->patches);
     for (uint32_t i = 0; i < s->patch_count; i++)
-        if (s->patches[i].port < parts->plan->input_count)
+        if (s->patches[i].port < plan->input_count)
             s->used[s->patches[i].port] = true;
-    return s;
+    bool *sized = NEW_ARRAY(arena, bool, n);
+    divide(s);
+    find_uses(s, sized);
+    fill_blocks(s, sized);
+    make_host_lists(s);
+    make_loop_lists(s);
+    for (uint32_t b = 0; b < s->block_count; b++)
+        if (!launches_init(&s->blocks[b].launches, s->from, plan, plan->steps + s->blocks[b].step,
+                           s->blocks[b].step_count, program_parts(s->program)->code))
+            cx_fail(cx, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
 }
 
 static bool needs_shapes(const Plan *plan)
@@ -120,16 +293,15 @@ Status session_create(Program *program, Session **session, Report *report)
     *session = NULL;
     if (program_prepare(program, report) != ST_ok)
         return report->status;
-    Session *s = allocate(program);
+    const ProgramParts *parts = program_parts(program);
+    const Allocator *from = parts->from ? parts->from : &allocator_system;
+    Session *s = from->alloc(from->user, sizeof *s, MEMORY_ALIGN);
     if (!s)
         return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
-    const DeviceCode *code = program_parts(program)->code;
-    bool ok = true;
-    for (int f = 0; f < 2; f++)
-        ok = ok && launches_init(&s->frames[f].launches, s->from, s->plan, s->plan->steps,
-                                 s->plan->step_count, code);
-    if (!ok)
-        report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
+    *s = (Session){.program = program, .plan = parts->plan, .from = from, .device = parts->device};
+    cx_init(&s->cx, from, 0);
+    if (cx_run(&s->cx, make_lists, s) != ST_ok)
+        report_fail(report, s->cx.status, "%s", s->cx.message);
     else if (s->device->type->open_stream(s->device, s->plan, &s->stream, report) == ST_ok &&
              (needs_shapes(s->plan) || session_set_shapes(s, NULL, report) == ST_ok)) {
         *session = s;
@@ -139,12 +311,21 @@ Status session_create(Program *program, Session **session, Report *report)
     return report->status;
 }
 
-static void release_slab(Session *s, Frame *frame)
+static void release_memory(Session *s)
 {
-    if (frame->slab)
-        s->device->type->release(s->device, frame->slab, frame->slab_size);
-    frame->slab = NULL;
-    frame->slab_size = 0;
+    for (uint32_t b = 0; b < s->block_count && s->blocks; b++) {
+        Launches *list = &s->blocks[b].launches;
+        if (list->memory)
+            s->device->type->unbind(list);
+        launches_finish(list);
+        session_release(s, &s->blocks[b].slab, false);
+    }
+    for (uint32_t t = 0; t < s->plan->tensor_count && s->own && s->spare; t++) {
+        session_release(s, &s->own[t], session_on_host(s, t));
+        session_release(s, &s->spare[t], session_on_host(s, t));
+    }
+    for (uint32_t i = 0; i < s->plan->output_count && s->outputs; i++)
+        session_release(s, &s->outputs[i], true);
 }
 
 void session_destroy(Session *s)
@@ -152,255 +333,94 @@ void session_destroy(Session *s)
     if (!s)
         return;
     s->device->type->close_stream(s->stream);
-    for (int f = 0; f < 2; f++) {
-        Launches *list = &s->frames[f].launches;
-        if (list->memory)
-            s->device->type->unbind(list);
-        launches_finish(list);
-        release_slab(s, &s->frames[f]);
-    }
-    s->from->release(s->from->user, s, s->size);
+    release_memory(s);
+    pieces_finish(s, &s->scratch);
+    pieces_finish(s, &s->texts);
+    const Allocator *from = s->from;
+    cx_finish(&s->cx);
+    from->release(from->user, s, sizeof *s);
 }
 
-/* --- shapes --- */
-
-static Status check_rank(const Session *s, uint32_t input, const SessionShape *shape,
-                         Report *report)
-{
-    const PlanPort *port = &s->plan->inputs[input];
-    int rank = s->plan->tensors[port->tensor].rank;
-    if (shape->rank != rank)
-        return report_fail(report, ST_bad_argument, "input '%s' has %d dims, %d are given",
-                           port->name, rank, shape->rank);
-    for (int d = 0; d < rank; d++)
-        if (shape->dims[d] < 0)
-            return report_fail(report, ST_bad_argument, "input '%s': dim %d is negative (%lld)",
-                               port->name, d, (long long)shape->dims[d]);
-    return ST_ok;
-}
-
-static Status read_dims(const Session *s, const SessionShape *shapes, int64_t *dims, Report *report)
-{
-    for (uint32_t i = 0; i < s->plan->dim_count; i++) {
-        const PlanDim *dim = &s->plan->dims[i];
-        const char *input = s->plan->inputs[dim->input].name;
-        if (!shapes || !shapes[dim->input].dims)
-            return report_fail(
-                report, ST_bad_argument,
-                "the shape of input '%s' is missing: its dim %u, '%s', has no number", input,
-                dim->axis, dim->name);
-        int64_t value = shapes[dim->input].dims[dim->axis];
-        if (value < dim->lo || value > dim->hi)
-            return report_fail(report, ST_bad_argument,
-                               "input '%s': dim %u, '%s', is %lld; it has to be in %lld..%lld",
-                               input, dim->axis, dim->name, (long long)value, (long long)dim->lo,
-                               (long long)dim->hi);
-        if (value % dim->div)
-            return report_fail(report, ST_bad_argument,
-                               "input '%s': dim %u, '%s', is %lld; it has to be a multiple of %lld",
-                               input, dim->axis, dim->name, (long long)value, (long long)dim->div);
-        dims[i] = value;
-    }
-    return ST_ok;
-}
-
-/* What input dims must be, once symbols have values: numbers, and equal symbols equal. */
-static Status compare_dims(const Session *s, uint32_t input, const SessionShape *shape,
-                           const int64_t *dims, Report *report)
-{
-    const PlanPort *port = &s->plan->inputs[input];
-    const PlanTensor *t = &s->plan->tensors[port->tensor];
-    for (int d = 0; d < t->rank; d++) {
-        int64_t want;
-        if (!expr_code_run(t->shape[d], dims, &want))
-            return report_fail(report, ST_limit, "input '%s': the size of dim %d overflows",
-                               port->name, d);
-        if (want == shape->dims[d])
-            continue;
-        const char *symbol = port->symbols[d] ? port->symbols[d] : "";
-        return report_fail(report, ST_bad_argument,
-                           "input '%s': dim %d is %lld; it has to be %lld%s%s%s", port->name, d,
-                           (long long)shape->dims[d], (long long)want, *symbol ? ", as '" : "",
-                           symbol, *symbol ? "' elsewhere" : "");
-    }
-    return ST_ok;
-}
-
-static Status check_assumptions(const Plan *plan, const int64_t *dims, Report *report)
-{
-    for (uint32_t i = 0; i < plan->check_count; i++) {
-        const PlanCheck *check = &plan->checks[i];
-        int64_t a, b;
-        if (!expr_code_run(check->a, dims, &a) || !expr_code_run(check->b, dims, &b))
-            return report_fail(report, ST_limit, "%s: the size of a dim overflows", check->source);
-        if (a != b && !(check->or_one && (a == 1 || b == 1)))
-            return report_fail(
-                report, ST_bad_argument,
-                "%s: with these shapes two dims that have to agree are %lld and %lld",
-                check->source, (long long)a, (long long)b);
-    }
-    return ST_ok;
-}
-
-static Status set_dims(const Session *s, const SessionShape *shapes, Frame *frame, Report *report)
-{
-    for (uint32_t i = 0; shapes && i < s->plan->input_count; i++)
-        if (shapes[i].dims && check_rank(s, i, &shapes[i], report) != ST_ok)
-            return report->status;
-    if (read_dims(s, shapes, frame->dims, report) != ST_ok)
-        return report->status;
-    for (uint32_t i = 0; shapes && i < s->plan->input_count; i++)
-        if (shapes[i].dims && compare_dims(s, i, &shapes[i], frame->dims, report) != ST_ok)
-            return report->status;
-    return check_assumptions(s->plan, frame->dims, report);
-}
-
-static bool in_slab(const Session *s, uint32_t tensor)
-{
-    PlanPlace place = s->plan->tensors[tensor].place;
-    return place == PP_slab ||
-           (!s->device->limits.host_memory && (place == PP_input || place == PP_output));
-}
-
-/* Lives of slab tensors, then offsets, kept in frame->tensors as numbers until the slab is there.
- */
-static int64_t lay_out_slab(Session *s, const Frame *frame)
-{
-    uint32_t count = 0, *slot = s->work; /* by tensor: 1 + item */
-    int64_t align = s->device->limits.align;
-    memset(slot, 0, s->plan->tensor_count * sizeof *slot);
-    for (uint32_t i = 0; i < s->plan->step_count; i++)
-        for (uint32_t b = 0; b < s->plan->steps[i].buffer_count; b++) {
-            uint32_t t = s->plan->steps[i].buffers[b];
-            PlanPlace place = s->plan->tensors[t].place;
-            if (!in_slab(s, t))
-                continue;
-            if (!slot[t]) {
-                s->item_tensor[count] = t;
-                s->items[count] = (MemoryItem){memory_round_to(frame->bytes[t], align),
-                                               place == PP_input ? 0 : i, i, 0};
-                slot[t] = ++count;
-            }
-            s->items[slot[t] - 1].last = place == PP_output ? s->plan->step_count : i;
-        }
-    for (uint32_t i = 0; i < count; i++)
-        if (s->items[i].size < 0)
-            return -1;
-    int64_t size = memory_assign(s->items, count, s->work);
-    for (uint32_t i = 0; i < count; i++) /* an offset + 1, so that NULL stays "none" */
-        frame->tensors[s->item_tensor[i]] = (void *)(uintptr_t)(s->items[i].offset + 1);
-    return size;
-}
-
-static void place_tensors(const Session *s, Frame *frame)
-{
-    void *const *fixed = program_tensors(s->program);
-    for (uint32_t t = 0; t < s->plan->tensor_count; t++) {
-        uintptr_t offset = (uintptr_t)frame->tensors[t];
-        if (!in_slab(s, t))
-            frame->tensors[t] = fixed[t];
-        else if (offset)
-            frame->tensors[t] = (char *)frame->slab + (offset - 1);
-    }
-    launches_set_memory(&frame->launches, frame->tensors);
-}
-
-/* Takes the slab of the frame in force when it is large enough. */
-static bool take_slab(Session *s, Frame *next, int64_t size)
-{
-    Frame *now = s->frame;
-    if (now && now->slab_size >= size) {
-        next->slab = now->slab;
-        next->slab_size = now->slab_size;
-        now->slab = NULL;
-        now->slab_size = 0;
-        return true;
-    }
-    if (size <= s->device->limits.largest)
-        next->slab = s->device->type->alloc(s->device, size);
-    if (!next->slab)
-        return false;
-    next->slab_size = size;
-    return true;
-}
-
-/* After a failure: the frame in force has its slab again. */
-static void give_back_slab(Session *s, Frame *next, Frame *now)
-{
-    if (!now || now->slab) {
-        release_slab(s, next);
-        return;
-    }
-    now->slab = next->slab;
-    now->slab_size = next->slab_size;
-    next->slab = NULL;
-    next->slab_size = 0;
-}
-
-Status session_set_shapes(Session *s, const SessionShape *shapes, Report *report)
-{
-    Frame *next = s->frame == &s->frames[0] ? &s->frames[1] : &s->frames[0];
-    if (set_dims(s, shapes, next, report) != ST_ok)
-        return report->status;
-    for (uint32_t t = 0; t < s->plan->tensor_count; t++) {
-        next->tensors[t] = NULL;
-        next->bytes[t] = plan_tensor_bytes(&s->plan->tensors[t], next->dims);
-        if (next->bytes[t] < 0)
-            return report_fail(report, ST_limit,
-                               "with these shapes the size of a tensor overflows");
-    }
-    if (!launches_set_dims(&next->launches, next->dims))
-        return report_fail(report, ST_limit, "with these shapes the size of a kernel overflows");
-    int64_t size = lay_out_slab(s, next);
-    if (size < 0)
-        return report_fail(report, ST_limit, "with these shapes the memory needed overflows");
-    Frame *now = s->frame;
-    if (!take_slab(s, next, size > s->device->limits.align ? size : s->device->limits.align))
-        return report_fail(report, ST_out_of_memory,
-                           "no memory for %lld bytes of intermediate results", (long long)size);
-    place_tensors(s, next);
-    if (s->device->type->bind(s->stream, &next->launches, report) != ST_ok) {
-        give_back_slab(s, next, now);
-        return report->status;
-    }
-    if (now) {
-        s->device->type->unbind(&now->launches);
-        release_slab(s, now);
-    }
-    s->frame = next;
-    return ST_ok;
-}
+/* --- asking --- */
 
 bool session_ready(const Session *s)
 {
-    return s->frame != NULL;
+    return s->shaped;
+}
+
+typedef struct Bound {
+    const Plan *plan;
+    bool any;
+} Bound;
+
+static void look_bound(void *user, uint32_t dim)
+{
+    Bound *b = user;
+    b->any |= b->plan->tensors[b->plan->dims[dim].tensor].place != PP_input;
 }
 
 int session_tensor(const Session *s, uint32_t tensor, int64_t dims[PLAN_RANK], int64_t *bytes)
 {
     const PlanTensor *t = &s->plan->tensors[tensor];
-    for (int d = 0; d < t->rank; d++)
-        if (!expr_code_run(t->shape[d], s->frame->dims, &dims[d]))
-            dims[d] = -1; /* it was computed by set_shapes: cannot be */
-    *bytes = s->frame->bytes[tensor];
+    int64_t count = 1;
+    for (int d = 0; d < t->rank; d++) {
+        Bound bound = {s->plan, false};
+        expr_code_slots(t->shape[d], look_bound, &bound);
+        if ((bound.any && !s->ran) || !expr_code_run(t->shape[d], s->dims, &dims[d]))
+            dims[d] = -1;
+        if (dims[d] < 0 || count < 0 || __builtin_mul_overflow(count, dims[d], &count))
+            count = -1;
+    }
+    *bytes = count < 0 ? -1 : plan_bytes(t->dtype, count);
     return t->rank;
 }
 
 SessionInfo session_info(const Session *s)
 {
     SessionInfo info = {.memory_bytes = s->device->type->stream_bytes(s->stream)};
-    if (!s->frame)
+    if (!s->shaped)
         return info;
-    info.memory_bytes += s->frame->slab_size;
+    for (uint32_t b = 0; b < s->block_count; b++)
+        info.memory_bytes += s->blocks[b].slab.size;
+    for (uint32_t t = 0; t < s->plan->tensor_count; t++)
+        info.memory_bytes += s->own[t].size + s->spare[t].size;
     for (uint32_t i = 0; i < s->plan->step_count; i++) {
         const PlanStep *step = &s->plan->steps[i];
         int64_t flops;
-        if (expr_code_run(step->flops, s->frame->dims, &flops))
+        if (expr_code_run(step->flops, s->dims, &flops))
             info.flops += (double)flops;
-        for (uint32_t b = 0; b < step->buffer_count; b++)
-            info.bytes += (double)s->frame->bytes[step->buffers[b]];
+        for (uint32_t b = 0; b < step->buffer_count && step->kind <= PS_copy; b++) {
+            int64_t bytes = plan_tensor_bytes(&s->plan->tensors[step->buffers[b]], s->dims);
+            info.bytes += bytes > 0 ? (double)bytes : 0;
+        }
     }
     return info;
+}
+
+bool session_owns_output(const Session *s, uint32_t output)
+{
+    return s->plan->tensors[s->plan->outputs[output].tensor].place != PP_output;
+}
+
+Status session_output(Session *s, uint32_t output, const void **data, Report *report)
+{
+    uint32_t t = s->plan->outputs[output].tensor;
+    *data = NULL;
+    if (!session_owns_output(s, output) || !s->ran)
+        return report_fail(report, ST_bad_argument, "output '%s' is %s",
+                           s->plan->outputs[output].name,
+                           s->ran ? "in the caller's memory" : "not there before a run");
+    *data = s->address[t];
+    if (session_on_host(s, t))
+        return ST_ok;
+    int64_t bytes = plan_tensor_bytes(&s->plan->tensors[t], s->dims);
+    if (session_grow(s, &s->outputs[output], bytes, 0, true, report) != ST_ok)
+        return report->status;
+    *data = s->outputs[output].data;
+    if (bytes && s->device->type->read(s->stream, s->outputs[output].data, s->address[t], bytes,
+                                       report) != ST_ok)
+        return report->status;
+    return s->device->type->wait(s->stream, NULL, report);
 }
 
 /* --- running --- */
@@ -414,11 +434,10 @@ static Status missing_buffer(const Session *s, uint32_t port, Report *report)
                        p->name);
 }
 
-/* Puts the caller's memory where the launches have it. */
+/* Puts the caller's memory where the launches have it, or will take it from. */
 static Status bind_ports(Session *s, const void *const *inputs, void *const *outputs,
                          Report *report)
 {
-    Frame *frame = s->frame;
     for (uint32_t i = 0; i < s->patch_count; i++) {
         Patch patch = s->patches[i];
         bool input = patch.port < s->plan->input_count;
@@ -426,9 +445,12 @@ static Status bind_ports(Session *s, const void *const *inputs, void *const *out
                              : outputs[patch.port - s->plan->input_count];
         uint32_t tensor = input ? s->plan->inputs[patch.port].tensor
                                 : s->plan->outputs[patch.port - s->plan->input_count].tensor;
-        if (!memory && frame->bytes[tensor])
+        if (!memory && s->bytes[tensor])
             return missing_buffer(s, patch.port, report);
-        frame->launches.buffers[patch.at] = memory;
+        if (s->plain)
+            s->blocks[0].launches.buffers[patch.at] = memory;
+        else
+            s->address[tensor] = memory;
     }
     return ST_ok;
 }
@@ -437,17 +459,20 @@ static Status write_inputs(Session *s, const void *const *inputs, void *const *o
                            Report *report)
 {
     for (uint32_t i = 0; i < s->plan->output_count; i++)
-        if (!outputs[i] && s->frame->bytes[s->plan->outputs[i].tensor])
+        if (!outputs[i] && !session_owns_output(s, i) && s->bytes[s->plan->outputs[i].tensor])
             return missing_buffer(s, s->plan->input_count + i, report);
     for (uint32_t i = 0; i < s->plan->input_count; i++) {
         uint32_t t = s->plan->inputs[i].tensor;
-        int64_t bytes = s->frame->bytes[t];
+        int64_t bytes = s->bytes[t];
         if (!bytes || !s->used[i])
             continue;
         if (!inputs[i])
             return missing_buffer(s, i, report);
-        if (s->device->type->write(s->stream, s->frame->tensors[t], inputs[i], bytes, report) !=
-            ST_ok)
+        if (session_on_host(s, t)) {
+            s->address[t] = (void *)(uintptr_t)inputs[i];
+            continue;
+        }
+        if (s->device->type->write(s->stream, s->address[t], inputs[i], bytes, report) != ST_ok)
             return report->status;
     }
     return ST_ok;
@@ -457,29 +482,50 @@ static Status read_outputs(Session *s, void *const *outputs, Report *report)
 {
     for (uint32_t i = 0; i < s->plan->output_count; i++) {
         uint32_t t = s->plan->outputs[i].tensor;
-        int64_t bytes = s->frame->bytes[t];
-        if (bytes && s->device->type->read(s->stream, outputs[i], s->frame->tensors[t], bytes,
-                                           report) != ST_ok)
+        int64_t bytes = s->bytes[t];
+        if (bytes && !session_owns_output(s, i) &&
+            s->device->type->read(s->stream, outputs[i], s->address[t], bytes, report) != ST_ok)
             return report->status;
     }
     return ST_ok;
 }
 
+static Status run_plain(Session *s, Report *report)
+{
+    Launches *list = &s->blocks[0].launches;
+    const DeviceType *type = s->device->type;
+    return type->run(s->stream, list, 0, list->count, report);
+}
+
+static Status end_plain(Session *s, Status status, Report *report)
+{
+    Launches *list = &s->blocks[0].launches;
+    Status done = s->device->type->wait(s->stream, list, report);
+    s->ran = true;
+    if (done == ST_bad_index)
+        return program_bad_index(list, report);
+    return status == ST_ok ? done : status;
+}
+
 Status session_run(Session *s, const void *const *inputs, void *const *outputs, Report *report)
 {
-    if (!s->frame)
+    if (!s->shaped)
         return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
-    Launches *list = &s->frame->launches;
-    const DeviceType *type = s->device->type;
     bool shared = s->device->limits.host_memory;
     Status status =
         shared ? bind_ports(s, inputs, outputs, report) : write_inputs(s, inputs, outputs, report);
+    if (!s->plain) {
+        s->running = true;
+        pieces_empty(s, &s->texts);
+    }
     if (status == ST_ok)
-        status = type->run(s->stream, list, 0, list->count, report);
+        status = s->plain ? run_plain(s, report) : session_region(s, 0, report);
     if (status == ST_ok && !shared)
         status = read_outputs(s, outputs, report);
-    Status done = type->wait(s->stream, list, report);
-    if (done == ST_bad_index)
-        return program_bad_index(list, report);
+    if (s->plain)
+        return end_plain(s, status, report);
+    Status done = s->device->type->wait(s->stream, NULL, report);
+    s->running = false;
+    s->ran = status == ST_ok;
     return status == ST_ok ? done : status;
 }

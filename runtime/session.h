@@ -17,12 +17,13 @@ typedef struct SessionShape {
     const int64_t *dims;
 } SessionShape;
 
-/* Checks the shapes against the plan, computes all sizes, takes the memory. On failure what was set
- * before stays. */
+/* Checks the shapes against the plan, computes the sizes that follow from them, takes the memory.
+ * On failure what was set before stays. */
 Status session_set_shapes(Session *session, const SessionShape *shapes, Report *report);
 bool session_ready(const Session *session);
 
-/* Of a plan's tensor with the shapes in force: extents (returns the rank), bytes. */
+/* Of a plan's tensor with the shapes in force: extents (returns the rank), bytes; -1 for what only
+ * a run tells, until there was one. */
 int session_tensor(const Session *session, uint32_t tensor, int64_t dims[PLAN_RANK],
                    int64_t *bytes);
 
@@ -32,7 +33,14 @@ typedef struct SessionInfo {
 } SessionInfo;
 SessionInfo session_info(const Session *session);
 
-/* Allocates nothing, prints nothing. Pointers by input and by output, aligned to the element type,
+/* Whether an output's size is known only after a run (or it holds strings): the session has its
+ * memory, and session_run's pointer for it is not looked at. */
+bool session_owns_output(const Session *session, uint32_t output);
+/* That memory, on the host; valid until the next call of this session. */
+Status session_output(Session *session, uint32_t output, const void **data, Report *report);
+
+/* Prints nothing, and allocates nothing unless the plan binds dims: then it may, when they are not
+ * those of the run before. Pointers by input and by output, aligned to the element type,
  * not NULL unless the tensor is empty. */
 Status session_run(Session *session, const void *const *inputs, void *const *outputs,
                    Report *report);

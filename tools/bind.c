@@ -150,6 +150,36 @@ static bool finish_input(Tensor *tensor, Setup *setup, int32_t index, Fill fill,
     return true;
 }
 
+/* Whether the output is in memory of the session. Asked before a run. */
+static bool is_sessions(const qn_tensor_info *info)
+{
+    return info->bytes < 0 || info->dtype == QN_STRING;
+}
+
+bool bind_collect(Binding *binding, Setup *setup, Fail *fail)
+{
+    for (int32_t i = 0; i < binding->output_count; i++) {
+        qn_tensor_info info;
+        const void *data;
+        Tensor *to = &binding->outputs[i];
+        if (binding->buffers[binding->input_count + i].data)
+            continue;
+        tensor_free(to);
+        setup->status = qn_session_output(setup->session, i, &info);
+        if (setup->status == QN_OK)
+            setup->status = qn_session_output_data(setup->session, i, &data);
+        if (setup->status != QN_OK)
+            return fail_set(fail, "%s", qn_session_message(setup->session));
+        if (!make_tensor(&info, to, fail))
+            return false;
+        if (info.dtype == QN_STRING && !tensor_set_strings(to, data, fail))
+            return false;
+        if (info.dtype != QN_STRING && to->bytes)
+            memcpy(to->data, data, to->bytes);
+    }
+    return true;
+}
+
 bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail)
 {
     if (!bind_arrange(binding, setup, fail))
@@ -173,7 +203,7 @@ bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail)
         setup->status = qn_session_output(setup->session, i, &info);
         if (setup->status != QN_OK)
             return fail_set(fail, "%s", qn_session_message(setup->session));
-        if (!make_tensor(&info, &binding->outputs[i], fail))
+        if (!is_sessions(&info) && !make_tensor(&info, &binding->outputs[i], fail))
             return false;
     }
     for (int32_t i = 0; i < binding->input_count + binding->output_count; i++) {

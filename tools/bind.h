@@ -31,10 +31,13 @@ bool bind_read_list(Binding *binding, Setup *setup, int32_t index, const char *p
  * those that have a small value: integers and bools of at most 256 elements, floats of at most 16
  * in one dimension. */
 bool bind_compile(Binding *binding, Setup *setup, Fail *fail);
-/* After setup_session: checks the values there are, fills the others, makes the outputs. */
+/* After setup_session: checks the values there are, fills the others, makes the outputs, but those
+ * that are the session's. */
 bool bind_finish(Binding *binding, Setup *setup, Fill fill, Fail *fail);
-/* One run; allocates nothing. */
+/* One run; allocates nothing of its own. */
 qn_status bind_run(const Binding *binding, qn_session *session);
+/* After a run: copies the outputs that are the session's. */
+bool bind_collect(Binding *binding, Setup *setup, Fail *fail);
 void bind_free(Binding *binding); /* takes a zero Binding */
 
 /* Index of the input named so, or -1. */

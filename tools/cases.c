@@ -122,7 +122,7 @@ static bool read_inputs(Binding *binding, Setup *setup, const char *folder, Fail
         qn_model_input_kind(setup->model, i, &kind);
         bool is_list = kind == QN_SEQUENCE || kind == QN_OPTIONAL;
         if (qn_model_input(setup->model, i, &info) != QN_OK ||
-            (!is_list && qn_dtype_bits(info.dtype) == 0))
+            (!is_list && qn_dtype_bits(info.dtype) == 0 && info.dtype != QN_STRING))
             continue;
         int length = snprintf(path, sizeof path, "%s/input_%d.pb", folder, i);
         if (length >= PATH_SIZE)
@@ -211,6 +211,8 @@ static Verdict run_set(Setup *setup, Binding *binding, const char *folder, Toler
         v.outcome = CASE_FAILED;
         return v;
     }
+    if (!bind_collect(binding, setup, &fail))
+        return verdict(CASE_FAILED, "outputs cannot be taken", &fail);
     return compare_outputs(binding, setup, folder, tolerance);
 }
 

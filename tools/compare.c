@@ -79,6 +79,22 @@ static double badness(Dtype dtype, Scalar actual, Scalar expected)
     return isnan(difference) ? INFINITY : difference;
 }
 
+static bool compare_strings(const Tensor *actual, const Tensor *expected, Fail *fail)
+{
+    const qn_string *a = actual->data, *e = expected->data;
+    char where[TENSOR_TEXT];
+    for (int64_t i = 0; i < actual->count; i++) {
+        if (a[i].length == e[i].length &&
+            (!a[i].length || !memcmp(a[i].data, e[i].data, a[i].length)))
+            continue;
+        index_text(actual, i, where);
+        return fail_set(fail, "element %s is '%.*s', expected '%.*s'", where,
+                        a[i].length < 200 ? (int)a[i].length : 200, a[i].data,
+                        e[i].length < 200 ? (int)e[i].length : 200, e[i].data);
+    }
+    return true;
+}
+
 bool compare_tensors(const Tensor *actual, const Tensor *expected, Tolerance tolerance, Fail *fail)
 {
     char have[TENSOR_TEXT], want[TENSOR_TEXT];
@@ -88,6 +104,8 @@ bool compare_tensors(const Tensor *actual, const Tensor *expected, Tolerance tol
     if (!tensor_same_shape(actual, expected))
         return fail_set(fail, "shape %s, expected %s", tensor_text(actual, have),
                         tensor_text(expected, want));
+    if (actual->dtype == QN_STRING)
+        return compare_strings(actual, expected, fail);
     bool is_complex = actual->dtype == QN_C64 || actual->dtype == QN_C128;
     Dtype dtype = actual->dtype == QN_C64    ? DT_f32
                   : actual->dtype == QN_C128 ? DT_f64

@@ -14,10 +14,21 @@ typedef struct Reading {
     Fail *fail;
 } Reading;
 
+static void read_strings(Cx *cx, Reading *r, const OnnxTensor *t, Tensor *to)
+{
+    qn_string *list = NEW_ARRAY(cx->arena, qn_string, t->count);
+    for (int64_t i = 0; i < to->count; i++)
+        list[i] = (qn_string){t->strings[i].data, t->strings[i].length};
+    if (!tensor_set_strings(to, list, r->fail))
+        cx_fail(cx, ST_out_of_memory, "%s", r->fail->text);
+}
+
 static void take_tensor(Cx *cx, Reading *r, const OnnxTensor *t, Tensor *to)
 {
     if (!tensor_make(to, (qn_dtype)t->dtype, t->rank, t->dims, r->fail))
         cx_fail(cx, ST_unsupported, "%s", r->fail->text);
+    else if (t->dtype == DT_string && t->count)
+        read_strings(cx, r, t, to);
     else if (t->size != to->bytes)
         cx_fail(cx, ST_bad_file, "%zu bytes of data for %zu", t->size, to->bytes);
     else if (t->size)

@@ -40,7 +40,7 @@ bool tensor_make(Tensor *tensor, qn_dtype dtype, int64_t rank, const int64_t *di
     *tensor = (Tensor){.dtype = dtype, .count = 1};
     if (rank < 0 || rank > QN_MAX_RANK)
         return fail_set(fail, "rank %" PRId64 " is beyond the limit of %d", rank, QN_MAX_RANK);
-    if (dtype_bits((Dtype)dtype) == 0)
+    if (dtype_bits((Dtype)dtype) == 0 && dtype != QN_STRING)
         return fail_set(fail, "elements of type %s cannot be passed to a run",
                         dtype_name((Dtype)dtype));
     tensor->rank = (int32_t)rank;
@@ -54,6 +54,8 @@ bool tensor_make(Tensor *tensor, qn_dtype dtype, int64_t rank, const int64_t *di
     }
     tensor->count = empty ? 0 : tensor->count;
     int64_t bytes = dtype_bytes((Dtype)dtype, tensor->count);
+    if (dtype == QN_STRING)
+        bytes = tensor->count < INT64_MAX / 64 ? tensor->count * (int64_t)sizeof(qn_string) : -1;
     if ((too_large && !empty) || bytes < 0 || bytes > INT64_MAX - 64)
         return fail_set(fail, "its size overflows");
     size_t room = ((size_t)bytes + 64) / 64 * 64;
@@ -65,8 +67,30 @@ bool tensor_make(Tensor *tensor, qn_dtype dtype, int64_t rank, const int64_t *di
     return true;
 }
 
+bool tensor_set_strings(Tensor *tensor, const qn_string *from, Fail *fail)
+{
+    size_t total = 1;
+    qn_string *to = tensor->data;
+    for (int64_t i = 0; i < tensor->count; i++)
+        if (__builtin_add_overflow(total, from[i].length, &total))
+            return fail_set(fail, "its size overflows");
+    char *at = malloc(total);
+    if (!at)
+        return fail_set(fail, "no memory for its %zu bytes", total);
+    free(tensor->texts);
+    tensor->texts = at;
+    for (int64_t i = 0; i < tensor->count; i++) {
+        if (from[i].length)
+            memcpy(at, from[i].data, from[i].length);
+        to[i] = (qn_string){at, from[i].length};
+        at += from[i].length;
+    }
+    return true;
+}
+
 void tensor_free(Tensor *tensor)
 {
+    free(tensor->texts);
     free(tensor->data);
     *tensor = (Tensor){0};
 }

@@ -16,7 +16,8 @@ bool fail_set(Fail *fail, const char *fmt, ...) __attribute__((format(printf, 2,
 /* Puts "prefix: " before the message and returns false. */
 bool fail_prefix(Fail *fail, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Row-major; types below 8 bits packed, low bits first. A zero Tensor holds nothing. */
+/* Row-major; types below 8 bits packed, low bits first; strings are qn_string. A zero Tensor holds
+ * nothing. */
 typedef struct Tensor {
     qn_dtype dtype;
     int32_t rank;
@@ -24,10 +25,13 @@ typedef struct Tensor {
     int64_t count; /* elements */
     void *data;    /* aligned to 64, zeroed when made; never NULL in a tensor that was made */
     size_t bytes;
+    char *texts; /* of strings, its own; or NULL */
 } Tensor;
 
 /* Allocates for a dtype and shape; false with a message when they are unusable or too large. */
 bool tensor_make(Tensor *tensor, qn_dtype dtype, int64_t rank, const int64_t *dims, Fail *fail);
+/* Copies elements of a tensor of strings, texts included; false without memory. */
+bool tensor_set_strings(Tensor *tensor, const qn_string *from, Fail *fail);
 void tensor_free(Tensor *tensor); /* may be called twice */
 
 bool tensor_same_shape(const Tensor *a, const Tensor *b);

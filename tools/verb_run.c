@@ -195,7 +195,13 @@ static void print_values(const Tensor *t)
     if (t->dtype == QN_C64 || t->dtype == QN_C128)
         return;
     Dtype dtype = (Dtype)t->dtype;
+    const qn_string *strings = t->data;
     for (int64_t i = 0; i < t->count && i < SHOWN; i++) {
+        if (dtype == DT_string) {
+            printf(" '%.*s'", strings[i].length < 200 ? (int)strings[i].length : 200,
+                   strings[i].length ? strings[i].data : "");
+            continue;
+        }
         Scalar value = dtype_load(dtype, t->data, i);
         if (dtype_is_float(dtype))
             printf(" %.6g", value.f);
@@ -253,7 +259,7 @@ static bool work(Work *w, const char *path, Fail *fail)
     if (!setup_open(&w->setup, path, fail) || !bind_begin(&w->binding, &w->setup, fail) ||
         !read_inputs(w, fail) || !bind_compile(&w->binding, &w->setup, fail) ||
         !setup_session(&w->setup, fail) || !bind_finish(&w->binding, &w->setup, w->fill, fail) ||
-        !run_all(w, fail))
+        !run_all(w, fail) || !bind_collect(&w->binding, &w->setup, fail))
         return false;
     if (w->output_dir && !write_outputs(w, fail))
         return false;

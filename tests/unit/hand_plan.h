@@ -101,7 +101,7 @@ static void hand_kernel(PlanKernel *k, Cx *cx, const char *name, uint32_t dims, 
     PlanPhase *all = NEW_ARRAY(cx->arena, PlanPhase, phases);
     for (uint32_t p = 0; p < phases; p++)
         all[p] = (PlanPhase){tasks, 1, 0};
-    *k = (PlanKernel){name, dims, buffers, phases, all, 0, 0};
+    *k = (PlanKernel){name, dims, buffers, phases, NEW_ARRAY(cx->arena, uint32_t, dims), all, 0, 0};
 }
 
 static PlanStep hand_step(Cx *cx, PlanStepKind kind, uint32_t kernel, uint32_t dim_count,
@@ -148,8 +148,8 @@ static Plan *hand_plan(Cx *cx)
     p->target = "hand";
     p->dim_count = 2;
     p->dims = NEW_ARRAY(cx->arena, PlanDim, 2);
-    p->dims[0] = (PlanDim){"N", 0, 1000, 1, 0, 0};
-    p->dims[1] = (PlanDim){"M", 1, 64, 2, 1, 0};
+    p->dims[0] = (PlanDim){"N", 0, 1000, 1, T_x, 0};
+    p->dims[1] = (PlanDim){"M", 1, 64, 2, T_i, 0};
     p->check_count = 1;
     p->checks = NEW_ARRAY(cx->arena, PlanCheck, 1);
     p->checks[0] = (PlanCheck){expr_compile(cx, expr_divi(cx, d.n, 300), hand_slot, &d),
@@ -178,6 +178,11 @@ static Plan *hand_plan(Cx *cx)
     hand_kernel(&p->kernels[3], cx, "pick", 2, 3, 1, code[0]); /* its own dims are M, N */
     p->kernels[1].scratch = 16;
     p->kernels[3].may_fail = 1;
+    p->region_count = p->block_count = 1;
+    p->regions = NEW_ARRAY(cx->arena, uint32_t, 1);
+    p->regions[0] = 1;
+    p->blocks = NEW_ARRAY(cx->arena, PlanBlock, 1);
+    p->blocks[0] = (PlanBlock){4, 1};
     p->init_count = 2;
     p->init = NEW_ARRAY(cx->arena, PlanStep, 2);
     p->init[0] = hand_step(cx, PS_copy, 0, 0, 2, (uint32_t[]){T_w, T_q}, code[2]);

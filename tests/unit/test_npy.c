@@ -226,5 +226,5 @@ Test(tensor, limits)
     cr_assert_not(tensor_make(&t, QN_F32, QN_MAX_RANK + 1, dims, &fail));
     dims[0] = -1;
     cr_assert_not(tensor_make(&t, QN_F32, 1, dims, &fail));
-    cr_assert_not(tensor_make(&t, QN_STRING, 0, dims, &fail));
+    cr_assert_not(tensor_make(&t, QN_NONE, 0, dims, &fail));
 }

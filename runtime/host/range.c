@@ -1,0 +1,72 @@
+/* Sequences whose limits are known only in a run. */
+#include "runtime/host/args.h"
+
+#include <math.h>
+
+/* host_range: start, limit, delta, each of one element and of the result's type -> values [n] =
+ * start + i * delta, n = max(ceil((limit - start) / delta), 0). Integers wrap as kernels' do; delta
+ * 0 is refused. */
+enum { RANGES = TYPES_int | TYPES_uint | TYPES_float };
+static const HostParam range_in[] = {
+    {"start", RANGES, 0, 1, false},
+    {"limit", RANGES, 0, 1, false},
+    {"delta", RANGES, 0, 1, false},
+};
+static const HostParam range_out[] = {{"values", RANGES, 1, 1, false}};
+static const HostForm form = {"range", range_in, range_out, 3, 1, false};
+
+static bool count_floats(double start, double limit, double delta, int64_t *count)
+{
+    double steps = ceil((limit - start) / delta);
+    if (delta == 0 || isnan(steps) || steps > 9e18)
+        return false;
+    *count = steps > 0 ? (int64_t)steps : 0;
+    return true;
+}
+
+/* The distance is exact as an unsigned number, also from one end of int64 to the other. */
+static bool count_ints(int64_t start, int64_t limit, int64_t delta, bool is_signed, int64_t *count)
+{
+    bool down = is_signed && delta < 0,
+         any = is_signed ? start < limit : (uint64_t)start < (uint64_t)limit;
+    if (!delta)
+        return false;
+    if (down)
+        any = start > limit;
+    uint64_t span = down ? (uint64_t)start - (uint64_t)limit : (uint64_t)limit - (uint64_t)start;
+    uint64_t step = down ? -(uint64_t)delta : (uint64_t)delta;
+    uint64_t steps = any ? (span - 1) / step + 1 : 0;
+    *count = (int64_t)steps;
+    return steps <= INT64_MAX;
+}
+
+Status host_range(HostCall *call)
+{
+    if (!args_check(call, &form))
+        return args_status(call);
+    Dtype dtype = call->output_dtypes[0];
+    Scalar ends[3];
+    for (int i = 0; i < 3; i++) {
+        if (call->inputs[i].dtype != dtype || args_count(&call->inputs[i]) != 1)
+            return args_fail(call, &form, "%s is not one element of the result's type",
+                             range_in[i].name);
+        ends[i] = dtype_load(dtype, call->inputs[i].data, 0);
+    }
+    int64_t count;
+    bool flt = dtype_is_float(dtype), is_signed = dtype_class(dtype) == DC_INT;
+    if (flt ? !count_floats(ends[0].f, ends[1].f, ends[2].f, &count)
+            : !count_ints(ends[0].i, ends[1].i, ends[2].i, is_signed, &count))
+        return args_fail(call, &form, "a delta of 0, or limits that no range has");
+    void *values = call->output(call, 0, 1, &count);
+    if (!values)
+        return args_status(call);
+    for (int64_t i = 0; i < count; i++) {
+        Scalar value;
+        if (flt)
+            value.f = ends[0].f + (double)i * ends[2].f;
+        else
+            value.i = (int64_t)((uint64_t)ends[0].i + (uint64_t)i * (uint64_t)ends[2].i);
+        dtype_store(dtype, values, i, value);
+    }
+    return ST_ok;
+}

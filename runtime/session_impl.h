@@ -1,0 +1,129 @@
+/* Inside of sessions.
+ *
+ *   session.c         creation, runs: the caller's memory around the steps
+ *   session_shapes.c  sizes and memory of blocks: at set_shapes, and in a run when dims are bound
+ *   session_steps.c   regions, and the steps that no device runs
+ *
+ * Every tensor has an address. Slab tensors get theirs when their block is laid out; own and alias
+ * tensors when a step tells; the caller's at the beginning of a run. A block takes the addresses
+ * over when it begins, and again after a step of its own that may have changed some. A plan of one
+ * block without such steps (most are) takes them over in set_shapes, but for the caller's. */
+#ifndef QUERN_RUNTIME_SESSION_IMPL_H
+#define QUERN_RUNTIME_SESSION_IMPL_H
+
+#include "runtime/host.h"
+#include "runtime/memory.h"
+#include "runtime/session.h"
+
+typedef struct Memory {
+    void *data;
+    int64_t size;
+} Memory;
+
+/* Memory that grows by pieces and becomes one piece when it is emptied. */
+typedef struct Piece {
+    struct Piece *next;
+    size_t size, used;
+} Piece;
+typedef struct Pieces {
+    Piece *first;
+} Pieces;
+
+typedef struct Block {
+    uint32_t region, step, step_count, check, check_count;
+    Launches launches;
+    uint32_t dim_count, *dims;       /* those it uses that are bound during the run */
+    int64_t *values;                 /* of these, when it was laid out */
+    uint32_t tensor_count, *tensors; /* slab tensors, and own ones that kernels write: those whose
+                                        first block this is */
+    bool ready;                      /* laid out */
+    Memory slab;
+} Block;
+
+typedef struct Patch {
+    uint32_t at;   /* in Launches.buffers */
+    uint32_t port; /* input number, or input count + output number */
+} Patch;
+
+struct Session {
+    Cx cx; /* of the lists below */
+    Program *program;
+    const Plan *plan;
+    const Allocator *from;
+    Device *device;
+    Stream *stream;
+    bool shaped; /* shapes are in force */
+    bool ran;    /* dims that are bound have values of a run */
+    bool plain;  /* one block, all of whose steps are the device's */
+    bool running;
+    int64_t *dims, *before; /* by the plan's dims; the values in force before set_shapes */
+    int64_t *bytes;         /* by tensor */
+    void **address;         /* by tensor */
+    Memory *own, *spare;    /* by tensor; of carried values the one not written now */
+    uint32_t *home;         /* by tensor: first block it is in, or UINT32_MAX */
+    bool *stays;            /* by tensor: used outside of that block */
+    uint32_t *bound;        /* by tensor: 1 + first dim whose source it is, if not an input */
+    uint32_t *next_bound;   /* by dim: 1 + next dim of the same tensor */
+    uint32_t *first_block;  /* by region */
+    uint32_t block_count;
+    Block *blocks;
+    MemoryItem *items;
+    uint32_t *item_tensor, *work;
+    bool *used; /* by input: some step reads it */
+    Patch *patches;
+    uint32_t patch_count;
+    /* of one host step at a time */
+    HostTensor *host_inputs;
+    int64_t *host_dims;
+    Dtype *host_dtypes;
+    struct HostOut *host_outputs;
+    Pieces scratch, texts; /* until the step ends; until the next run */
+    /* by loop: number of its first carried and stacked value; extents of those */
+    uint32_t *first_carried, *first_stacked;
+    int64_t (*carried_dims)[PLAN_RANK], (*stacked_dims)[PLAN_RANK];
+    Memory *outputs; /* by output, on devices with memory of their own: what session_output gives */
+};
+
+/* ---- session_shapes.c */
+
+/* Which steps no device runs. */
+bool session_is_ours(const Session *s, const PlanStep *step);
+/* Sizes and memory of a block for the dims in force; takes nothing when all fits in what it has. */
+Status session_lay_out(Session *s, Block *block, Report *report);
+/* The block as it stands: laid out again when its dims changed, addresses taken over. */
+Status session_enter(Session *s, Block *block, Report *report);
+Status session_addresses(Session *s, Block *block, Report *report);
+/* At least `bytes`; the first `keep` stay. `host`: of the host's, whatever the device. */
+Status session_grow(Session *s, Memory *memory, int64_t bytes, int64_t keep, bool host,
+                    Report *report);
+void session_release(Session *s, Memory *memory, bool host);
+/* Tensors that lie on the host on every device. */
+static inline bool session_on_host(const Session *s, uint32_t tensor)
+{
+    return s->device->limits.host_memory || s->plan->tensors[tensor].dtype == DT_string;
+}
+/* Extents of a tensor with the dims in force. */
+Status session_extents(const Session *s, uint32_t tensor, int64_t *extents, Report *report);
+/* A step says these are the extents of the tensor: gives the dims it binds their values and
+ * compares the rest. `what` for messages. */
+Status session_tell(Session *s, uint32_t tensor, const int64_t *extents, const char *what,
+                    Report *report);
+
+void *pieces_take(Session *s, Pieces *pieces, size_t size);
+void pieces_empty(Session *s, Pieces *pieces);
+void pieces_finish(Session *s, Pieces *pieces);
+
+/* ---- session_steps.c */
+
+/* A result of the host step that runs. */
+typedef struct HostOut {
+    uint32_t tensor; /* or PLAN_NONE */
+    bool given;
+    int64_t extents[PLAN_RANK];
+    void *data; /* on the host */
+    int64_t bytes;
+} HostOut;
+
+Status session_region(Session *s, uint32_t region, Report *report);
+
+#endif
