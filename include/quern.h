@@ -408,6 +408,16 @@ typedef struct qn_compile_options {
 /* Compiles, or loads from the cache what was compiled before. */
 QN_API qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                                     qn_program **program);
+/* Writes the program with all it needs to one file: its code, its weights, the contents of inputs it
+ * was compiled for. Not the model, not the operators of the application. */
+QN_API qn_status qn_program_save(qn_program *program, qn_string path);
+/* A saved program, for a context of any kind, also of libquern_runtime: no model and no compiler are
+ * needed. QN_UNSUPPORTED or QN_MISSING when this machine is not what it was compiled for. The file
+ * stays mapped as long as the program lives, and must not be changed in place. */
+QN_API qn_status qn_program_load(qn_context *context, qn_string path, qn_program **program);
+/* The same from memory, which must stay unchanged as long as the program lives. */
+QN_API qn_status qn_program_from_memory(qn_context *context, const void *data, size_t bytes,
+                                        qn_program **program);
 QN_API qn_program *qn_program_retain(qn_program *program);
 QN_API void qn_program_release(qn_program *program);
 /* As qn_model_message. */

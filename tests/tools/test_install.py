@@ -58,9 +58,10 @@ def flags(prefix, package):
     return run("pkg-config", "--cflags", "--libs", package, env=env).split()
 
 
-def build_first(prefix, package):
-    program = os.path.join(folder, "first-" + package)
-    run(COMPILER, os.path.join(SOURCE, "examples/first.c"), "-o", program, *flags(prefix, package))
+def build(prefix, package, example):
+    program = os.path.join(folder, example + "-" + package)
+    run(COMPILER, os.path.join(SOURCE, "examples", example + ".c"), "-o", program,
+        *flags(prefix, package))
     return program
 
 
@@ -70,12 +71,22 @@ class Install(unittest.TestCase):
         cls.prefix = install("all")
 
     def test_pkg_config(self):
-        out = run(build_first(self.prefix, "quern"), MODEL, env=shared(self.prefix))
+        out = run(build(self.prefix, "quern", "first"), MODEL, env=shared(self.prefix))
         self.assertEqual(out.count(" = "), 10, out)
 
     def test_runtime_says_that_it_has_no_compiler(self):
-        program = build_first(self.prefix, "quern-runtime")
+        program = build(self.prefix, "quern-runtime", "first")
         self.assertIn(REFUSAL, run(program, MODEL, env=shared(self.prefix), code=1))
+
+    def test_runtime_runs_what_was_exported(self):
+        """The same numbers from a saved program, where nothing of the compiler is installed."""
+        first = run(build(self.prefix, "quern", "first"), MODEL, env=shared(self.prefix))
+        program = build(self.prefix, "quern-runtime", "run_saved")
+        saved = os.path.join(folder, "digits.qn")
+        run(os.path.join(self.prefix, "bin", "quern"), "export", MODEL, "--dim", "N=1", "-o", saved)
+        self.assertEqual(run(program, saved, env=shared(install("bare", "--component", "runtime"))),
+                         first)
+        self.assertIn("not a saved program", run(program, MODEL, env=shared(self.prefix), code=1))
 
     def test_find_package(self):
         project, build = os.path.join(folder, "project"), os.path.join(folder, "project-build")

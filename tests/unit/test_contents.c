@@ -138,3 +138,29 @@ Test(contents, are_part_of_what_the_cache_looks_for)
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_expect_eq(system(command), 0);
 }
+
+/* A saved program refuses other contents as the compiled one does. */
+Test(contents, saved)
+{
+    Road r = open_sum(NULL);
+    float x[] = {1, 2, 3, 10, 20, 30}, y[3] = {0};
+    int64_t axes[] = {1};
+    char path[] = "/tmp/quern-contents-XXXXXX";
+    int file = mkstemp(path);
+    cr_assert_eq(compile(&r, "axes", axes, 1), QN_OK, "%s", qn_program_message(r.program));
+    cr_assert_eq(qn_program_save(r.program, qn_str(path)), QN_OK, "%s",
+                 qn_program_message(r.program));
+    qn_program_release(r.program);
+    cr_assert_eq(qn_program_load(r.context, qn_str(path), &r.program), QN_OK, "%s",
+                 qn_program_message(r.program));
+    close(file);
+    unlink(path);
+    cr_assert_eq(qn_session_create(r.program, NULL, &r.session), QN_OK);
+    qn_buffer in[] = {{.data = x, .bytes = sizeof x}, {.data = axes, .bytes = sizeof axes}};
+    qn_buffer out = {.data = y, .bytes = 2 * sizeof *y};
+    cr_assert_eq(qn_run(r.session, in, 2, &out, 1), QN_OK, "%s", qn_session_message(r.session));
+    cr_expect_eq(y[1], 60.0f);
+    axes[0] = 0;
+    cr_expect_eq(qn_run(r.session, in, 2, &out, 1), QN_BAD_ARGUMENT);
+    close_road(&r);
+}
