@@ -184,6 +184,10 @@ QN_API const char *qn_context_message(const qn_context *context);
  * looked for in the packs, in the order they were added, then in the cache directory, then
  * compiled. The file stays mapped as long as the context lives and must not be changed in place. */
 QN_API qn_status qn_context_add_pack(qn_context *context, qn_string path);
+/* Reads tuning records (see qn_program_tune) for the programs compiled in this context from now on.
+ * Lines that are no records, and records that a kernel does not take, are passed over with one
+ * warning in the log. The cache directory's own records are used without being asked for. */
+QN_API qn_status qn_context_add_records(qn_context *context, qn_string path);
 /* Threads that take part in a run. */
 QN_API int32_t qn_context_threads(const qn_context *context);
 /* The usual cache directory of this user, from XDG_CACHE_HOME or HOME, written to `path` with a
@@ -271,6 +275,7 @@ typedef struct qn_operator {
  * before an operator of Quern's with the same name. Not while another thread uses the context. Why
  * it failed is in qn_context_message. */
 QN_API qn_status qn_custom_operator(qn_context *context, const qn_operator *op);
+
 /* ---- model ---- */
 
 typedef struct qn_model qn_model;
@@ -472,6 +477,36 @@ QN_API qn_status qn_program_kernel(const qn_program *program, int32_t init, int3
 /* One of the texts asked for in keep_text; QN_MISSING when it was not. A program from the cache has
  * none, so compiling with keep_text does not look there. */
 QN_API qn_status qn_program_text(const qn_program *program, uint32_t which, qn_string *text);
+
+/* ---- tuning ---- */
+
+/* A distinct kernel of a model, after tuning. The strings are valid during the call only. */
+typedef struct qn_tuned_kernel {
+    qn_string nodes;            /* ONNX nodes fused into it (in one of its uses), one per line */
+    int32_t uses;               /* steps of a run */
+    int32_t tried;              /* schedules that were measured */
+    int32_t better;             /* 1: one was better, beyond noise */
+    double before_us, after_us; /* medians; 0 = it cannot be run on its own */
+    qn_string schedule;         /* the best */
+    qn_string record;           /* the line to keep when it was better, without its end; else "" */
+} qn_tuned_kernel;
+
+typedef struct qn_tune_options {
+    size_t size;
+    double seconds; /* 0 = 20 */
+    /* Called for every kernel, heaviest first, when tuning is done. */
+    void (*kernel)(void *user, const qn_tuned_kernel *kernel);
+    void *user;
+    qn_progress *progress; /* of the time, in 1000 parts */
+    void *progress_user;
+} qn_tune_options;
+
+/* Tries other schedules for the kernels of a model, by running them on made-up data on the threads
+ * of the context, and hands out records of those that are faster. Records are lines of text; a file
+ * of them, however put together, is for qn_context_add_records, and named "tuning.qnr" in the cache
+ * directory. For the CPU only. Failures as qn_model_message. */
+QN_API qn_status qn_program_tune(qn_model *model, const qn_compile_options *options,
+                                 const qn_tune_options *tune);
 
 /* ---- packs ---- */
 

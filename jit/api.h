@@ -6,6 +6,23 @@
 #include "jit/compile.h"
 #include "runtime/api.h"
 
+/* What a compile is made of that a tuner starts from, in the job's arena. */
+typedef struct TuneSource {
+    const Caps *caps;
+    CodeKind kind;
+    const LlvmApi *llvm; /* for CODE_object */
+    NestList nests;
+    Records records; /* in force */
+} TuneSource;
+/* False after cx_fail. */
+bool api_tune_source(Cx *cx, qn_model *model, const qn_compile_options *options,
+                     TuneSource *source);
+
+/* The records that a context's compiles use; with `directory`, those of its cache directory too.
+ * Says once when a line is none. */
+void api_read_records(Cx *cx, qn_context *context, bool directory, Records *records);
+void api_misread(qn_context *context, const char *what);
+
 typedef struct Operator {
     const char *domain, *name;
     int64_t opset, uses;

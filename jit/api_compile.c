@@ -34,6 +34,7 @@ typedef struct Compilation {
     const Caps *caps;
     ImportOptions import;
     ImportProblems problems;
+    Records records;
     const char *parts; /* of the key */
     PlanBytes image;
     bool stays; /* the image, as long as the context */
@@ -204,24 +205,35 @@ static bool report_progress(void *user, int64_t done, int64_t total, const char 
     return c->options.progress(c->options.progress_user, done, total, what) != 0;
 }
 
-/* From the model to an image. */
-static void build_image(Cx *cx, Compilation *c)
+/* From the model to code, or (nests) to the list of what code would be made of. */
+static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
 {
-    qn_program *p = c->program;
+    qn_context *context = c->model->context;
     Graph *graph = import_model(cx, c->model->onnx, &c->import, &c->problems);
     if (cx_failed(cx))
-        return;
+        return false;
     CompileOptions options = {.caps = c->caps,
                               .kind = c->target.kind,
                               .file_count = c->model->file_count,
                               .files = c->model->files,
-                              .threads = qn_context_threads(p->context),
+                              .threads = qn_context_threads(context),
                               .keep = c->options.keep_text,
+                              .records = &c->records,
+                              .nests = nests,
                               .progress = c->options.progress ? report_progress : NULL,
                               .progress_user = c};
     if (options.kind == CODE_object)
-        options.llvm = find_llvm(p->context, cx);
-    if (!cx_failed(cx) && compile_graph(cx, graph, &options, &c->compiled))
+        options.llvm = find_llvm(context, cx);
+    if (cx_failed(cx) || !compile_graph(cx, graph, &options, &c->compiled))
+        return false;
+    if (c->compiled.refused)
+        api_misread(context, "a tuning record's schedule does not fit its kernel");
+    return true;
+}
+
+static void build_image(Cx *cx, Compilation *c)
+{
+    if (run_compiler(cx, c, NULL))
         c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }
 
@@ -335,6 +347,11 @@ static bool read_options(Cx *cx, Compilation *c)
                         .files = c->model->files,
                         .import = &c->import,
                         .target = emit_target_name(cx, c->caps, c->target.kind)};
+    Hash128 digest;
+    api_read_records(cx, c->model->context, !c->options.no_cache && !c->options.packs_only,
+                     &c->records);
+    if (records_digest(cx, &c->records, c->caps->name, &digest))
+        source.records = &digest;
     c->parts = program_key_parts(cx, &source);
     return true;
 }
@@ -514,4 +531,20 @@ qn_status qn_program_explain(qn_model *model, const qn_compile_options *options,
     qn_status status = api_status(&model->report, &cx);
     cx_finish(&cx);
     return status == QN_OK && !e.found ? QN_MISSING : status;
+}
+
+bool api_tune_source(Cx *cx, qn_model *model, const qn_compile_options *options, TuneSource *source)
+{
+    Compilation *c = NEW(cx->arena, Compilation);
+    c->model = model;
+    copy_options(c, options);
+    c->options.keep_text = 0;
+    c->options.progress = NULL;
+    if (!read_options(cx, c) || !run_compiler(cx, c, &source->nests))
+        return false;
+    source->caps = c->caps;
+    source->kind = c->target.kind;
+    source->records = c->records;
+    source->llvm = c->target.kind == CODE_object ? find_llvm(model->context, cx) : NULL;
+    return !cx_failed(cx);
 }

@@ -23,6 +23,7 @@ typedef struct Compile {
     const CompileOptions *options;
     const Grouping *grouping;
     PlanBuild *build;
+    Compiled *out;
     Text nests, tiles;
 } Compile;
 
@@ -61,22 +62,63 @@ static const char *schedule_text(Cx *cx, const Schedule *schedule)
     return text.data;
 }
 
+/* Lines of a text as comments. */
+static void add_comment(Text *out, const char *lines)
+{
+    do {
+        int length = (int)strcspn(lines, "\n");
+        text_add(out, "# %.*s\n", length, lines);
+        lines += length + (lines[length] == '\n');
+    } while (*lines);
+}
+
 static void keep_texts(Compile *c, const Nest *nest, const TileProg *prog, const char *nodes)
 {
     if (c->options->keep & KEEP_nest) {
-        text_add(&c->nests, "# %s\n", nodes);
+        add_comment(&c->nests, nodes);
         nest_print(&c->nests, nest);
     }
     if (c->options->keep & KEEP_tile) {
-        text_add(&c->tiles, "# %s\n", nodes);
+        add_comment(&c->tiles, nodes);
         tile_print(&c->tiles, prog);
     }
+}
+
+/* What was measured, if the nest takes it; else what the cost model says. */
+static Schedule find_schedule(Compile *c, const Nest *nest)
+{
+    const CompileOptions *o = c->options;
+    const Record *record = NULL;
+    if (o->records && o->records->count)
+        record = records_find(o->records, record_nest(c->cx, nest), o->caps->name);
+    if (record && record_fits(c->cx, nest, &record->schedule, o->caps))
+        return record->schedule;
+    c->out->refused += record != NULL;
+    return schedule_choose(c->cx, nest, o->caps);
+}
+
+static void list_nest(Compile *c, const Nest *nest, const char *nodes)
+{
+    NestList *list = c->options->nests;
+    Text text;
+    Hash128 key = record_nest(c->cx, nest);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (hash_equal(list->list[i].key, key)) {
+            list->list[i].uses++;
+            return;
+        }
+    text_init(&text, c->cx->arena);
+    nest_print(&text, nest);
+    NestUse use = {text.data, nodes, key, 1};
+    VEC_PUSH(c->cx->arena, list->list, list->count, list->capacity, use);
 }
 
 static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
 {
     Cx *cx = c->cx;
-    Schedule schedule = schedule_choose(cx, nest, c->options->caps);
+    if (c->options->nests && !info->init)
+        list_nest(c, nest, info->nodes);
+    Schedule schedule = find_schedule(c, nest);
     info->schedule = schedule_text(cx, &schedule);
     info->flops = nest_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
@@ -328,7 +370,7 @@ static bool compile_region(void *user, Graph *graph)
 bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled *out)
 {
     Compile *c = NEW(cx->arena, Compile);
-    *c = (Compile){.cx = cx, .graph = graph, .options = options};
+    *c = (Compile){.cx = cx, .graph = graph, .options = options, .out = out};
     *out = (Compiled){0};
     text_init(&c->nests, cx->arena);
     text_init(&c->tiles, cx->arena);
@@ -341,6 +383,8 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
         return false;
     give_texts(c, out);
     out->plan = plan_build_finish(c->build);
+    if (out->plan && options->nests)
+        return true;
     if (!out->plan || !progress(c, c->grouping->count, "generating code"))
         return false;
     if (options->llvm && options->keep & (KEEP_llvm | KEEP_asm) && !emit_texts(c, out))

@@ -3,6 +3,7 @@
 #define QUERN_JIT_COMPILE_H
 
 #include "jit/emit.h"
+#include "jit/records.h"
 
 enum CompileKeep {
     KEEP_graph = 1,
@@ -13,14 +14,29 @@ enum CompileKeep {
     KEEP_count = 5
 };
 
+/* A distinct nest of a plan's run steps. */
+typedef struct NestUse {
+    const char *text; /* that nest_parse takes */
+    const char *nodes;
+    Hash128 key;   /* record_nest */
+    uint32_t uses; /* steps */
+} NestUse;
+
+typedef struct NestList {
+    NestUse *list;
+    uint32_t count, capacity;
+} NestList;
+
 typedef struct CompileOptions {
     const Caps *caps;
     CodeKind kind;       /* emit_kind, or another that a device of the target takes */
     const LlvmApi *llvm; /* for CODE_object, KEEP_llvm and KEEP_asm; else NULL */
     uint32_t file_count; /* of the model: see FileRange */
     const FileRange *files;
-    int threads;   /* for code; the rest is one thread's work */
-    unsigned keep; /* texts wanted: CompileKeep */
+    int threads;            /* for code; the rest is one thread's work */
+    unsigned keep;          /* texts wanted: CompileKeep */
+    const Records *records; /* schedules to be preferred; NULL = none */
+    NestList *nests;        /* not NULL: only lists the nests here, and makes no code */
     /* Called between kernels; false cancels. NULL = none. */
     bool (*progress)(void *user, int64_t done, int64_t total, const char *what);
     void *progress_user;
@@ -30,6 +46,7 @@ typedef struct Compiled {
     Plan *plan;
     CodeImage code;
     const char *texts[KEEP_count]; /* by bit of CompileKeep; NULL = not wanted */
+    uint32_t refused;              /* records whose nest does not take them */
 } Compiled;
 
 /* Everything lives in the job's arena. False after cx_fail. */

@@ -135,6 +135,31 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
     return true;
 }
 
+bool schedule_equal(const Schedule *a, const Schedule *b)
+{
+    return a->skeleton == b->skeleton && memcmp(a->field, b->field, sizeof a->field) == 0;
+}
+
+bool schedule_neighbour(const Schedule *from, int index, Schedule *schedule)
+{
+    for (int f = 0; f < SF_count; f++) {
+        int32_t now = from->field[f];
+        const int32_t moves[] = {now + 1, now - 1, now * 2, now / 2};
+        if (!(fields[f].skeletons >> from->skeleton & 1))
+            continue;
+        for (int m = 0; m < 4; m++) {
+            bool again = m >= 2 && (moves[m] == moves[m - 2] || moves[m] == now);
+            if (again || moves[m] < fields[f].lowest || moves[m] > fields[f].highest ||
+                index-- > 0)
+                continue;
+            *schedule = *from;
+            schedule->field[f] = moves[m];
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Results without elements: the indices of such a nest cannot be proven in bounds, and need not be.
  */
 static bool stores_nothing(const Nest *nest)

@@ -60,6 +60,11 @@ Schedule schedule_default(Skeleton skeleton);
  * end. `index` counts from 0. */
 bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
 
+/* Schedules one step away: each field of the skeleton one up, one down, doubled, halved, within its
+ * range. False at the end; `index` counts from 0. Not all of them fit a nest. */
+bool schedule_neighbour(const Schedule *from, int index, Schedule *schedule);
+bool schedule_equal(const Schedule *a, const Schedule *b);
+
 /* The cost model's choice: a pure function of nest and target. */
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps);
 

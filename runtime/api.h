@@ -33,6 +33,15 @@ struct PackNode {
     PackNode *next; /* added after this one */
 };
 
+/* Tuning records of a context: what a file held. */
+typedef struct RecordsNode RecordsNode;
+struct RecordsNode {
+    char *path, *text;
+    size_t text_size;  /* allocated */
+    RecordsNode *next; /* added after this one */
+};
+#define RECORDS_FILE "tuning.qnr" /* in the cache directory */
+
 struct qn_context {
     atomic_int refs;
     Allocator from;
@@ -45,6 +54,7 @@ struct qn_context {
     char *cache_dir, *compiler_path; /* NULL = none given */
     int64_t cache_limit;
     atomic_bool warned;            /* that the cache cannot be written */
+    atomic_bool misread;           /* that records are not used: said */
     atomic_bool repacked;          /* that a pack's weights are for another model: said */
     pthread_mutex_t lock;          /* of what follows */
     const DeviceRow *more_devices; /* behind the own; ends with a row without a name */
@@ -52,6 +62,7 @@ struct qn_context {
     Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
     char device_texts[API_DEVICES][API_DEVICE_TEXT]; /* given out by qn_device_at */
     PackNode *packs;               /* only ever added to */
+    RecordsNode *records;          /* likewise */
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */
@@ -130,6 +141,9 @@ void api_close_devices(qn_context *context);
 /* The context's packs, in order. */
 uint32_t api_packs(qn_context *context, Cx *cx, Storage ***storages);
 void api_close_packs(qn_context *context);
+/* The context's records, in order. */
+uint32_t api_records(qn_context *context, Cx *cx, const RecordsNode ***nodes);
+void api_close_records(qn_context *context);
 /* ProgramParts.constants: those that the context's packs hold. */
 Status api_constants(void *program, int64_t bytes, const void **data, Report *report);
 /* What names the constants of a program. */

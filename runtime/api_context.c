@@ -113,6 +113,7 @@ static void destroy(qn_context *context)
     pool_destroy(context->pool);
     customs_finish(&context->customs);
     api_close_packs(context);
+    api_close_records(context);
     free_string(context, context->cache_dir);
     free_string(context, context->compiler_path);
     pthread_mutex_destroy(&context->lock);

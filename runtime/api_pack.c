@@ -156,13 +156,14 @@ uint32_t api_packs(qn_context *context, Cx *cx, Storage ***storages)
 {
     uint32_t count = 0, used = 0;
     pthread_mutex_lock(&context->lock);
-    PackNode *first = context->packs;
-    for (PackNode *node = first; node; node = node->next)
+    for (PackNode *node = context->packs; node; node = node->next)
         count++;
     pthread_mutex_unlock(&context->lock);
     *storages = NEW_ARRAY(cx->arena, Storage *, count + 1); /* room for a directory */
-    for (PackNode *node = first; used < count; node = node->next)
+    pthread_mutex_lock(&context->lock);
+    for (PackNode *node = context->packs; used < count; node = node->next)
         (*storages)[used++] = &node->pack.storage;
+    pthread_mutex_unlock(&context->lock);
     return count;
 }
 

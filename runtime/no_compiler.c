@@ -119,6 +119,15 @@ qn_status qn_model_operator(const qn_model *model, int32_t index, qn_operator_in
     return QN_BAD_ARGUMENT;
 }
 
+qn_status qn_program_tune(qn_model *model, const qn_compile_options *options,
+                          const qn_tune_options *tune)
+{
+    (void)model;
+    (void)options;
+    (void)tune;
+    return QN_BAD_ARGUMENT;
+}
+
 qn_status qn_program_explain(qn_model *model, const qn_compile_options *options, qn_line *line,
                              void *user)
 {

@@ -89,6 +89,11 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
             return fail_set(fail, "more than %d packs", SETUP_PACKS);
         setup->packs[setup->pack_count++] = value;
         return true;
+    case OPT_RECORDS:
+        if (setup->record_count == SETUP_PACKS)
+            return fail_set(fail, "more than %d files of records", SETUP_PACKS);
+        setup->records[setup->record_count++] = value;
+        return true;
     default: return fail_set(fail, "option %d is not for this verb", id);
     }
 }
@@ -135,12 +140,11 @@ static bool open_context(Setup *setup, Fail *fail)
     setup->status = qn_context_create(&options, &setup->context);
     if (setup->status != QN_OK)
         return fail_set(fail, "cannot start: %s", qn_status_text(setup->status));
-    for (size_t i = 0; i < setup->pack_count; i++) {
+    for (size_t i = 0; i < setup->pack_count && setup->status == QN_OK; i++)
         setup->status = qn_context_add_pack(setup->context, qn_str(setup->packs[i]));
-        if (setup->status != QN_OK)
-            return fail_set(fail, "%s", qn_context_message(setup->context));
-    }
-    return true;
+    for (size_t i = 0; i < setup->record_count && setup->status == QN_OK; i++)
+        setup->status = qn_context_add_records(setup->context, qn_str(setup->records[i]));
+    return setup->status == QN_OK || fail_set(fail, "%s", qn_context_message(setup->context));
 }
 
 /* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */

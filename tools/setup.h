@@ -20,6 +20,7 @@ enum {
     OPT_CACHE_DIR,
     OPT_NO_CACHE,
     OPT_PACK,
+    OPT_RECORDS,
 };
 #define SETUP_DEVICE_OPTIONS                                                                       \
     {OPT_DEVICE, "device", "NAME", "cpu (default), or another one of `quern devices`"},            \
@@ -40,6 +41,10 @@ enum {
     {                                                                                              \
         OPT_PACK, "pack", "FILE", "take the program from this pack, and from nowhere else"         \
     }
+#define SETUP_RECORDS_OPTION                                                                       \
+    {                                                                                              \
+        OPT_RECORDS, "records", "FILE", "use the schedules of these tuning records"                \
+    }
 #define SETUP_GENERIC_OPTION                                                                       \
     {                                                                                              \
         OPT_GENERIC, "generic", NULL, "compile for any size; sizes given are for the run only"     \
@@ -48,7 +53,7 @@ enum {
 typedef struct Setup {
     const char *device; /* NULL = the default */
     const char *cache_dir;
-    const char *packs[SETUP_PACKS];
+    const char *packs[SETUP_PACKS], *records[SETUP_PACKS];
     bool no_cache, generic, quiet; /* quiet: no progress, no warnings */
     bool elsewhere;                /* compile for a machine that need not be this one */
     int32_t threads;
@@ -57,7 +62,7 @@ typedef struct Setup {
     qn_shape shapes[SETUP_ITEMS];
     int64_t shape_dims[SETUP_ITEMS][QN_MAX_RANK];
     qn_contents contents[SETUP_ITEMS]; /* known when compiling; data by reference */
-    size_t dim_count, shape_count, content_count, pack_count;
+    size_t dim_count, shape_count, content_count, pack_count, record_count;
 
     qn_context *context;
     qn_model *model;

@@ -4,7 +4,8 @@
 
 #include "base/cx.h"
 
-/* The file's text in the job's arena, terminated; at most 16 MiB, no zero bytes. NULL after cx_fail. */
+/* The file's text in the job's arena, terminated; at most 16 MiB, no zero bytes. NULL after
+ * cx_fail. */
 char *text_file_read(Cx *cx, const char *path);
 
 #endif

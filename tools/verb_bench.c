@@ -31,6 +31,7 @@ static const Option options[] = {
     SETUP_GENERIC_OPTION,
     SETUP_DEVICE_OPTIONS,
     {OPT_PACK, "pack", "FILE", "start from this pack: nothing is compiled"},
+    SETUP_RECORDS_OPTION,
     {0}};
 
 /* What a child sends back. */

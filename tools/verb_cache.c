@@ -19,6 +19,7 @@ static const Option options[] = {
     SETUP_DIM_OPTIONS,
     {OPT_DEVICE, "target", "NAME", "explain: for this target; default: this CPU"},
     {OPT_PACK, "pack", "FILE", "explain: look into this pack, and nowhere else"},
+    SETUP_RECORDS_OPTION,
     {OPT_CACHE_DIR, "cache-dir", "DIR", "this one instead of the user's"},
     {0}};
 

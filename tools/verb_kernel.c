@@ -2,6 +2,7 @@
  * the machine's peak. */
 #include "ir/nest.h"
 #include "jit/kernel.h"
+#include "jit/kernel_data.h"
 #include "jit/roofline.h"
 #include "tools/text_file.h"
 #include "tools/verbs.h"
@@ -36,101 +37,6 @@ static const char help[] =
     "  --json            one JSON object a nest\n"
     "  --help\n";
 
-typedef struct Memory {
-    void **buffers, **copies;
-    int64_t *bytes, *dims;
-    double total;
-} Memory;
-
-static bool lookup(void *user, const Expr *sym, int64_t *value)
-{
-    const void *const *pair = user;
-    const Nest *nest = pair[0];
-    const int64_t *dims = pair[1];
-    for (uint32_t i = 0; i < nest->dim_count; i++)
-        if (nest->dims[i] == sym) {
-            *value = dims[i];
-            return true;
-        }
-    return false;
-}
-
-/* Small integers in floats (sums are exact), legal positions in integers. */
-static void fill(const Buffer *buffer, void *memory, int64_t count, uint64_t seed)
-{
-    for (int64_t i = 0; i < count; i++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-        int64_t r = (int64_t)(seed >> 40);
-        Scalar s = dtype_is_float(buffer->dtype) ? (Scalar){.f = (double)(r % 9 - 4) / 4}
-                                                 : (Scalar){.i = r % 8};
-        dtype_store(buffer->dtype, memory, i, s);
-    }
-}
-
-static bool allocate(Cx *cx, const Nest *nest, Memory *m)
-{
-    m->buffers = NEW_ARRAY(cx->arena, void *, nest->buffer_count);
-    m->copies = NEW_ARRAY(cx->arena, void *, nest->buffer_count);
-    m->bytes = NEW_ARRAY(cx->arena, int64_t, nest->buffer_count);
-    m->dims = NEW_ARRAY(cx->arena, int64_t, nest->dim_count + 1);
-    for (uint32_t i = 0; i < nest->dim_count; i++)
-        m->dims[i] = nest->dims[i]->hi < 128 ? nest->dims[i]->hi : 128;
-    const void *pair[2] = {nest, m->dims};
-    for (uint32_t i = 0; i < nest->buffer_count; i++) {
-        const Buffer *buffer = nest->buffers[i];
-        const Expr *elements = expr_addi(cx, buffer->offset, 1);
-        for (int d = 0; d < buffer->rank; d++)
-            elements =
-                expr_add(cx, elements,
-                         expr_mul(cx, expr_addi(cx, buffer->shape[d], -1), buffer->strides[d]));
-        int64_t count;
-        if (!expr_eval(elements, lookup, pair, &count) || count < 0 ||
-            dtype_bytes(buffer->dtype, count) < 0) {
-            cx_fail(cx, ST_bad_argument, "buffer '%s' has no size", buffer->name);
-            return false;
-        }
-        m->bytes[i] = dtype_bytes(buffer->dtype, count);
-        m->total += (double)m->bytes[i];
-        for (int k = 0; k < 2; k++) {
-            void *memory = aligned_alloc(64, ((size_t)m->bytes[i] + 127) / 64 * 64);
-            if (!memory) {
-                cx_fail(cx, ST_out_of_memory, "out of memory");
-                return false;
-            }
-            cx_cleanup(cx, free, memory);
-            memset(memory, 0, ((size_t)m->bytes[i] + 127) / 64 * 64);
-            if (buffer->role != BUF_out)
-                fill(buffer, memory, count, i + 1);
-            (k ? m->copies : m->buffers)[i] = memory;
-        }
-    }
-    return true;
-}
-
-/* Largest difference over the largest value of all results. */
-static double difference(const Nest *nest, const Memory *m)
-{
-    double worst = 0;
-    for (uint32_t i = 0; i < nest->buffer_count; i++) {
-        const Buffer *buffer = nest->buffers[i];
-        if (buffer->role != BUF_out)
-            continue;
-        double largest = 1e-30, error = 0;
-        int64_t count = m->bytes[i] * 8 / dtype_bits(buffer->dtype);
-        for (int64_t k = 0; k < count; k++) {
-            Scalar a = dtype_load(buffer->dtype, m->buffers[i], k),
-                   b = dtype_load(buffer->dtype, m->copies[i], k);
-            double x = dtype_is_float(buffer->dtype) ? a.f : (double)a.i,
-                   y = dtype_is_float(buffer->dtype) ? b.f : (double)b.i;
-            double d = x > y ? x - y : y - x, size = y < 0 ? -y : y;
-            error = d > error || d != d ? d : error;
-            largest = size > largest ? size : largest;
-        }
-        worst = error / largest > worst ? error / largest : worst;
-    }
-    return worst;
-}
-
 /* Multiply-adds of the contraction times two, or 0. */
 static double contraction_flops(Cx *cx, const Nest *nest, const int64_t *dims)
 {
@@ -138,11 +44,11 @@ static double contraction_flops(Cx *cx, const Nest *nest, const int64_t *dims)
     if (!c.has)
         return 0;
     double flops = 2;
-    const void *pair[2] = {nest, dims};
+    KernelDims known = {nest, dims};
     for (int i = 0; i < nest->axis_count; i++) {
         int64_t extent = 1;
         if (((c.sum->axes | c.k) >> i & 1) &&
-            expr_eval(nest->axes[i].extent, lookup, pair, &extent))
+            expr_eval(nest->axes[i].extent, kernel_data_dim, &known, &extent))
             flops *= (double)extent;
     }
     return flops;
@@ -162,8 +68,8 @@ static double sample(Kernel *kernel, long rounds)
     return (roofline_now() - start) / (double)rounds;
 }
 
-static void report(Cx *cx, const Options *o, const Nest *nest, const Memory *m, const Caps *caps,
-                   double compile_ms, Kernel *kernel)
+static void report(Cx *cx, const Options *o, const Nest *nest, const KernelData *m,
+                   const Caps *caps, double compile_ms, Kernel *kernel)
 {
     double once = sample(kernel, 3);
     long rounds = (long)(0.005 / (once + 1e-9)) + 1;
@@ -248,14 +154,15 @@ static void run_file(Cx *cx, void *user)
         print_ir(cx, o, nest, kernel, &llvm, caps);
         return;
     }
-    Memory m = {0};
+    KernelData m = {0}, copy = {0};
     Pool *pool = o->threads > 1 ? pool_create(NULL, o->threads) : NULL;
     Executor executor = pool ? pool_executor(pool) : executor_inline;
-    if (allocate(cx, nest, &m) && kernel_bind(cx, kernel, m.buffers, m.dims, &executor)) {
-        if (o->check) {
-            NestRun reference = {m.copies, m.dims, 0};
+    if (kernel_data(cx, nest, &m) && kernel_bind(cx, kernel, m.buffers, m.dims, &executor)) {
+        if (o->check && kernel_data(cx, nest, &copy)) {
+            NestRun reference = {copy.buffers, copy.dims, 0};
             kernel_run(kernel);
-            double error = nest_run(cx, nest, &reference) ? difference(nest, &m) : 0;
+            double error =
+                nest_run(cx, nest, &reference) ? kernel_data_difference(nest, &m, &copy) : 0;
             if (error > 1e-5 || error != error)
                 cx_fail(cx, ST_internal,
                         "%s: differs from the interpreter by %g of the largest value", nest->name,

@@ -17,6 +17,7 @@ static const Option options[] = {
     {OPT_DIM, "dim", "SYMBOL=N", "size of an open dim; again: one more program with that size"},
     {OPT_SHAPE, "shape", "INPUT=1x3x8x8", "shape of an input; again: one more program"},
     {OPT_THREADS, "threads", "N", "threads; default: one per processor"},
+    SETUP_RECORDS_OPTION,
     SETUP_CACHE_OPTIONS,
     {0}};
 

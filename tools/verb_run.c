@@ -25,6 +25,7 @@ static const Option options[] = {
     {OPT_JSON, "json", NULL, "print one JSON object instead of text"},
     SETUP_CACHE_OPTIONS,
     SETUP_PACK_OPTION,
+    SETUP_RECORDS_OPTION,
     {0}};
 
 typedef struct Work {

@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
 QUERN = None
-VERBS = ("run", "bench", "check", "inspect", "prewarm", "devices", "cache")
+VERBS = ("run", "bench", "check", "inspect", "prewarm", "tune", "devices", "cache")
 
 
 def quern(*arguments, **options):
@@ -455,6 +455,29 @@ class Packs(Case):
         self.refused(1, ["cut.qnp"], "prewarm", DIGITS, "--add", self.path("cut.qnp"), "-o",
                      self.path("new.qnp"))
         self.assertFalse(os.path.exists(self.path("new.qnp")))
+
+    def test_tune(self):
+        """What tuning writes, if anything is faster, is taken by the next run; so are files put
+        together with cat, and what is no record is passed over with one warning."""
+        records = self.path("r.qnr", b"# mine\n")
+        status, out, err = quern("tune", DIGITS, "--dim", "N=64", "--budget", "1s", "--threads",
+                                 "1", "-o", records)
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"(?m)^\d+ of \d+ kernels are faster$")
+        with open(records, encoding="utf-8") as file:
+            found = file.read()
+        run = ["run", DIGITS, "--dim", "N=64", "--fill", "zeros", "--no-cache", "--records"]
+        status, expected, err = quern(*run, records)
+        self.assertEqual((status, err), (0, ""))
+        both = self.path("both.qnr", (found + "soup\n" + found + "more soup\n").encode())
+        status, out, err = quern(*run, both)
+        self.assertEqual((status, out), (0, expected))
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertIn("both.qnr:", err)
+        self.refused(1, ["gone.qnr", "No such file"], *run, self.path("gone.qnr"))
+        self.refused(2, ["--budget", "soon"], "tune", DIGITS, "--budget", "soon")
+        self.refused(2, ["no model"], "tune")
+        self.refused(1, ["gone.onnx"], "tune", self.path("gone.onnx"))
 
     def test_refused(self):
         self.refused(2, ["-o PACK"], "prewarm", DIGITS)

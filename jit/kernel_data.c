@@ -1,0 +1,97 @@
+/* Memory for a nest: sizes from the buffers' shapes and strides at the dims chosen. */
+#include "jit/kernel_data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/dtype.h"
+
+bool kernel_data_dim(void *user, const Expr *sym, int64_t *value)
+{
+    const KernelDims *d = user;
+    for (uint32_t i = 0; i < d->nest->dim_count; i++)
+        if (d->nest->dims[i] == sym) {
+            *value = d->dims[i];
+            return true;
+        }
+    return false;
+}
+
+static void fill(const Buffer *buffer, void *memory, int64_t count, uint64_t seed)
+{
+    for (int64_t i = 0; i < count; i++) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        int64_t r = (int64_t)(seed >> 40);
+        Scalar s = dtype_is_float(buffer->dtype) ? (Scalar){.f = (double)(r % 9 - 4) / 4}
+                                                 : (Scalar){.i = r % 8};
+        dtype_store(buffer->dtype, memory, i, s);
+    }
+}
+
+/* Elements that the buffer spans; -1 when they have no number. */
+static int64_t count_elements(Cx *cx, const Buffer *buffer, KernelDims *dims)
+{
+    const Expr *elements = expr_addi(cx, buffer->offset, 1);
+    for (int d = 0; d < buffer->rank; d++)
+        elements = expr_add(cx, elements,
+                            expr_mul(cx, expr_addi(cx, buffer->shape[d], -1), buffer->strides[d]));
+    int64_t count;
+    bool known = expr_eval(elements, kernel_data_dim, dims, &count);
+    return known && count >= 0 && dtype_bytes(buffer->dtype, count) >= 0 ? count : -1;
+}
+
+bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
+{
+    *data = (KernelData){.buffers = NEW_ARRAY(cx->arena, void *, nest->buffer_count),
+                         .bytes = NEW_ARRAY(cx->arena, int64_t, nest->buffer_count),
+                         .dims = NEW_ARRAY(cx->arena, int64_t, nest->dim_count + 1)};
+    for (uint32_t i = 0; i < nest->dim_count; i++)
+        data->dims[i] = nest->dims[i]->hi < KERNEL_DATA_DIM ? nest->dims[i]->hi : KERNEL_DATA_DIM;
+    KernelDims dims = {nest, data->dims};
+    for (uint32_t i = 0; i < nest->buffer_count; i++) {
+        const Buffer *buffer = nest->buffers[i];
+        int64_t count = count_elements(cx, buffer, &dims);
+        if (count < 0) {
+            cx_fail(cx, ST_bad_argument, "buffer '%s' has no size", buffer->name);
+            return false;
+        }
+        data->bytes[i] = dtype_bytes(buffer->dtype, count);
+        data->total += (double)data->bytes[i];
+        size_t size = ((size_t)data->bytes[i] + 127) / 64 * 64;
+        void *memory = aligned_alloc(64, size);
+        if (!memory) {
+            cx_fail(cx, ST_out_of_memory, "no memory for %zu bytes", size);
+            return false;
+        }
+        cx_cleanup(cx, free, memory);
+        memset(memory, 0, size);
+        if (buffer->role != BUF_out)
+            fill(buffer, memory, count, i + 1);
+        data->buffers[i] = memory;
+    }
+    return true;
+}
+
+double kernel_data_difference(const Nest *nest, const KernelData *data, const KernelData *other)
+{
+    double worst = 0;
+    for (uint32_t i = 0; i < nest->buffer_count; i++) {
+        const Buffer *buffer = nest->buffers[i];
+        if (buffer->role != BUF_out)
+            continue;
+        double largest = 1e-30, error = 0;
+        int64_t count = data->bytes[i] * 8 / dtype_bits(buffer->dtype);
+        for (int64_t k = 0; k < count; k++) {
+            Scalar a = dtype_load(buffer->dtype, data->buffers[i], k),
+                   b = dtype_load(buffer->dtype, other->buffers[i], k);
+            double x = dtype_is_float(buffer->dtype) ? a.f : (double)a.i,
+                   y = dtype_is_float(buffer->dtype) ? b.f : (double)b.i;
+            double d = x > y ? x - y : y - x, size = y < 0 ? -y : y;
+            bool same = x == y || (x != x && y != y); /* infinities and NaN have no difference */
+            error = !same && (d > error || d != d) ? d : error;
+            largest = size > largest ? size : largest;
+        }
+        worst = error / largest > worst || error != error ? error / largest : worst;
+    }
+    return worst;
+}
