@@ -302,78 +302,6 @@ Tensor *import_isinf(Import *im, const OnnxNode *n)
     return inf;
 }
 
-/* ---- types */
-
-static Dtype dtype_attr(Import *im, const OnnxNode *n, const char *name, Dtype other)
-{
-    const OnnxAttr *found = attr(im, n, name);
-    if (found && found->type == OA_string &&
-        n->opset < 6) { /* "FLOAT": names of TensorProto.DataType */
-        static const char *const names[] = {"UNDEFINED", "FLOAT",  "UINT8",  "INT8",   "UINT16",
-                                            "INT16",     "INT32",  "INT64",  "STRING", "BOOL",
-                                            "FLOAT16",   "DOUBLE", "UINT32", "UINT64"};
-        for (int i = 1; i < (int)(sizeof names / sizeof *names); i++)
-            if (found->count && strcmp(found->strings[0].data, names[i]) == 0)
-                return (Dtype)i;
-    }
-    int64_t number = attr_i(im, n, name, other);
-    if (number > 0 && number < DT_count)
-        return (Dtype)number;
-    if (number || found)
-        fail(im, ST_bad_model, "attribute '%s': no element type %lld", name, (long long)number);
-    return other;
-}
-
-/* x with NaN for what a float8 without infinity cannot hold. The bounds lie halfway between the
- * largest value and the one that would follow, and round to the even of both. */
-static Tensor *unsaturated(Import *im, Tensor *x, Dtype dtype)
-{
-    double bound = dtype == DT_f8e4m3 ? 464 : dtype == DT_f8e4m3fnuz ? 248 : 61440;
-    bool known = dtype == DT_f8e4m3 || dtype == DT_f8e4m3fnuz || dtype == DT_f8e5m2fnuz;
-    if (!known || !dtype_is_float(x->dtype))
-        return fail(im, ST_unsupported, "saturate = 0 from %s to %s", dtype_name(x->dtype),
-                    dtype_name(dtype));
-    Tensor *y = wide(im, x), *size = ew1(im, S_abs, y), *limit = scalar(im, y, bound);
-    Tensor *over = ew(im, dtype == DT_f8e4m3 ? S_lt : S_le, limit, size);
-    return pick(im, over, scalar(im, y, NAN), y);
-}
-
-/* The default cast saturates. */
-static Tensor *cast(Import *im, const OnnxNode *n, Tensor *x, Dtype dtype)
-{
-    bool eight = dtype_is_float(dtype) && dtype_bits(dtype) == 8;
-    if (!tensor_is_poison(x) && (x->dtype == DT_string || dtype == DT_string))
-        return text_cast(im, x, dtype);
-    if (eight && !attr_i(im, n, "saturate", 1))
-        x = unsaturated(im, x, dtype);
-    if (dtype == DT_e8m0 && strcmp(attr_s(im, n, "round_mode", "up"), "up") != 0)
-        return fail(im, ST_unsupported, "round_mode other than up");
-    /* numpy's rule, which the reference follows: a float becomes an integer, then wraps */
-    if (dtype_is_float(x->dtype) && dtype_is_int(dtype) && dtype_bits(dtype) < 32)
-        x = to(im, x, DT_i32);
-    return to(im, x, dtype);
-}
-
-Tensor *import_cast(Import *im, const OnnxNode *n)
-{
-    Dtype dtype = dtype_attr(im, n, "to", DT_none);
-    if (dtype == DT_none)
-        return fail(im, ST_bad_model, "attribute 'to' is missing");
-    return cast(im, n, arg(im, n, 0), dtype);
-}
-
-Tensor *import_cast_like(Import *im, const OnnxNode *n)
-{
-    return cast(im, n, arg(im, n, 0), arg(im, n, 1)->dtype);
-}
-
-Tensor *import_bitcast(Import *im, const OnnxNode *n)
-{
-    Tensor *x = arg(im, n, 0);
-    Attr at[AT_count] = {[AT_dtype] = attr_int(dtype_attr(im, n, "to", DT_none))};
-    return graph_node(im->graph, OP_bitcast, 1, &x, at);
-}
-
 /* ---- quantisation */
 
 Tensor *import_quantize(Import *im, const OnnxNode *n)
@@ -382,14 +310,14 @@ Tensor *import_quantize(Import *im, const OnnxNode *n)
     int axis = (int)attr_i(im, n, "axis", 1);
     Dtype result = zero ? zero->dtype : dtype_attr(im, n, "output_dtype", DT_u8);
     Dtype precision = dtype_attr(im, n, "precision", DT_none);
-    if (dtype_is_float(result) && !attr_i(im, n, "saturate", 1))
-        return fail(im, ST_unsupported, "saturate = 0");
     if (precision != DT_none && precision != DT_f32 && precision != scale->dtype)
         return fail(im, ST_unsupported, "precision %s", dtype_name(precision));
     scale = spread(im, x, to(im, scale, DT_f32), axis);
     if (zero)
         zero = spread(im, x, to(im, zero, DT_f32), axis);
-    return quantize(im, to(im, x, DT_f32), scale, zero, result);
+    bool open = dtype_is_float(result) && !attr_i(im, n, "saturate", 1);
+    Tensor *y = quantize(im, to(im, x, DT_f32), scale, zero, open ? DT_f32 : result);
+    return open ? cast_open(im, y, result) : y;
 }
 
 Tensor *import_dequantize(Import *im, const OnnxNode *n)

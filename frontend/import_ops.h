@@ -159,6 +159,10 @@ Tensor *host_arg(Import *im, Tensor *maybe);
 Tensor *host_text(Import *im, const char *text);
 Tensor *host_int(Import *im, int64_t value);
 Tensor *host_ints(Import *im, int count, const int64_t *values);
+/* An element type from an attribute; `other` when it is absent or after a failure. import_cast.c */
+Dtype dtype_attr(Import *im, const OnnxNode *n, const char *name, Dtype other);
+/* To a float8 without saturation: infinity or NaN for what it cannot hold. */
+Tensor *cast_open(Import *im, Tensor *x, Dtype dtype);
 /* Quantisation parameters against x: one number, a list along `axis`, or blocks along it. */
 Tensor *spread(Import *im, Tensor *x, Tensor *parameter, int axis);
 Tensor *dequantize(Import *im, Tensor *x, Tensor *scale, Tensor *zero, int axis, Dtype result);

@@ -18,8 +18,9 @@
  * rows they reduced.
  *  7. In front of a contraction only views and casts join: anything else would be repeated for
  * every column block.
- *  8. A concatenation joins with at most three inputs, and never in front of a contraction.
- *  9. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
+ *  8. A bitcast to or from a float is a root: memory alone has bits.
+ *  9. A concatenation joins with at most three inputs, and never in front of a contraction.
+ * 10. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
  * operations of its own shape follow the product: the scores stay in the cache. On a GPU the
  * products stay apart: they run on the matrix units.
  *
@@ -364,6 +365,10 @@ static void place_node(Fuse *f, GraphNode *node, bool output)
     }
     if (output || kind == K_step) {
         start_group(f, node, output ? "it is a result of the model" : "it is a step of its own");
+        return;
+    }
+    if (lower_gives_bits(node)) {
+        start_group(f, node, "its bits are read as another type");
         return;
     }
     if (read_by_step(f, node) && node->op != OP_constant) {

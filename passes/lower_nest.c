@@ -268,10 +268,13 @@ bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLay
         cx->where = root->producer->source;
         if (!r || !same_shape(root, group->roots[0]))
             root_axes(p, root, index);
-        Value *value = pull(p, root, index);
+        Tensor *stored = lower_gives_bits(root->producer) ? root->producer->inputs[0] : root;
+        Value *value = pull(p, stored, index);
         if (cx_failed(cx))
             return false;
-        nest_store(p->nest, tensor_buffer(p, root, BUF_out), index, NULL, 0, value);
+        Buffer *out_buffer = tensor_buffer(p, root, BUF_out);
+        out_buffer->dtype = stored->dtype;
+        nest_store(p->nest, out_buffer, index, NULL, 0, value);
     }
     cx->where = NULL;
     out->nest = p->nest;

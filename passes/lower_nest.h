@@ -50,6 +50,9 @@ typedef struct Pull {
 
 /* The value of `tensor` at `index` (tensor->rank expressions), in its compute dtype. */
 Value *pull(Pull *p, Tensor *tensor, const Expr *const *index);
+/* Whether a node is a bitcast that is no conversion of integers: it has to be a root, and its kernel
+ * stores the operand as what it is, for readers to load as the result's type. */
+bool lower_gives_bits(const GraphNode *node);
 /* The same where the guards hold, `fill` elsewhere; nothing is read there. */
 Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards,
                     int count, Scalar fill);
