@@ -27,7 +27,8 @@ typedef struct Nms {
     float overlap, least;
     bool has_least;
     Box *box; /* of one image */
-    OrderItem *items, *spare;
+    OrderItem *items;
+    uint64_t *keys;    /* of the scores of one class */
     Box *chosen;       /* of one class */
     int64_t *selected; /* boxes, class after class */
     int64_t *counts;   /* of a class of an image */
@@ -56,34 +57,35 @@ static bool overlaps(const Box *a, const Box *b, float limit)
     return shared > 0 && one > 0 && other > 0 && whole > 0 && shared / whole > limit;
 }
 
-/* Candidates by falling score; NaN scores come last. */
+/* Candidates as a heap by falling score, since seldom all are looked at; NaN scores come last. */
 static int64_t candidates(const Nms *nms, const float *scores)
 {
     int64_t count = 0;
+    order_keys(DT_f32, scores, 0, 1, nms->boxes, nms->keys);
     for (int64_t i = 0; i < nms->boxes; i++) {
-        uint64_t key = 0;
         if (nms->has_least && !(scores[i] > nms->least))
             continue;
-        if (!isnan(scores[i]))
-            order_keys(DT_f32, scores, i, 0, 1, &key);
-        nms->items[count++] = (OrderItem){~key, i};
+        nms->items[count++] = (OrderItem){isnan(scores[i]) ? UINT64_MAX : ~nms->keys[i], i};
     }
-    order_sort(nms->items, nms->spare, count, NULL, NULL);
+    order_heap(nms->items, count, false);
     return count;
 }
 
 static int64_t select_class(const Nms *nms, const float *scores, int64_t *selected)
 {
     int64_t count = candidates(nms, scores), chosen = 0;
-    for (int64_t i = 0; i < count && chosen < nms->most; i++) {
-        const Box *box = &nms->box[nms->items[i].index];
+    while (count && chosen < nms->most) {
+        int64_t next = nms->items[0].index;
+        const Box *box = &nms->box[next];
         bool free = true;
         for (int64_t j = 0; j < chosen && free; j++)
             free = !overlaps(box, &nms->chosen[j], nms->overlap);
+        nms->items[0] = nms->items[--count];
+        order_sift(nms->items, count, 0, false);
         if (!free)
             continue;
         nms->chosen[chosen] = *box;
-        selected[chosen++] = nms->items[i].index;
+        selected[chosen++] = next;
     }
     return chosen;
 }
@@ -121,7 +123,8 @@ static bool read_operands(HostCall *call, Nms *nms, int64_t *centre)
 static bool get_memory(HostCall *call, Nms *nms)
 {
     nms->box = args_scratch(call, nms->boxes, 2 * sizeof *nms->box);
-    nms->items = nms->box ? args_scratch(call, nms->boxes, 2 * sizeof *nms->items) : NULL;
+    nms->keys = nms->box ? args_scratch(call, nms->boxes, sizeof *nms->keys) : NULL;
+    nms->items = nms->keys ? args_scratch(call, nms->boxes, sizeof *nms->items) : NULL;
     nms->selected =
         nms->items ? args_scratch(call, args_count(&call->inputs[1]), sizeof(int64_t)) : NULL;
     nms->counts =
@@ -129,7 +132,6 @@ static bool get_memory(HostCall *call, Nms *nms)
     if (!nms->counts)
         return false;
     nms->chosen = nms->box + nms->boxes;
-    nms->spare = nms->items + nms->boxes;
     return true;
 }
 

@@ -7,17 +7,15 @@
 #include <math.h>
 #include <string.h>
 
-static uint64_t float_key(uint64_t bits, uint64_t infinity, int width)
+/* Of a word of `width` bits; one expression without jumps, for the compiler to vectorise. */
+static inline uint64_t float_key(uint64_t bits, uint64_t infinity, int width)
 {
     uint64_t sign = UINT64_C(1) << (width - 1), magnitude = bits & (sign - 1);
-    if (magnitude > infinity)
-        return UINT64_MAX;
-    if (!magnitude)
-        return sign;
-    return bits & sign ? (sign << 1) - 1 - bits : bits | sign;
+    uint64_t key = bits & sign ? sign - magnitude : sign + magnitude;
+    return magnitude > infinity ? UINT64_MAX : key;
 }
 
-/* One loop for each size of word, so that the compiler sees plain loads. */
+/* Loops for each size of word, so that the compiler sees plain loads. */
 #define KEYS(word, expression)                                                                     \
     for (int64_t i = 0; i < count; i++) {                                                          \
         word bits;                                                                                 \
@@ -119,6 +117,33 @@ void order_sort(OrderItem *items, OrderItem *spare, int64_t count, OrderTie *tie
     }
     if (from != items)
         memcpy(items, from, (size_t)count * sizeof *items);
+}
+
+/* ---- heaps */
+
+static bool is_above(OrderItem a, OrderItem b, bool last_on_top)
+{
+    bool first = a.key != b.key ? a.key < b.key : a.index < b.index;
+    return first != last_on_top;
+}
+
+void order_sift(OrderItem *items, int64_t count, int64_t at, bool last_on_top)
+{
+    OrderItem item = items[at];
+    for (int64_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_above(items[child + 1], items[child], last_on_top))
+            child++;
+        if (!is_above(items[child], item, last_on_top))
+            break;
+        items[at] = items[child];
+    }
+    items[at] = item;
+}
+
+void order_heap(OrderItem *items, int64_t count, bool last_on_top)
+{
+    for (int64_t at = count / 2; at-- > 0;)
+        order_sift(items, count, at, last_on_top);
 }
 
 /* ---- strings and complex numbers */

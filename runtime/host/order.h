@@ -22,6 +22,11 @@ typedef int OrderTie(const void *user, int64_t a, int64_t b);
 /* Sorts by key, then by `tie` (unless NULL), then by index. `spare` has room for `count`. */
 void order_sort(OrderItem *items, OrderItem *spare, int64_t count, OrderTie *tie, const void *user);
 
+/* Heaps of items in the order of the sort without `tie`: the first of all on top or, with
+ * `last_on_top`, the last. Sift restores the heap when items[at] alone may stand too high. */
+void order_heap(OrderItem *items, int64_t count, bool last_on_top);
+void order_sift(OrderItem *items, int64_t count, int64_t at, bool last_on_top);
+
 /* Keys of all elements of a tensor, of any type that has whole bytes: strings (bytewise) and
  * complex numbers (real part first) get the rank of their value. NULL after report_fail. */
 uint64_t *order_tensor(HostCall *call, const HostTensor *tensor);

@@ -1,9 +1,10 @@
 /* The k largest or smallest elements of every line along an axis.
  *
- * A heap of the k best so far, worst on top: nearly every element of a long line is turned away by
- * one comparison with the top, so that the cost is n + k log k in practice and n log k at worst.
- * Smallest is largest of the complemented keys; NaN is above all numbers. Of equal elements the one
- * of the lower index comes first: a later one never displaces it. */
+ * Keys are such that smaller is better. A heap of the k best so far, worst on top: nearly every
+ * element of a long line is turned away by one comparison with the top, so that the cost is n + k
+ * log k in practice and n log k at worst. Smallest is largest of the complemented keys; NaN is
+ * above all numbers. Of equal elements the one of the lower index comes first: a later one never
+ * displaces it. */
 #include "runtime/host/order.h"
 
 #include <string.h>
@@ -22,25 +23,6 @@ static const HostParam topk_out[] = {
     {"indices", TYPE(i64), 0, ARGS_RANK, false},
 };
 static const HostForm form = {"topk", topk_in, topk_out, 4, 2, false};
-
-/* Keys are such that smaller is better, as in the sort. */
-static bool worse(OrderItem a, OrderItem b)
-{
-    return a.key != b.key ? a.key > b.key : a.index > b.index;
-}
-
-static void sift_down(OrderItem *heap, int64_t count, int64_t at)
-{
-    OrderItem item = heap[at];
-    for (int64_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && worse(heap[child + 1], heap[child]))
-            child++;
-        if (!worse(heap[child], item))
-            break;
-        heap[at] = heap[child];
-    }
-    heap[at] = item;
-}
 
 typedef struct Line {
     Dtype dtype;
@@ -61,11 +43,11 @@ static void select_line(const Line *line, OrderItem *heap, OrderItem *spare, int
             OrderItem item = {keys[i] ^ line->flip, at + i};
             if (filled < k) {
                 heap[filled++] = item;
-                for (int64_t p = k / 2; filled == k && p-- > 0;)
-                    sift_down(heap, k, p);
+                if (filled == k)
+                    order_heap(heap, k, true);
             } else if (item.key < heap[0].key) {
                 heap[0] = item;
-                sift_down(heap, k, 0);
+                order_sift(heap, k, 0, true);
             }
         }
     }

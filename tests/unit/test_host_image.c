@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 
+#include "runtime/host/library.h"
+
 TestSuite(host_image);
 
 enum { RGB, BGR, GREY };
@@ -174,4 +176,16 @@ Test(host_image, damaged_files, .timeout = 120)
     }
     closedir(folder);
     cr_assert_eq(files, 8);
+}
+
+/* What is not there is named with its package. */
+Test(host_image, library_without_a_function)
+{
+    HostCase *c = host_case();
+    void *function;
+    cr_assert_not(library_functions(&c->call, HL_png, 1, (const char *const[]){"no_such_function"},
+                                    &function));
+    cr_expect_eq(c->report.status, ST_missing);
+    cr_expect(strstr(c->report.text, "library png lacks no_such_function"), "%s", c->report.text);
+    cr_expect(strstr(c->report.text, "libpng16-16"), "%s", c->report.text);
 }
