@@ -152,7 +152,7 @@ static Schedule choose_attention(const Nest *nest, const Caps *caps, const Atten
 /* Vectors of a box: independent accumulators hide the latency of additions; sums over outer axes
  * (columns) also want long runs of every row. Many values alive at once leave registers for fewer.
  */
-static int general_vectors(const Nest *nest, int unit)
+static int general_vectors(const Nest *nest, const Caps *caps, int unit)
 {
     int values = 0, sums = 0;
     for (uint32_t i = 0; i < nest->value_count; i++) {
@@ -160,7 +160,7 @@ static int general_vectors(const Nest *nest, int unit)
         sums += nest->values[i]->op == V_reduce && unit >= 0 && (nest->values[i]->axes >> unit & 1);
     }
     if (sums == 1 && values <= 2)
-        return 8;
+        return caps->registers / 2 < 16 ? caps->registers / 2 : 16;
     return values <= 24 ? 4 : 2;
 }
 
@@ -218,7 +218,7 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     const Store *store = &nest->stores[0];
     uint64_t axes = store->value->axes;
     int unit = access_unit_axis(cx, nest, store->access, axes);
-    general.field[SF_vec] = general_vectors(nest, unit);
+    general.field[SF_vec] = general_vectors(nest, caps, unit);
     if (unit >= 0 && slides_with_weights(nest, axes, unit)) {
         general.field[SF_rows] = caps->registers >= 32 ? 8 : 4;
         general.field[SF_vec] = 1;

@@ -125,10 +125,26 @@ void general_unbox(General *g, int *rows)
         *rows = 1;
 }
 
+/* Points that a reduction goes through for one result, beside the axes of the results. */
+static int64_t reduced_points(const General *g)
+{
+    int64_t most = 1;
+    for (uint32_t i = 0; i < g->nest->value_count; i++) {
+        const Value *r = g->nest->values[i];
+        int64_t points = 1;
+        for (int a = 0; a < g->nest->axis_count && r->op == V_reduce && g->direct[i]; a++)
+            if ((r->reduced & ~g->axes) >> a & 1 && points < INT32_MAX)
+                points *= extent_guess(&g->nest->axes[a]);
+        most = points > most ? points : most;
+    }
+    return most;
+}
+
 Boxes general_cpu_boxes(const General *g, int rows)
 {
     int width = g->lower->caps->vector_bits ? g->lower->caps->vector_bits / 32 : 4;
-    int64_t grain = g->schedule->field[SF_grain];
+    int64_t grain = g->schedule->field[SF_grain] / reduced_points(g);
+    grain = grain < 1 ? 1 : grain;
     int64_t v_extent = g->v >= 0 ? extent_guess(&g->nest->axes[g->v]) : 1;
     int lanes = g->v >= 0 || rows == 1 ? width * g->schedule->field[SF_vec] : 1;
     while (lanes > width && g->v >= 0 && lanes / 2 >= v_extent)

@@ -182,8 +182,31 @@ static void keep_in_registers(Reduce *r)
         r->keep = general_tile(r->g, dtype_compute(r->kept->dtype), "row");
 }
 
+/* A box of columns whose reduction runs over u, before the loop over u that spreads it: its values
+ * at every point of u are kept. */
+static void keep_columns(Reduce *r)
+{
+    General *g = r->g;
+    const Expr *extent = g->nest->axes[g->u].extent;
+    bool over_u = r->lane < 0 && r->loop_count == 1 && r->loops[0] == g->u && g->box.rank == 1;
+    if (!g->schedule->field[SF_keep] || !over_u || target_is_gpu(g->lower->caps) ||
+        extent->kind != EX_const || extent->value < 1 || extent->value * g->lanes > ROW_BUFFER)
+        return;
+    r->kept = general_expensive_again(g, r->value->args[0], general_unseen(g));
+    if (!r->kept || g->lower->held[r->kept->id].tile)
+        return;
+    int shape[2] = {(int)extent->value, g->box.size[0]};
+    r->keep = (Held){.axis = {g->u, g->box.axis[0] + BY_COORD}};
+    r->keep.tile = tile_new(g->lower->prog, g->lower->grid, lower_name(g->lower, "columns"),
+                            r->kept->dtype, TS_shared, 2, shape);
+}
+
 static void start_keep(Reduce *r)
 {
+    if (r->g->v_outer) {
+        keep_columns(r);
+        return;
+    }
     General *g = r->g;
     const Caps *caps = g->lower->caps;
     bool gpu = target_is_gpu(caps);
