@@ -7,7 +7,7 @@
  *   dims     values of the program's dims, in order (by pointer: host steps may write them)
  *   scratch  this worker's private memory, TileProg.scratch_bytes long, 64-byte aligned, undefined content
  *   zeros    ABI_ZERO_PAGE bytes of zeros, 64-byte aligned: where guarded rows of a contraction point to
- *   error    shared cell; a kernel that meets a bad index stores 1 + value id there (racing stores are fine)
+ *   error    shared cell; a kernel that meets a bad index stores 1 + the number of the bound symbol (tile.h) there (racing stores are fine)
  * The caller sets the floating-point environment (round to nearest, denormals kept) and restores it. */
 #ifndef QUERN_BASE_KERNEL_ABI_H
 #define QUERN_BASE_KERNEL_ABI_H

@@ -140,7 +140,7 @@ static void put_bind(CPrint *cp, const Value *value)
         c_line(cp, "    %s += %s + (i64)1;", name, hi);
     }
     c_line(cp, "if (%s < %s || %s > %s) {", name, lo, name, hi);
-    c_line(cp, "    *error = %u;", (unsigned)value->id + 1);
+    c_line(cp, "    *error = %d;", 1 + tile_bind_number(cp->prog, value->sym));
     c_line(cp, "    %s = %s < %s ? %s : %s;", name, name, lo, lo, hi);
     c_line(cp, "}");
     c_line(cp, "%s v%u = (%s)%s;", c_type(value->dtype), (unsigned)value->id, c_type(value->dtype),

@@ -46,7 +46,10 @@ static void report_bad(Emit *e, Point *p, const Value *v, Ref bad, bool lanes)
     region_begin(e, &r, bad);
     Ref at = LLVMConstInt(e->i64, offsetof(KernelArgs, error), false);
     Ref cell = LLVMBuildLoad2(e->b, e->ptr, LLVMBuildGEP2(e->b, e->i8, e->args, &at, 1, ""), "");
-    LLVMBuildStore(e->b, LLVMConstInt(e->i32, 1 + (unsigned long long)v->id, false), cell);
+    LLVMBuildStore(
+        e->b,
+        LLVMConstInt(e->i32, 1 + (unsigned long long)tile_bind_number(e->prog, v->sym), false),
+        cell);
     region_end(e, &r);
 }
 

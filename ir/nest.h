@@ -107,7 +107,8 @@ Nest *nest_parse(Cx *cx, const char *file, const char *text);
 typedef struct NestRun {
     void *const *buffers;
     const int64_t *dims;
-    int64_t bad_index; /* out: 0, or 1 + id of the V_bind value that was out of range */
+    int64_t bad_index; /* out: 0, or 1 + what tells the bound value that was out of range: in a nest the id of the V_bind, in a tile program
+                        tile_bind_number of its symbol */
 } NestRun;
 bool nest_run(Cx *cx, const Nest *nest, NestRun *run);
 

@@ -28,7 +28,7 @@ static bool eval_bind(Sim *sim, const SimValue *v, SimVal arg, int thread, SimVa
         i += hi + 1;
     if (i < lo || i > hi) {
         if (!sim->run->bad_index)
-            sim->run->bad_index = 1 + (int64_t)v->value->id;
+            sim->run->bad_index = 1 + tile_bind_number(sim->prog, v->value->sym);
         i = i < lo ? lo : hi;
     }
     sim->slots[v->sym] = i;

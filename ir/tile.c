@@ -273,6 +273,52 @@ int64_t tile_bytes(const Tile *tile)
     return dtype_bytes(tile->dtype, count);
 }
 
+/* Distinct names of bound symbols met so far. */
+typedef struct BindWalk {
+    const Expr **names;
+    uint32_t count, cap;
+    Arena *arena;
+} BindWalk;
+
+static void walk_binds(BindWalk *w, const TileBlock *block)
+{
+    for (const TileOp *op = block ? block->first : NULL; op; op = op->next) {
+        for (uint32_t i = 0; i < op->value_count; i++) {
+            const Value *v = op->values[i];
+            uint32_t k = 0;
+            while (v->op == V_bind && k < w->count && strcmp(w->names[k]->name, v->sym->name) != 0)
+                k++;
+            if (v->op == V_bind && k == w->count)
+                VEC_PUSH(w->arena, w->names, w->count, w->cap, v->sym);
+        }
+        walk_binds(w, op->body);
+        walk_binds(w, op->other);
+    }
+}
+
+static BindWalk find_binds(const TileProg *prog)
+{
+    BindWalk w = {.arena = prog->cx->arena};
+    for (uint32_t g = 0; g < prog->grid_count; g++)
+        walk_binds(&w, &prog->grids[g]->body);
+    return w;
+}
+
+int tile_bind_number(const TileProg *prog, const Expr *sym)
+{
+    BindWalk w = find_binds(prog);
+    for (uint32_t k = 0; k < w.count; k++)
+        if (strcmp(w.names[k]->name, sym->name) == 0)
+            return (int)k;
+    BUG("tile '%s': '%s' is bound nowhere", prog->name, sym->name);
+}
+
+const Expr *tile_bind_sym(const TileProg *prog, int number)
+{
+    BindWalk w = find_binds(prog);
+    return number >= 0 && (uint32_t)number < w.count ? w.names[number] : NULL;
+}
+
 int64_t tile_scratch_bytes(const TileProg *prog)
 {
     int64_t most = 0;

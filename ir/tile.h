@@ -189,6 +189,10 @@ void tile_store(TileProg *prog, TileOp *op, const Access *access, Value *value);
 void tile_write(TileProg *prog, TileOp *op, Tile *tile, const Expr *const *index, Value *value); /* register tile */
 
 int64_t tile_bytes(const Tile *tile);              /* of one slot, padding included */
+/* Symbols bound to loaded values, numbered by where their names first occur: the error cell gets 1 + the number of the one
+ * whose value was out of range. NULL when there are not so many. */
+int tile_bind_number(const TileProg *prog, const Expr *sym);
+const Expr *tile_bind_sym(const TileProg *prog, int number);
 int64_t tile_scratch_bytes(const TileProg *prog);  /* CPU: largest sum of shared tiles of a grid, 64-byte aligned each */
 
 bool tile_verify(TileProg *prog);

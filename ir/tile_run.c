@@ -169,7 +169,7 @@ static Scalar bind(Run *run, const Value *v, Scalar x)
     if (v->wraps && index < 0 && !huge)
         index += hi + 1;
     if (index < lo || index > hi || huge) {
-        run->io->bad_index = run->io->bad_index ? run->io->bad_index : (int64_t)v->id + 1;
+        run->io->bad_index = run->io->bad_index ? run->io->bad_index : 1 + tile_bind_number(run->prog, v->sym);
         if (hi < lo)
             cx_fail(run->cx, ST_bad_index, "index %lld into an empty range", (long long)x.i);
         index = index < lo && !huge ? lo : hi;

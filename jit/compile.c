@@ -191,13 +191,34 @@ static bool is_init(const Compile *c, const GroupInfo *group)
 }
 
 /* The ONNX nodes of a group, each once, in order. */
-static const char *node_list(Cx *cx, const GroupInfo *group)
+/* The node that picks by a bound symbol, or the root's. */
+static const char *bind_source(const GroupInfo *group, const LoweredGroup *lowered, const Expr *sym)
+{
+    for (uint32_t i = 0; i < lowered->bind_count; i++)
+        if (strcmp(lowered->binds[i].sym->name, sym->name) == 0 && lowered->binds[i].source)
+            return lowered->binds[i].source;
+    const char *root = group->group.roots[0]->producer->source;
+    return root ? root : "";
+}
+
+/* A line for each node inside. When the program is known, the lines of its bound symbols come
+ * first, in the order of their numbers: what the error cell tells is a line (program_bad_index). */
+static const char *node_list(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
+                             const TileProg *prog)
 {
     Text text;
     text_init(&text, cx->arena);
     Map seen;
     map_init(&seen, cx->arena);
     text_put(&text, "", 0);
+    const Expr *sym;
+    for (int k = 0; prog && (sym = tile_bind_sym(prog, k)); k++) {
+        const char *source = bind_source(group, lowered, sym);
+        bool again = map_set_text(&seen, source, &seen);
+        text_add(&text, "%s%s", k ? "\n" : "", source);
+        if (again)
+            text_add(&text, ", index %d", k + 1);
+    }
     for (uint32_t i = 0; i < group->node_count; i++) {
         const char *source = group->nodes[i]->source;
         if (!source || map_set_text(&seen, source, &seen))
@@ -250,11 +271,13 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     c->build->scope->init[group->group.roots[0]->id] = init;
     set_roles(c, &lowered_group, init);
     name_buffers(cx, lowered_group.nest);
-    StepInfo info = {
-        .init = init, .nodes = node_list(cx, group), .why = group->why ? group->why : ""};
+    StepInfo info = {.init = init,
+                     .nodes = node_list(cx, group, NULL, NULL),
+                     .why = group->why ? group->why : ""};
     if (!lower_nest(c, lowered_group.nest, &info, &lowered))
         return false;
     TileProg *prog = lowered.prog;
+    info.nodes = node_list(cx, group, &lowered_group, prog);
     uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
     for (uint32_t i = 0; i < prog->buffer_count; i++)
         tensors[i] = i < lowered_group.tensor_count

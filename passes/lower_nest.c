@@ -77,7 +77,10 @@ Value *pull(Pull *p, Tensor *tensor, const Expr *const *index)
     if (!p->group->inside[tensor->id]) {
         value = load(p, tensor, index, p->guards, p->guard_count, (Scalar){0});
     } else {
+        const GraphNode *outer = p->node;
+        p->node = tensor->producer;
         value = lower_ops[tensor->producer->op](p, tensor->producer, index);
+        p->node = outer;
         DtypeClass class = dtype_class(tensor->dtype);
         if (value->dtype != dtype_compute(tensor->dtype) ||
             (class != DC_FLOAT && dtype_bits(tensor->dtype) < 32))

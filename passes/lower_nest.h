@@ -23,9 +23,16 @@ typedef struct TensorLayout {
 
 typedef struct LoweredGroup {
     Nest *nest;
-    uint32_t tensor_count;
-    Tensor **tensors; /* of nest->buffers, in order */
+    uint32_t tensor_count, bind_count;
+    Tensor **tensors;         /* of nest->buffers, in order */
+    struct BoundIndex *binds; /* indices read from data */
 } LoweredGroup;
+
+/* A symbol of the nest that stands for a loaded index, and the ONNX node that picks by it. */
+typedef struct BoundIndex {
+    const Expr *sym;
+    const char *source;
+} BoundIndex;
 
 /* `layouts` by tensor id, or NULL when everything is row-major. */
 bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
@@ -42,9 +49,10 @@ typedef struct Pull {
     Nest *nest;
     Buffer **buffers; /* by tensor id */
     LoweredGroup *out;
-    uint32_t tensor_cap;
-    Pulled *memo;    /* what was pulled before, per context */
-    int guard_count; /* conditions under which the values asked for now are used */
+    uint32_t tensor_cap, bind_cap;
+    const GraphNode *node; /* whose value is asked for now */
+    Pulled *memo;          /* what was pulled before, per context */
+    int guard_count;       /* conditions under which the values asked for now are used */
     Guard guards[64];
 } Pull;
 

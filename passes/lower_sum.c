@@ -223,6 +223,44 @@ Value *lower_window(Pull *p, const GraphNode *node, const Expr *const *index)
     return pull_reduce(p, monoid, bits, pull_guarded(p, x, own, guards, x->rank - 2, identity));
 }
 
+/* The number of the tap that a kernel's loops reach at `bits`, in their order. */
+static const Expr *tap_number(const Pull *p, uint64_t bits)
+{
+    const Expr *number = expr_const(p->cx, 0);
+    for (int i = 0; i < p->nest->axis_count; i++)
+        if (bits >> i & 1)
+            number = expr_add(p->cx, expr_mul(p->cx, number, p->nest->axes[i].extent),
+                              p->nest->axes[i].sym);
+    return number;
+}
+
+/* The tap of the first extreme element. Padding has the value of the weakest element, so where
+ * there is padding a tap must also lie in x: the first such one whose element equals the extreme.
+ */
+static Value *extreme_tap(Pull *p, const GraphNode *node, const Expr *const *own,
+                          const Guard *guards, uint64_t bits)
+{
+    Nest *nest = p->nest;
+    Tensor *x = node->inputs[0];
+    Monoid arg = (Monoid)node->attrs[AT_monoid].i, extreme = arg == M_argmax ? M_max : M_min;
+    Value *value = pull_guarded(p, x, own, guards, x->rank - 2,
+                                monoid_identity(extreme, dtype_compute(x->dtype)));
+    Value *inside = pull_condition(p, guards, x->rank - 2);
+    if (!bits)
+        return nest_index(nest, DT_i64, expr_const(p->cx, 0));
+    if (inside->op == V_const && inside->constant.i)
+        return nest_reduce(nest, arg, bits, value);
+    const Expr *number = tap_number(p, bits);
+    Value *most = nest_reduce(nest, extreme, bits, value);
+    Value *hit = nest_scalar(nest, S_eq, value, most, NULL);
+    if (dtype_is_float(value->dtype))
+        hit = nest_scalar(nest, S_or, hit, nest_scalar(nest, S_isnan, value, NULL, NULL), NULL);
+    hit = nest_scalar(nest, S_and, hit, inside, NULL);
+    Value *last = nest_index(nest, DT_i64, expr_const(p->cx, number->hi));
+    Value *at = nest_index(nest, DT_i64, number);
+    return nest_reduce(nest, M_min, bits, nest_scalar(nest, S_select, hit, at, last));
+}
+
 Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     const Expr *own[MAX_RANK];
@@ -230,16 +268,11 @@ Value *lower_window_arg(Pull *p, const GraphNode *node, const Expr *const *index
     Tensor *x = node->inputs[0];
     Cx *cx = p->cx;
     uint64_t bits = pool_index(p, node, index, own, guards);
-    Monoid arg = (Monoid)node->attrs[AT_monoid].i;
-    Monoid extreme = arg == M_argmax ? M_max : M_min;
-    Value *value = pull_guarded(p, x, own, guards, x->rank - 2,
-                                monoid_identity(extreme, dtype_compute(x->dtype)));
-    /* the tap number of the extreme, then back to a position in x */
     const Expr *zero = expr_const(cx, 0);
-    Value *tap = bits ? nest_reduce(p->nest, arg, bits, value) : nest_index(p->nest, DT_i64, zero);
     int64_t taps = 1;
     for (int s = 0; s < node->attrs[AT_kernel].count; s++)
         taps *= node->attrs[AT_kernel].ints[s];
+    Value *tap = extreme_tap(p, node, own, guards, bits);
     const Expr *rest = nest_bind(p->nest, arena_printf(cx->arena, "tap%u", tap->id), tap, zero,
                                  expr_const(cx, taps - 1), false)
                            ->sym;

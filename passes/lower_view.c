@@ -282,7 +282,11 @@ static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
         expr_always_lt(p->cx, known, extent))
         return known;
     const char *name = arena_printf(p->cx->arena, "at%u", value->id);
-    return nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym;
+    BoundIndex bound = {.sym =
+                            nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym,
+                        .source = p->node->source};
+    VEC_PUSH(p->cx->arena, p->out->binds, p->out->bind_count, p->bind_cap, bound);
+    return bound.sym;
 }
 
 Value *lower_gather(Pull *p, const GraphNode *node, const Expr *const *index)

@@ -189,7 +189,8 @@ typedef struct PlanStep {
     uint32_t dim_count;      /* as the kernel's */
     const uint32_t *dims;    /* for each dim of the kernel: which of the plan */
     ExprCode flops;          /* scalar operations, over the plan's dims */
-    const char *nodes;       /* the ONNX nodes inside, one per line: for messages and people */
+    const char *nodes;       /* the ONNX nodes inside, one per line, for messages and people; first those whose
+                                index is bound number 0, 1, .. of the kernel */
     const char *why;         /* why the fusion stopped there */
     const char *schedule;
 } PlanStep;

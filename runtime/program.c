@@ -334,15 +334,28 @@ void *const *program_tensors(const Program *p)
     return p->tensors;
 }
 
+/* Line `number` of a text, or the first when there are fewer. */
+static const char *line_of(const char *text, int number, int *length)
+{
+    const char *line = text;
+    for (int k = 0; line && k < number; k++) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    line = line ? line : text;
+    const char *end = strchr(line, '\n');
+    *length = (int)(end && end - line < 500 ? end - line : (ptrdiff_t)strnlen(line, 500));
+    return line;
+}
+
 Status program_bad_index(Launches *list, Report *report)
 {
     const PlanStep *step = &list->steps[list->failed];
     const char *name = list->plan->kernels[step->kernel].name;
-    const char *end = strchr(step->nodes, '\n');
-    int length = (int)(end ? end - step->nodes : (ptrdiff_t)strnlen(step->nodes, 500));
-    int value = (int)list->error - 1;
+    int length;
+    const char *node = line_of(step->nodes, (int)list->error - 1, &length);
     list->error = 0;
     return report_fail(report, ST_bad_index,
-                       "%.*s: an index in the data is out of range (kernel %s, value %d)", length,
-                       step->nodes, name, value);
+                       "%.*s: an index in the data is out of range (kernel %s)", length, node,
+                       name);
 }

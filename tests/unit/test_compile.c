@@ -187,6 +187,63 @@ Test(compile, two_threads)
     check_threads(2);
 }
 
+/* --- which of several picks in a kernel met a bad index --- */
+
+static Graph *make_picks(Cx *cx)
+{
+    Graph *g = graph_new(cx, "picks");
+    const Expr *six[] = {expr_const(cx, 6)}, *four[] = {expr_const(cx, 4)};
+    Tensor *x = graph_input(g, "x", DT_f32, 1, six);
+    Tensor *i = graph_input(g, "i", DT_i64, 1, four), *k = graph_input(g, "k", DT_i64, 1, four);
+    g->source = "node 'left' (Gather)";
+    Tensor *a = graph_gather(g, x, i, 0);
+    g->source = "node 'right' (Gather)";
+    Tensor *b = graph_gather(g, x, k, 0);
+    g->source = "node 'sum' (Add)";
+    graph_output(g, graph_map(g, S_add, a, b, NULL), "y");
+    graph_count_uses(g);
+    return g;
+}
+
+static void run_picks(Session *s, const int64_t *i, const int64_t *k, const char *wrong)
+{
+    static const float x[6] = {1, 2, 3, 4, 5, 6};
+    float y[4];
+    Report report;
+    Status want = wrong ? ST_bad_index : ST_ok;
+    cr_assert_eq(session_run(s, (const void *[]){x, i, k}, (void *[]){y}, &report), want);
+    cr_assert(!wrong || strncmp(report.text, wrong, strlen(wrong)) == 0, "%s", report.text);
+}
+
+Test(compile, bad_index_names_the_node)
+{
+    static const int64_t good[] = {0, 1, -1, 5}, bad[] = {0, 1, 6, 5};
+    Job job = {.make = make_picks, .threads = 1};
+    Cx cx;
+    Report report;
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+    const Plan *plan = job.compiled.plan;
+    cr_assert_eq(plan->step_count, 1);
+    Device *device = device_cpu_open(&guarded, executor_inline);
+    DeviceCode *code;
+    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, &code, &report), ST_ok, "%s",
+                 report.text);
+    ProgramParts parts = {.plan = plan, .device = device, .code = code, .from = &guarded};
+    Program *program;
+    Session *s;
+    cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    run_picks(s, good, good, NULL);
+    run_picks(s, bad, good, "node 'left' (Gather): an index in the data is out of range");
+    run_picks(s, good, bad, "node 'right' (Gather): an index in the data is out of range");
+    session_destroy(s);
+    program_destroy(program);
+    device->type->unload(code);
+    device->type->close(device);
+    cx_finish(&cx);
+}
+
 /* --- code for named targets, without their devices --- */
 
 typedef struct Named {

@@ -375,6 +375,18 @@ Test(lower, pool_with_padding)
                 LIST(VALUES(-1, -2, -4, -5), VALUES(-1, -5, -11, -28), VALUES(0, 1, 3, 4)));
 }
 
+Test(lower, pool_positions_lie_in_the_image)
+{
+    /* the corner window sees padding and one element as small as the padding; NaN is the extreme */
+    check_graph("graph g {"
+                "  in %0 f32 [1, 1, 3, 3]\n"
+                "  %1 = window_arg %0 strides=[2, 2] dilations=[1, 1] kernel=[2, 2] pads=[1, 1, 0, "
+                "0] monoid=argmax : i64 [1, 1, 2, 2]\n"
+                "  out %1 \"c\" }",
+                LIST(VALUES(-INFINITY, -INFINITY, -INFINITY, -INFINITY, 1, NAN, 3, NAN, 4)), NULL,
+                LIST(VALUES(0, 1, 6, 5)));
+}
+
 Test(lower, pool_of_a_symbolic_image)
 {
     static const char text[] = "graph g {"

@@ -205,7 +205,7 @@ Test(session, bad_index)
     void *out[] = {y, z, c};
     cr_assert_eq(session_run(s, in, out, &report), ST_bad_index);
     cr_assert_str_eq(report.text, "node 'pick' (Gather): an index in the data is out of range "
-                                  "(kernel pick, value 7)");
+                                  "(kernel pick)");
     index[1] = 1;
     cr_assert_eq(session_run(s, in, out, &report), ST_ok);
     in[1] = NULL;
