@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "runtime/api.h"
 #include "runtime/device_cpu.h"
+#include "runtime/device_cuda.h"
 #include "runtime/device_null.h"
 #include "runtime/device_opencl.h"
 
@@ -32,6 +33,11 @@ static Device *open_opencl(qn_context *context, Report *report)
     return device_opencl_open(&context->from, report);
 }
 
+static Device *open_cuda(qn_context *context, Report *report)
+{
+    return device_cuda_open(&context->from, report);
+}
+
 static const char *host_target(const Device *device)
 {
     (void)device;
@@ -40,6 +46,7 @@ static const char *host_target(const Device *device)
 
 static const DeviceRow rows[] = {
     {"cpu", "this processor", CODE_object, open_cpu, host_target, NULL},
+    {"cuda", NULL, CODE_cubin, open_cuda, device_cuda_target, device_cuda_name},
     {"opencl", NULL, CODE_opencl, open_opencl, device_opencl_target, device_opencl_name},
     {"null", "executes nothing, gives zeros: for measuring", CODE_none, open_null, host_target,
      NULL},

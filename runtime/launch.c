@@ -35,6 +35,8 @@ static void fill(Launches *list)
         if (step->kind == PS_kernel) {
             launch->kernel = &list->plan->kernels[step->kernel];
             tasks += launch->kernel->phase_count;
+            if (launch->kernel->may_fail)
+                launch->cell = list->cell_count++;
         }
     }
 }
@@ -50,6 +52,7 @@ bool launches_init(Launches *list, const Allocator *from, const Plan *plan, cons
         return false;
     memset(at, 0, size);
     *list = (Launches){.from = from, .plan = plan, .code = code, .steps = steps, .count = count};
+    list->cell_count = 1;
     list->memory = at;
     list->memory_size = size;
     list->launches = (Launch *)(void *)at;
@@ -109,6 +112,17 @@ void launches_set_memory(Launches *list, void *const *tensors)
         for (uint32_t b = 0; b < list->steps[i].buffer_count; b++)
             *at++ =
                 list->steps[i].buffers[b] == PLAN_NONE ? NULL : tensors[list->steps[i].buffers[b]];
+}
+
+bool launches_read_cells(Launches *list, const char *cells, size_t stride)
+{
+    for (uint32_t i = 0; i < list->count && !list->error; i++) {
+        uint32_t cell = list->launches[i].cell;
+        if (cell)
+            memcpy(&list->error, cells + cell * stride, sizeof list->error);
+        list->failed = i;
+    }
+    return list->error != 0;
 }
 
 int64_t launches_buffer_bytes(const Launches *list, uint32_t launch, uint32_t buffer)

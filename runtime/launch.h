@@ -10,6 +10,7 @@ typedef struct Launch {
     const void *code;         /* the device's, filled in by `bind` */
     const int64_t *tasks;     /* by phase */
     int64_t bytes;            /* of a copy */
+    uint32_t cell;            /* of its own, 1.., when it may meet a bad index; else 0 */
     KernelArgs args;          /* buffers and dims; the rest is filled in by a device that uses it */
 } Launch;
 
@@ -22,11 +23,11 @@ struct Launches {
     Launch *launches;
     void **buffers; /* of all launches, one after another, as in the steps */
     int64_t *dims, *tasks;
-    uint32_t buffer_count;
-    const int64_t *plan_dims; /* in force */
-    void *bound;              /* the device's, by `bind`; NULL = none */
-    int32_t error;            /* the error cell */
-    uint32_t failed;          /* which launch set it */
+    uint32_t buffer_count, cell_count; /* cells, number 0 included */
+    const int64_t *plan_dims;          /* in force */
+    void *bound;                       /* the device's, by `bind`; NULL = none */
+    int32_t error;                     /* the error cell */
+    uint32_t failed;                   /* which launch set it */
     void *memory;
     size_t memory_size;
 };
@@ -41,6 +42,11 @@ void launches_finish(Launches *list);
 bool launches_set_dims(Launches *list, const int64_t *dims);
 /* Memory of the tensors, by number; those that are bound later may be NULL. */
 void launches_set_memory(Launches *list, void *const *tensors);
+/* For devices on which launches go on behind one that met a bad index, so that a single error cell
+ * would not tell which it was: each launch that may has a cell of its own, `cells` are their
+ * values, `stride` bytes apart. True when one is set: then error and failed are those of the first.
+ */
+bool launches_read_cells(Launches *list, const char *cells, size_t stride);
 /* Bytes of a buffer of a launch, with the dims in force. */
 int64_t launches_buffer_bytes(const Launches *list, uint32_t launch, uint32_t buffer);
 

@@ -4,9 +4,7 @@
  *
  *   cells:  | for kernels that cannot fail | launch 2 | launch 7 | ...    limits.align bytes apart
  *
- * A launch that may meet a bad index has a cell of its own: launches behind it go on, so one cell
- * for all would not tell which it was. They are read at the end of a run, all with one command;
- * most lists have none. */
+ * Cells are read at the end of a run, all with one command; most lists have none to read. */
 #include <string.h>
 
 #include "runtime/memory.h"
@@ -16,18 +14,12 @@ typedef struct Bound {
     OpenclDevice *device;
     size_t size; /* of this block */
     uint32_t tensor_count, kernel_count, cell_count;
-    cl_mem *tensors;       /* by tensor of the plan; NULL: empty, or not used */
-    cl_kernel *kernels;    /* of all launches, by phase */
-    cl_mem cells;          /* the whole */
-    cl_mem *cell_buffers;  /* one for each cell; number 0 is the one nobody looks at */
-    uint32_t *cell_launch; /* whose cell it is */
-    char *read;            /* the cells, on the host */
+    cl_mem *tensors;      /* by tensor of the plan; NULL: empty, or not used */
+    cl_kernel *kernels;   /* of all launches, by phase */
+    cl_mem cells;         /* the whole */
+    cl_mem *cell_buffers; /* one for each cell; number 0 is the one nobody looks at */
+    char *read;           /* the cells, on the host */
 } Bound;
-
-static bool may_fail(const Launch *launch)
-{
-    return launch->kernel && launch->kernel->may_fail;
-}
 
 static size_t cell_bytes(const Bound *b)
 {
@@ -36,15 +28,12 @@ static size_t cell_bytes(const Bound *b)
 
 static Bound *new_bound(OpenclDevice *d, const Launches *list)
 {
-    uint32_t tensors = list->plan->tensor_count, kernels = 0, cells = 1;
-    for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t tensors = list->plan->tensor_count, kernels = 0, cells = list->cell_count;
+    for (uint32_t i = 0; i < list->count; i++)
         if (list->launches[i].kernel)
             kernels += list->launches[i].kernel->phase_count;
-        cells += may_fail(&list->launches[i]);
-    }
     size_t read = cells * (size_t)d->device.limits.align;
-    size_t size = sizeof(Bound) + (tensors + kernels + cells) * sizeof(void *) +
-                  cells * sizeof(uint32_t) + read;
+    size_t size = sizeof(Bound) + (tensors + kernels + cells) * sizeof(void *) + read;
     Bound *b = device_host_alloc(&d->device, size);
     if (!b)
         return NULL;
@@ -53,8 +42,7 @@ static Bound *new_bound(OpenclDevice *d, const Launches *list)
     b->tensors = (cl_mem *)(void *)(b + 1);
     b->kernels = (cl_kernel *)(void *)(b->tensors + tensors);
     b->cell_buffers = (cl_mem *)(void *)(b->kernels + kernels);
-    b->cell_launch = (uint32_t *)(void *)(b->cell_buffers + cells);
-    b->read = (char *)(b->cell_launch + cells);
+    b->read = (char *)(b->cell_buffers + cells);
     return b;
 }
 
@@ -147,18 +135,14 @@ static Status set_args(const Bound *b, const Launches *list, uint32_t launch, cl
 static Status make_kernels(Bound *b, Launches *list, Report *report)
 {
     cl_kernel *at = b->kernels;
-    uint32_t cell = 0;
     for (uint32_t i = 0; i < list->count; i++) {
         Launch *launch = &list->launches[i];
         if (!launch->kernel)
             continue;
-        if (may_fail(launch))
-            b->cell_launch[++cell] = i;
-        cl_mem own = b->cell_buffers[may_fail(launch) ? cell : 0];
         launch->code = at;
         for (uint32_t p = 0; p < launch->kernel->phase_count; p++, at++) {
             *at = opencl_kernel(list->code, launch->kernel->name, p);
-            if (!*at || set_args(b, list, i, *at, own) != ST_ok)
+            if (!*at || set_args(b, list, i, *at, b->cell_buffers[launch->cell]) != ST_ok)
                 return report_fail(report, ST_device, "OpenCL: kernel '%s' and the plan disagree",
                                    launch->kernel->name);
         }
@@ -234,16 +218,11 @@ Status opencl_run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
     return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clEnqueueReadBuffer", code);
 }
 
-/* The first launch that set its cell; afterwards all cells are as new. */
+/* Afterwards all cells are as new. */
 static Status look_at_cells(const Bound *b, cl_command_queue queue, Launches *list, Report *report)
 {
     static const cl_int zero;
-    for (uint32_t c = 1; c < b->cell_count && !list->error; c++) {
-        memcpy(&list->error, b->read + c * (size_t)b->device->device.limits.align,
-               sizeof list->error);
-        list->failed = b->cell_launch[c];
-    }
-    if (!list->error)
+    if (!launches_read_cells(list, b->read, (size_t)b->device->device.limits.align))
         return ST_ok;
     memset(b->read, 0, cell_bytes(b));
     cl_int code = b->device->api->clEnqueueFillBuffer(queue, b->cells, &zero, sizeof zero, 0,

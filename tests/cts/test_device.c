@@ -22,6 +22,7 @@
 #include "jit/device_sim.h"
 #include "jit/llvm_module.h"
 #include "runtime/device_cpu.h"
+#include "runtime/device_cuda.h"
 #include "runtime/device_null.h"
 #include "runtime/device_opencl.h"
 #include "runtime/session.h"
@@ -77,6 +78,11 @@ static Device *open_opencl(void)
     return device_opencl_open(&counting, &report);
 }
 
+static Device *open_cuda(void)
+{
+    return device_cuda_open(&counting, &report);
+}
+
 static const char *host_target(const Device *device)
 {
     (void)device;
@@ -93,6 +99,7 @@ typedef struct Kind {
 static const Kind kinds[] = {
     {"cpu", open_cpu, host_target, CODE_object},
     {"opencl", open_opencl, device_opencl_target, CODE_opencl},
+    {"cuda", open_cuda, device_cuda_target, CODE_cubin},
     {"sim", open_sim, device_sim_target, CODE_tile},
     {"null", open_null, host_target, CODE_none},
 };
@@ -221,7 +228,7 @@ static void on_device(const char *name, void (*test)(void))
     }
 /* Every device; and those that compute. */
 #define EACH(test) COMPUTING(test) ON(null, test)
-#define COMPUTING(test) ON(cpu, test) ON(opencl, test) ON(sim, test)
+#define COMPUTING(test) ON(cpu, test) ON(opencl, test) ON(cuda, test) ON(sim, test)
 
 /* --- memory --- */
 
