@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs `quern check` over the official tests and holds every tier to its floor.
 
-tiers.txt names, a line each: tier, device, folder, the least number of tests that must pass. Fewer
-is a failure; more prints a reminder to raise the floor, so that what passes once stays passing.
+tiers.txt names, a line each: tier, device, folder, the least number of tests that must pass, and
+where not the whole folder is meant a part of the tests' names (`quern check --filter`). Fewer is a
+failure; more prints a reminder to raise the floor, so that what passes once stays passing.
 The last line of `quern check` must be `passed N, failed N, skipped N`; a crash has none and fails.
 """
 
@@ -19,24 +20,26 @@ LAST = re.compile(r"passed (\d+), failed (\d+), skipped (\d+)")
 
 
 def read_tiers(path):
-    """[(tier, device, folder, floor)]"""
+    """[(tier, device, folder, floor, filter or '')]"""
     rows = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             fields = line.split("#")[0].split()
             if not fields:
                 continue
-            if len(fields) != 4 or fields[0] not in TIERS or not fields[3].isdigit():
-                raise SystemExit(f"{path}:{number}: expected: quick|full DEVICE FOLDER FLOOR")
-            rows.append((fields[0], fields[1], fields[2], int(fields[3])))
+            if len(fields) not in (4, 5) or fields[0] not in TIERS or not fields[3].isdigit():
+                raise SystemExit(f"{path}:{number}: expected: quick|full DEVICE FOLDER FLOOR [NAME]")
+            rows.append((*fields[:3], int(fields[3]), fields[4] if len(fields) == 5 else ""))
     return rows
 
 
-def check(options, device, folder, floor):
+def check(options, device, folder, floor, name):
     """Runs one row; True when it holds."""
-    log = os.path.join(options.logs, f"check-{device}-{folder}.log")
+    log = os.path.join(options.logs, "-".join(filter(None, ("check", device, folder, name))) + ".log")
     command = [options.quern, "check", os.path.join(options.tests, folder), "--device", device,
                "--jobs", str(options.jobs)]
+    if name:
+        command += ["--filter", name]
     start = time.monotonic()
     with open(log, "w", encoding="utf-8") as file:
         try:
@@ -77,9 +80,9 @@ def main():
         return 1
     rows = read_tiers(os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiers.txt"))
     held = True
-    for tier, device, folder, floor in rows:
+    for tier, *row in rows:
         if tier == "quick" or options.tier == "full":
-            held = check(options, device, folder, floor) and held
+            held = check(options, *row) and held
     return 0 if held else 1
 
 
