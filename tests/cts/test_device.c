@@ -206,7 +206,7 @@ static void on_device(const char *name, void (*test)(void))
             job.kind = &kinds[i];
     job.device = job.kind->open();
     if (!job.device && report.status == ST_missing) {
-        cr_log_warn("skipped: %s", report.text);
+        cr_skip_test("%s", report.text);
         return;
     }
     cr_assert(job.device, "%s", report.text);

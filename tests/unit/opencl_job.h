@@ -26,7 +26,7 @@ static inline bool opencl_open(OpenclJob *job)
     if (!job->api || job->api->clGetPlatformIDs(1, &platform, NULL) != CL_SUCCESS ||
         job->api->clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &job->device, NULL) !=
             CL_SUCCESS) {
-        cr_log_warn("skipped: %s", why);
+        cr_skip_test("%s", why);
         return false;
     }
     job->context = job->api->clCreateContext(NULL, 1, &job->device, NULL, NULL, &code);
