@@ -54,7 +54,7 @@ typedef struct CustomSignature {
 /* False, with the reason in `why`, when the text (terminated) is no signature. */
 bool custom_parse(CustomSignature *signature, const char *text, char *why, size_t capacity);
 
-/* An input as shapes are asked for. */
+/* An input or attribute as shapes are asked for. */
 typedef struct CustomOperand {
     Dtype dtype;
     int rank;
@@ -67,9 +67,9 @@ struct CustomOperator {
     const char *domain, *name, *text; /* text: its signature */
     int64_t since;
     CustomSignature signature;
-    /* Rank and extents (-1 = not known before it runs) of result `index`, for these inputs. NULL:
-     * results have the shape of the first input. */
-    Status (*shape)(const CustomOperator *op, const CustomOperand *inputs, int index, int *rank,
+    /* Rank and extents (-1 = not known before it runs) of result `index`, for these inputs and,
+     * behind them, attributes. NULL: results have the shape of the first input. */
+    Status (*shape)(const CustomOperator *op, const CustomOperand *operands, int index, int *rank,
                     int64_t dims[CUSTOM_RANK]);
 };
 

@@ -4,7 +4,7 @@
  * has run. */
 #include "frontend/import_ops.h"
 
-enum { MOST_LIST = 4096 };
+enum { MOST_LIST = 4096, MOST_KNOWN = 1 << 14 };
 
 const CustomOperator *import_find_custom(const Import *im, const OnnxNode *n)
 {
@@ -52,17 +52,17 @@ static Tensor *attr_operand(Import *im, const OnnxNode *n, const CustomAttr *wan
 /* What is known of an input. */
 static CustomOperand operand_of(Import *im, const Tensor *x)
 {
-    static const int64_t none[1];
-    if (!x)
-        return (CustomOperand){DT_u8, 1, none, none};
     int64_t *dims = NEW_ARRAY(im->cx->arena, int64_t, x->rank + 1);
     for (int d = 0; d < x->rank; d++)
         dims[d] = x->shape[d]->kind == EX_const ? x->shape[d]->value : -1;
-    return (CustomOperand){x->dtype, x->rank, dims, x->data};
+    /* What the program's key does not cover must not decide anything (jit/program_key.h). */
+    const void *data = x->bytes <= MOST_KNOWN ? x->data : NULL;
+    return (CustomOperand){x->dtype, x->rank, dims, data};
 }
 
-/* The type of result `index`; without a shape function that of the first input. */
-static bool set_result_type(Import *im, const CustomOperator *op, Tensor *const *inputs, int index,
+/* The type of result `index`; without a shape function that of the first input. `tensors` are
+ * inputs, then attributes. */
+static bool set_result_type(Import *im, const CustomOperator *op, Tensor *const *tensors, int index,
                             HostResult *result)
 {
     int64_t dims[CUSTOM_RANK];
@@ -70,12 +70,12 @@ static bool set_result_type(Import *im, const CustomOperator *op, Tensor *const 
     const CustomSignature *s = &op->signature;
     *result = (HostResult){.dtype = s->results[index].dtype};
     if (!op->shape) {
-        if (s->input_count && inputs[0])
-            result->rank = inputs[0]->rank, result->shape = inputs[0]->shape;
+        if (s->input_count)
+            result->rank = tensors[0]->rank, result->shape = tensors[0]->shape;
         return true;
     }
-    for (int i = 0; i < s->input_count; i++)
-        operands[i] = operand_of(im, inputs[i]);
+    for (int i = 0; i < s->input_count + s->attr_count; i++)
+        operands[i] = operand_of(im, tensors[i]);
     if (op->shape(op, operands, index, &result->rank, dims) != ST_ok) {
         fail(im, ST_bad_argument, "the registered shape function fails for output %d", index);
         return false;
@@ -125,8 +125,11 @@ Tensor *import_custom(Import *im, const OnnxNode *n, const CustomOperator *op)
         operands[count++] = host_arg(im, inputs[i]);
     for (int i = 0; i < s->attr_count; i++)
         operands[count++] = attr_operand(im, n, &s->attrs[i]);
+    for (int i = 0; i < count; i++)
+        if (tensor_is_poison(operands[i]))
+            return NULL;
     for (int i = 0; i < s->result_count; i++)
-        if (!set_result_type(im, op, inputs, i, &results[i]))
+        if (!set_result_type(im, op, operands + 1, i, &results[i]))
             return NULL;
     if (!graph_host(im->graph, "custom", count, operands, s->result_count, results, outputs))
         return NULL;

@@ -219,7 +219,7 @@ QN_API qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info
 
 /* ---- operators of your own ---- */
 
-/* An input of an operator, as its shape function sees it. */
+/* An input or attribute of an operator, as its shape function sees it. */
 typedef struct qn_operand {
     qn_dtype dtype;
     int32_t rank;
@@ -227,10 +227,11 @@ typedef struct qn_operand {
     const void *data;    /* NULL = not known yet: only while a model is compiled */
 } qn_operand;
 
-/* Gives rank (up to QN_MAX_RANK) and dims of output number `output`. Asked when a model is
- * compiled, where a dim may be -1 in and out (a rank may not), and again in every run, with
- * everything known. Anything but QN_OK fails the compile or the run. */
-typedef qn_status qn_operator_shape(void *user, const qn_operand *inputs, int32_t input_count,
+/* Gives rank (up to QN_MAX_RANK) and dims of output number `output`. The operands are the inputs,
+ * then the attributes, each in the order of the signature; attributes are always known. Asked when
+ * a model is compiled, where a dim may be -1 in and out (a rank may not), and again in every run,
+ * with everything known. Anything but QN_OK fails the compile or the run. */
+typedef qn_status qn_operator_shape(void *user, const qn_operand *operands, int32_t operand_count,
                                     int32_t output, int32_t *rank, int64_t *dims);
 
 /* An operator that is a C function. The signature says what the function is called with:
@@ -413,12 +414,12 @@ typedef struct qn_compile_options {
 /* Compiles, or loads from the cache what was compiled before. */
 QN_API qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                                     qn_program **program);
-/* Writes the program with all it needs to one file: its code, its weights, the contents of inputs it
- * was compiled for. Not the model, not the operators of the application. */
+/* Writes the program with all it needs to one file: its code, its weights, the contents of inputs
+ * it was compiled for. Not the model, not the operators of the application. */
 QN_API qn_status qn_program_save(qn_program *program, qn_string path);
-/* A saved program, for a context of any kind, also of libquern_runtime: no model and no compiler are
- * needed. QN_UNSUPPORTED or QN_MISSING when this machine is not what it was compiled for. The file
- * stays mapped as long as the program lives, and must not be changed in place. */
+/* A saved program, for a context of any kind, also of libquern_runtime: no model and no compiler
+ * are needed. QN_UNSUPPORTED or QN_MISSING when this machine is not what it was compiled for. The
+ * file stays mapped as long as the program lives, and must not be changed in place. */
 QN_API qn_status qn_program_load(qn_context *context, qn_string path, qn_program **program);
 /* The same from memory, which must stay unchanged as long as the program lives. */
 QN_API qn_status qn_program_from_memory(qn_context *context, const void *data, size_t bytes,
@@ -563,8 +564,8 @@ QN_API const char *qn_session_message(const qn_session *session);
  * compiled. On failure the shapes before stay in force. */
 QN_API qn_status qn_session_set_shapes(qn_session *session, const qn_shape *shapes, size_t count);
 /* Inputs and outputs with the shapes in force: all dims are numbers and `bytes` is what qn_run
- * needs. Of an output whose size only a run tells, these dims and `bytes` are -1 until there was one;
- * then they are those of the last run. */
+ * needs. Of an output whose size only a run tells, these dims and `bytes` are -1 until there was
+ * one; then they are those of the last run. */
 QN_API qn_status qn_session_input(const qn_session *session, int32_t index, qn_tensor_info *info);
 QN_API qn_status qn_session_output(const qn_session *session, int32_t index, qn_tensor_info *info);
 
@@ -591,10 +592,10 @@ typedef struct qn_buffer {
 } qn_buffer;
 
 /* Runs the program: takes all inputs, fills all outputs but those that are the session's
- * (qn_session_output_data), which are left out of the list or have data NULL. Elements of a tensor of
- * strings are qn_string. Compiles nothing, takes no lock shared between sessions; allocates nothing,
- * unless the program `grows` and sizes differ from those of the run before. Outputs must overlap neither each other nor inputs. On
- * QN_BAD_INDEX the outputs' contents are undefined. */
+ * (qn_session_output_data), which are left out of the list or have data NULL. Elements of a tensor
+ * of strings are qn_string. Compiles nothing, takes no lock shared between sessions; allocates
+ * nothing, unless the program `grows` and sizes differ from those of the run before. Outputs must
+ * overlap neither each other nor inputs. On QN_BAD_INDEX the outputs' contents are undefined. */
 QN_API qn_status qn_run(qn_session *session, const qn_buffer *inputs, size_t input_count,
                         const qn_buffer *outputs, size_t output_count);
 

@@ -165,6 +165,7 @@ qn_status api_context_create(const qn_context_options *options, const DeviceRow 
         return QN_OUT_OF_MEMORY;
     memset(c, 0, sizeof *c);
     c->from = from;
+    c->customs.from = &c->from;
     c->more_devices = more_devices;
     atomic_init(&c->refs, 1);
     if (pthread_mutex_init(&c->lock, NULL) != 0) {

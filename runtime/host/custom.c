@@ -103,16 +103,22 @@ static bool prepare(CustomEntry *e, Report *report)
 
 /* --- the list --- */
 
-static Status ask_shape(const CustomOperator *op, const CustomOperand *inputs, int index, int *rank,
-                        int64_t dims[CUSTOM_RANK])
+static int operand_count(const CustomSignature *s)
+{
+    return s->input_count + s->attr_count;
+}
+
+static Status ask_shape(const CustomOperator *op, const CustomOperand *operands, int index,
+                        int *rank, int64_t dims[CUSTOM_RANK])
 {
     const CustomEntry *e = (const CustomEntry *)op;
-    qn_operand operands[CUSTOM_PARAMS];
-    for (int i = 0; i < op->signature.input_count; i++)
-        operands[i] =
-            (qn_operand){(qn_dtype)inputs[i].dtype, inputs[i].rank, inputs[i].dims, inputs[i].data};
+    qn_operand all[CUSTOM_PARAMS];
+    int count = operand_count(&op->signature);
+    for (int i = 0; i < count; i++)
+        all[i] = (qn_operand){(qn_dtype)operands[i].dtype, operands[i].rank, operands[i].dims,
+                              operands[i].data};
     int32_t given = -1;
-    qn_status status = e->shape(e->user, operands, op->signature.input_count, index, &given, dims);
+    qn_status status = e->shape(e->user, all, count, index, &given, dims);
     *rank = given;
     if (status != QN_OK || given < 0 || given > CUSTOM_RANK)
         return ST_bad_argument;
@@ -299,7 +305,7 @@ static bool make_output(CustomCall *c, int index)
     CustomOperand operands[CUSTOM_PARAMS];
     int64_t dims[CUSTOM_RANK];
     int rank = 0;
-    for (int i = 0; i < op->signature.input_count; i++)
+    for (int i = 0; i < operand_count(&op->signature); i++) /* attributes lie behind inputs */
         operands[i] = (CustomOperand){c->inputs[i].dtype, c->inputs[i].rank, c->inputs[i].dims,
                                       c->inputs[i].data};
     if (op->shape && op->shape(op, operands, index, &rank, dims) != ST_ok)
