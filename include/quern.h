@@ -389,7 +389,15 @@ typedef struct qn_contents {
 typedef int32_t qn_progress(void *user, int64_t done, int64_t total, const char *what);
 
 /* Texts a program can keep, for people. */
-enum { QN_TEXT_GRAPH = 1, QN_TEXT_NEST = 2, QN_TEXT_TILE = 4, QN_TEXT_LLVM = 8, QN_TEXT_ASM = 16 };
+enum {
+    QN_TEXT_GRAPH = 1,
+    QN_TEXT_NEST = 2,
+    QN_TEXT_TILE = 4,
+    QN_TEXT_LLVM = 8,
+    QN_TEXT_ASM = 16,
+    QN_TEXT_PLACED = 32, /* tile programs with layouts, copies and barriers, of GPUs */
+    QN_TEXT_SOURCE = 64  /* in the target's language: C, OpenCL C, CUDA C */
+};
 
 typedef struct qn_compile_options {
     size_t size;

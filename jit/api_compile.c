@@ -205,6 +205,12 @@ static bool report_progress(void *user, int64_t done, int64_t total, const char 
     return c->options.progress(c->options.progress_user, done, total, what) != 0;
 }
 
+/* Somebody wants to read what would be made for another machine. */
+static bool is_text_only(const Compilation *c)
+{
+    return c->options.keep_text && c->options.elsewhere;
+}
+
 /* From the model to code, or (nests) to the list of what code would be made of. */
 static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
 {
@@ -224,6 +230,8 @@ static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
                               .progress_user = c};
     if (options.kind == CODE_object)
         options.llvm = find_llvm(context, cx);
+    if (is_text_only(c))
+        options.kind = CODE_none;
     if (cx_failed(cx) || !compile_graph(cx, graph, &options, &c->compiled))
         return false;
     if (c->compiled.refused)
@@ -361,7 +369,8 @@ static void compile_job(Cx *cx, void *user)
     Compilation *c = user;
     qn_context *context = c->program->context;
     Cache cache = cache_in(context->cache_dir, context->cache_limit);
-    bool caches = context->cache_dir && !c->options.no_cache && !c->options.packs_only;
+    bool caches =
+        context->cache_dir && !c->options.no_cache && !c->options.packs_only && !is_text_only(c);
     if (!read_options(cx, c) || find_kept(cx, c, caches ? &cache.storage : NULL) || cx_failed(cx))
         return;
     build_image(cx, c);
@@ -437,7 +446,7 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
     if (status == QN_OK) {
         ProgramSource source = {.image = c.image,
                                 .stays = c.stays,
-                                .parts = c.parts,
+                                .parts = is_text_only(&c) ? NULL : c.parts,
                                 .elsewhere = c.options.elsewhere != 0,
                                 .file_count = model->file_count,
                                 .files = model->files,

@@ -10,6 +10,8 @@
  * equal work in different places of a model is one kernel. */
 #include "jit/compile.h"
 
+#include "codegen/c_print.h"
+
 #include <string.h>
 
 #include "passes/group.h"
@@ -24,7 +26,7 @@ typedef struct Compile {
     const Grouping *grouping;
     PlanBuild *build;
     Compiled *out;
-    Text nests, tiles;
+    Text nests, tiles, placed;
 } Compile;
 
 static const Expr *nest_flops(Cx *cx, const Nest *nest)
@@ -72,16 +74,20 @@ static void add_comment(Text *out, const char *lines)
     } while (*lines);
 }
 
-static void keep_texts(Compile *c, const Nest *nest, const TileProg *prog, const char *nodes)
+static void keep_nest(Compile *c, const Nest *nest, const char *nodes)
 {
-    if (c->options->keep & KEEP_nest) {
-        add_comment(&c->nests, nodes);
-        nest_print(&c->nests, nest);
-    }
-    if (c->options->keep & KEEP_tile) {
-        add_comment(&c->tiles, nodes);
-        tile_print(&c->tiles, prog);
-    }
+    if (!(c->options->keep & KEEP_nest))
+        return;
+    add_comment(&c->nests, nodes);
+    nest_print(&c->nests, nest);
+}
+
+static void keep_tile(Compile *c, unsigned what, Text *out, const TileProg *prog, const char *nodes)
+{
+    if (!(c->options->keep & what))
+        return;
+    add_comment(out, nodes);
+    tile_print(out, prog);
 }
 
 /* What was measured, if the nest takes it; else what the cost model says. */
@@ -123,9 +129,13 @@ static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
     info->flops = nest_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
         return false;
-    if (target_is_gpu(c->options->caps) && !place_gpu(lowered->prog))
-        return false;
-    keep_texts(c, nest, lowered->prog, info->nodes);
+    keep_nest(c, nest, info->nodes);
+    keep_tile(c, KEEP_tile, &c->tiles, lowered->prog, info->nodes);
+    if (target_is_gpu(c->options->caps)) {
+        if (!place_gpu(lowered->prog))
+            return false;
+        keep_tile(c, KEEP_placed, &c->placed, lowered->prog, info->nodes);
+    }
     return !cx_failed(cx);
 }
 
@@ -330,8 +340,8 @@ static bool emit_texts(Compile *c, Compiled *out)
 {
     Cx *cx = c->cx;
     TileProg **progs = NEW_ARRAY(cx->arena, TileProg *, c->build->text_count);
-    Text text[2];
-    for (int i = 0; i < 2; i++)
+    Text text[3];
+    for (int i = 0; i < 3; i++)
         text_init(&text[i], cx->arena);
     for (uint32_t i = 0; i < c->build->text_count; i++) {
         progs[i] = tile_parse(cx, c->build->texts[i].name, c->build->texts[i].text);
@@ -341,9 +351,12 @@ static bool emit_texts(Compile *c, Compiled *out)
     }
     int count = (int)c->build->text_count;
     const CompileOptions *o = c->options;
-    if (o->keep & KEEP_llvm && o->llvm->text(cx, progs, count, o->caps, (LlvmOptions){0}, &text[0]))
+    if (o->keep & KEEP_source && c_print_all(cx, &text[2], progs, count, dialect_for(o->caps)))
+        out->texts[6] = text[2].data;
+    if (o->keep & KEEP_llvm && o->llvm &&
+        o->llvm->text(cx, progs, count, o->caps, (LlvmOptions){0}, &text[0]))
         out->texts[3] = text[0].data;
-    if (o->keep & KEEP_asm &&
+    if (o->keep & KEEP_asm && o->llvm &&
         o->llvm->assembly(cx, progs, count, o->caps, (LlvmOptions){0}, &text[1]))
         out->texts[4] = text[1].data;
     return !cx_failed(cx);
@@ -361,6 +374,8 @@ static void give_texts(Compile *c, Compiled *out)
         out->texts[1] = c->nests.length ? c->nests.data : "";
     if (c->options->keep & KEEP_tile)
         out->texts[2] = c->tiles.length ? c->tiles.data : "";
+    if (c->options->keep & KEEP_placed && target_is_gpu(c->options->caps))
+        out->texts[5] = c->placed.length ? c->placed.data : "";
 }
 
 static bool compile_groups(Compile *c, bool whole)
@@ -397,6 +412,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
     *out = (Compiled){0};
     text_init(&c->nests, cx->arena);
     text_init(&c->tiles, cx->arena);
+    text_init(&c->placed, cx->arena);
     c->grouping = group_graph(cx, graph, options->caps);
     if (cx_failed(cx))
         return false;
@@ -410,7 +426,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
         return true;
     if (!out->plan || !progress(c, c->grouping->count, "generating code"))
         return false;
-    if (options->llvm && options->keep & (KEEP_llvm | KEEP_asm) && !emit_texts(c, out))
+    if (options->keep & (KEEP_llvm | KEEP_asm | KEEP_source) && !emit_texts(c, out))
         return false;
     EmitOptions emit = {options->caps, options->kind, options->llvm, options->threads};
     return emit_code(cx, &emit, c->build->texts, c->build->text_count, &out->code);

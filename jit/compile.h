@@ -11,7 +11,9 @@ enum CompileKeep {
     KEEP_tile = 4,
     KEEP_llvm = 8,
     KEEP_asm = 16,
-    KEEP_count = 5
+    KEEP_placed = 32, /* of GPUs */
+    KEEP_source = 64, /* in the target's language: C, OpenCL C, CUDA C */
+    KEEP_count = 7
 };
 
 /* A distinct nest of a plan's run steps. */

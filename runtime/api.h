@@ -71,7 +71,7 @@ typedef struct Port {
     qn_dim *dims;
 } Port;
 
-enum { API_TEXTS = 5 }; /* QN_TEXT_* */
+enum { API_TEXTS = 7 }; /* QN_TEXT_* */
 
 struct qn_program {
     atomic_int refs;

@@ -5,28 +5,53 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "ir/target.h"
 #include "tools/setup.h"
 #include "tools/verbs.h"
 
 enum { OPT_IR = 1, OPT_TARGET, OPT_MODEL_ONLY };
 
 static const Option options[] = {
-    {OPT_IR, "ir", "LEVEL", "print only this text: graph, nest, tile, llvm or asm"},
-    {OPT_TARGET, "target", "NAME", "compile for this one of `quern devices`; the same as --device"},
+    {OPT_IR, "ir", "LEVEL",
+     "print only this text: graph, nest, tile, placed, llvm, asm, c, opencl or cuda"},
+    {OPT_TARGET, "target", "NAME",
+     "x86-64-v3, sm_80, opencl ..: compile for it, here or not; default: cpu"},
     {OPT_MODEL_ONLY, "model-only", NULL, "do not compile"},
     SETUP_DIM_OPTIONS,
     SETUP_DEVICE_OPTIONS,
     SETUP_CACHE_OPTIONS,
     {0}};
 
-static const struct {
+/* `target`: what it is a text of when no other is given; NULL = any. */
+static const struct Level {
     const char *name;
     uint32_t text;
-} levels[] = {{"graph", QN_TEXT_GRAPH},
-              {"nest", QN_TEXT_NEST},
-              {"tile", QN_TEXT_TILE},
-              {"llvm", QN_TEXT_LLVM},
-              {"asm", QN_TEXT_ASM}};
+    const char *target;
+} levels[] = {{"graph", QN_TEXT_GRAPH, NULL},   {"nest", QN_TEXT_NEST, NULL},
+              {"tile", QN_TEXT_TILE, NULL},     {"placed", QN_TEXT_PLACED, "sm_80"},
+              {"llvm", QN_TEXT_LLVM, NULL},     {"asm", QN_TEXT_ASM, NULL},
+              {"c", QN_TEXT_SOURCE, NULL},      {"opencl", QN_TEXT_SOURCE, "opencl"},
+              {"cuda", QN_TEXT_SOURCE, "sm_80"}};
+
+static const struct Level *find_level(const char *name)
+{
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        if (!strcmp(levels[i].name, name))
+            return &levels[i];
+    return NULL;
+}
+
+/* The name of the language that a target's kernels are written in. */
+static const char *language(const Caps *target)
+{
+    switch (target->kind) {
+    case TK_cpu: return "c";
+    case TK_opencl_cpu:
+    case TK_opencl: return "opencl";
+    case TK_cuda: return "cuda";
+    }
+    return "";
+}
 
 static void print_value(const char *word, const qn_tensor_info *info)
 {
@@ -109,8 +134,22 @@ static void print_kernels(const qn_program *program, int32_t init)
     }
 }
 
-static void print_program(const qn_program *program)
+/* What a session takes, where the sizes are known and the program can run. */
+static void print_session(Setup *setup)
 {
+    Fail fail = {"the program is for another machine"};
+    qn_session_info info;
+    if (setup->elsewhere || !setup_session(setup, &fail) ||
+        qn_session_describe(setup->session, &info) != QN_OK)
+        printf("session  none: %s\n", fail.text);
+    else
+        printf("session  slab and scratch %.3f MB, packed constants %.3f MB made in %.1f ms\n",
+               (double)info.memory_bytes / 1e6, (double)info.shared_bytes / 1e6, info.init_ms);
+}
+
+static void print_program(Setup *setup)
+{
+    const qn_program *program = setup->program;
     qn_program_info info;
     if (qn_program_describe(program, &info) != QN_OK)
         return;
@@ -119,48 +158,82 @@ static void print_program(const qn_program *program)
            info.init_kernels, info.distinct_kernels,
            info.cached ? "from the cache" : "compiled now");
     printf("compile  %.1f ms\n", info.compile_ms);
-    printf("memory   plan %" PRId64 " B, code %" PRId64 " B, weights %.3f MB, constants made at "
-           "load %.3f MB\n",
-           info.plan_bytes, info.object_bytes, (double)info.weight_bytes / 1e6,
-           (double)info.init_bytes / 1e6);
+    printf("memory   plan %" PRId64 " B, code %" PRId64 " B, weights %.3f MB\n", info.plan_bytes,
+           info.object_bytes, (double)info.weight_bytes / 1e6);
+    print_session(setup);
     if (info.flops > 0)
         printf("flops    %.6g GFLOP a run\n", info.flops / 1e9);
     print_kernels(program, 1);
     print_kernels(program, 0);
 }
 
-static int parse(Args *args, Setup *setup, bool *model_only)
+typedef struct Work {
+    Args args;
+    Setup setup;
+    bool model_only;
+    const char *target; /* given as such: a device may have the same name */
+    const struct Level *level;
+} Work;
+
+/* A target is compiled for whether it is there or not; without one a level has its own. */
+static int set_target(Work *w)
 {
-    Fail fail;
-    for (int id; (id = args_next(args)) != ARGS_END;) {
-        switch (id) {
-        case ARGS_HELP: return -1;
-        case ARGS_BAD: return EXIT_BAD_USAGE;
-        case OPT_TARGET: setup->device = args->value; break;
-        case OPT_MODEL_ONLY: *model_only = true; break;
-        case OPT_IR:
-            for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-                if (!strcmp(levels[i].name, args->value))
-                    setup->keep_text = levels[i].text;
-            }
-            if (!setup->keep_text)
-                return args_bad(args, "--ir takes graph, nest, tile, llvm or asm, not '%s'",
-                                args->value);
-            break;
-        default:
-            if (!setup_option(setup, id, args->value, &fail))
-                return args_bad(args, "%s", fail.text);
-        }
-    }
+    const struct Level *level = w->level;
+    if (level)
+        w->setup.keep_text = level->text;
+    if (!w->target && !w->setup.device && level)
+        w->target = level->target;
+    bool device = w->setup.device && !w->target;
+    bool host = !w->target || !strcmp(w->target, "cpu");
+    const Caps *target = host ? target_host_cpu() : target_find(w->target);
+    if (w->target)
+        w->setup.device = w->target;
+    w->setup.elsewhere = w->target && target && target != target_host_cpu();
+    if (!level || !target || device)
+        return EXIT_DONE;
+    if (level->text == QN_TEXT_SOURCE && strcmp(language(target), level->name) != 0)
+        return args_bad(&w->args, "kernels for %s are written in %s, not in %s", target->name,
+                        language(target), level->name);
+    if (level->text == QN_TEXT_PLACED && target->kind != TK_opencl && target->kind != TK_cuda)
+        return args_bad(&w->args, "only programs for GPUs are placed, and %s is none",
+                        target->name);
+    if ((level->text & (QN_TEXT_LLVM | QN_TEXT_ASM)) && target->kind != TK_cpu)
+        return args_bad(&w->args, "%s is not generated by LLVM", target->name);
     return EXIT_DONE;
 }
 
-static bool work(Setup *setup, const char *path, bool model_only, Fail *fail)
+static int parse(Work *w)
 {
+    Fail fail;
+    for (int id; (id = args_next(&w->args)) != ARGS_END;) {
+        switch (id) {
+        case ARGS_HELP: return -1;
+        case ARGS_BAD: return EXIT_BAD_USAGE;
+        case OPT_TARGET: w->target = w->args.value; break;
+        case OPT_MODEL_ONLY: w->model_only = true; break;
+        case OPT_IR:
+            w->level = find_level(w->args.value);
+            if (!w->level)
+                return args_bad(&w->args,
+                                "--ir takes graph, nest, tile, placed, llvm, asm, c, opencl or "
+                                "cuda, not '%s'",
+                                w->args.value);
+            break;
+        default:
+            if (!setup_option(&w->setup, id, w->args.value, &fail))
+                return args_bad(&w->args, "%s", fail.text);
+        }
+    }
+    return set_target(w);
+}
+
+static bool work(Work *w, const char *path, Fail *fail)
+{
+    Setup *setup = &w->setup;
     if (!setup_open(setup, path, fail))
         return false;
-    int missing = setup->keep_text ? 0 : print_model(setup->model);
-    if (model_only)
+    int missing = w->level ? 0 : print_model(setup->model);
+    if (w->model_only)
         return true;
     if (missing)
         return fail_set(fail, "%s: %d operators are not supported; they are marked above", path,
@@ -168,8 +241,8 @@ static bool work(Setup *setup, const char *path, bool model_only, Fail *fail)
     fflush(stdout);
     if (!setup_compile(setup, fail))
         return false;
-    if (!setup->keep_text) {
-        print_program(setup->program);
+    if (!w->level) {
+        print_program(setup);
         return true;
     }
     qn_string text;
@@ -182,26 +255,24 @@ static bool work(Setup *setup, const char *path, bool model_only, Fail *fail)
 
 int verb_inspect(int argc, char **argv)
 {
-    static Setup setup;
-    bool model_only = false;
-    Args args = {.verb = "inspect",
-                 .usage = "MODEL [OPTION...]",
-                 .what = "Shows a model's inputs, outputs and operators, and the kernels it is "
-                         "compiled to.",
-                 .options = options,
-                 .argc = argc,
-                 .argv = argv};
-    int status = parse(&args, &setup, &model_only);
+    static Work w;
+    w = (Work){.args = {.verb = "inspect",
+                        .usage = "MODEL [OPTION...]",
+                        .what = "Shows a model's inputs, outputs and operators, and the kernels "
+                                "it is compiled to.",
+                        .options = options,
+                        .argc = argc,
+                        .argv = argv}};
+    int count, status = parse(&w);
     if (status)
         return status < 0 ? EXIT_DONE : status;
-    int count;
-    char **rest = args_rest(&args, &count);
+    char **rest = args_rest(&w.args, &count);
     if (count != 1)
-        return args_bad(&args, count ? "one model at a time" : "no model given");
+        return args_bad(&w.args, count ? "one model at a time" : "no model given");
     Fail fail = {""};
-    bool done = work(&setup, rest[0], model_only, &fail);
-    setup_close(&setup);
+    bool done = work(&w, rest[0], &fail);
+    setup_close(&w.setup);
     if (fflush(stdout) && done)
         done = fail_set(&fail, "standard output: %s", strerror(errno));
-    return done ? EXIT_DONE : args_failed(&args, "%s", fail.text);
+    return done ? EXIT_DONE : args_failed(&w.args, "%s", fail.text);
 }

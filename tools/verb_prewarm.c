@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "ir/target.h"
 #include "tools/setup.h"
 #include "tools/verbs.h"
 
 enum { OPT_OUTPUT = 'o', OPT_TARGET = 1, OPT_ADD, OPT_NO_WEIGHTS, MOST_TARGETS = 32, MOST = 1024 };
 
 static const Option options[] = {
-    {OPT_TARGET, "target", "NAME", "one of `quern devices`; may be repeated; default: this CPU"},
+    {OPT_TARGET, "target", "NAME",
+     "x86-64-v3, x86-64-v4, sm_80, sm_90a, opencl, opencl-cpu ..; may be repeated; default: cpu"},
     {OPT_OUTPUT, "output", "FILE", "the pack to write"},
     {OPT_ADD, "add", "FILE", "put in what this pack holds; may be repeated"},
     {OPT_NO_WEIGHTS, "no-weights", NULL, "leave packed weights out: smaller, and packed at load"},
@@ -120,7 +122,7 @@ static void print_program(const Work *w, const char *path, const qn_pack_info *b
     if (now.weights > before->weights)
         printf(", packed weights %.3f MB", (double)(now.weight_bytes - before->weight_bytes) / 1e6);
     else if (!w->no_weights && program.init_kernels)
-        printf(", packed weights left out: this machine does not run %s", program.target.data);
+        printf(", packed weights left out: they are made where it runs");
     putchar('\n');
 }
 
@@ -140,14 +142,17 @@ static bool add_program(Work *w, const char *path, Fail *fail)
     return done;
 }
 
-/* Whether a target can run here: only then are weights packed. */
-static bool runs_here(const Setup *setup, const char *target)
+/* Whether the name is a target's that this machine's processor is not of: the program is then only
+ * made. Names of devices, which are looked at by their presence, mean what is here. */
+static bool is_elsewhere(const Setup *setup, const char *name)
 {
+    const Caps *target = target_find(name);
     qn_device_info info;
-    for (int32_t i = 0; qn_device_at(setup->context, i, &info) == QN_OK; i++)
-        if (!strcmp(info.name.data, target))
-            return info.usable;
-    return false;
+    for (int32_t i = 0;
+         target && target->kind == TK_cpu && qn_device_at(setup->context, i, &info) == QN_OK; i++)
+        if (!strcmp(info.name.data, name))
+            return !info.usable;
+    return target != NULL;
 }
 
 static bool add_model(Work *w, const char *path, Fail *fail)
@@ -164,7 +169,7 @@ static bool add_model(Work *w, const char *path, Fail *fail)
     for (size_t variant = 0; variant < MOST && choose_sizes(w, variant); variant++) {
         for (int t = 0; t < w->target_count; t++) {
             w->setup.device = w->targets[t];
-            w->setup.elsewhere = !runs_here(&w->setup, w->targets[t]);
+            w->setup.elsewhere = is_elsewhere(&w->setup, w->targets[t]);
             if (!add_program(w, path, fail))
                 return false;
             fflush(stdout);

@@ -203,10 +203,25 @@ class Models(Case):
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, r"(?m)^kernel 0 ")
         self.assertRegex(out, r"(?m)^operator Conv opset \d+")
-        for level in ("graph", "nest", "tile"):
+        self.assertRegex(out, r"(?m)^session  none: .*--dim N=N")
+        status, out, err = quern("inspect", DIGITS, "--dim", "N=4")
+        self.assertRegex(out, r"(?m)^session  slab and scratch 0\.0[1-9]")
+        self.assertRegex(out, r"(?m)^flops    0.00273")
+        for level, word in (("graph", "graph"), ("nest", "nest k {"), ("tile", "tile k "),
+                            ("placed", "threads"), ("llvm", "define"), ("asm", ".text"),
+                            ("c", "_0("), ("opencl", "__kernel"), ("cuda", "__global__")):
             status, out, err = quern("inspect", DIGITS, "--ir", level)
-            self.assertEqual((status, err), (0, ""))
-            self.assertTrue(out.strip(), level)
+            self.assertEqual((status, err), (0, ""), level)
+            self.assertIn(word, out, level)
+        status, out, err = quern("inspect", DIGITS, "--ir", "placed", "--target", "opencl")
+        self.assertEqual((status, err), (0, ""))
+        for level, target in (("cuda", "x86-64-v3"), ("placed", "x86-64-v4"), ("llvm", "sm_80"),
+                              ("opencl", "sm_80"), ("c", "opencl-cpu")):
+            self.refused(2, [target], "inspect", DIGITS, "--ir", level, "--target", target)
+        self.refused(1, ["nosuch"], "inspect", DIGITS, "--ir", "graph", "--target", "nosuch")
+        status, out, err = quern("inspect", DIGITS, "--target", "opencl")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"(?m)^session  none: .*another machine")
 
     def test_bench(self):
         status, out, err = quern("bench", DIGITS, "--json", "--duration", "0.05", "--shape",
