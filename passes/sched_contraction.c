@@ -175,16 +175,11 @@ static Held spill_tile(RowTile *t, TileBlock *block, const Held *acc)
     return spilled;
 }
 
-static void row_tile(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+static void one_tile(RowTile *t, TileBlock *block, const Expr *base, int size, const Expr *bound)
 {
     static const char *const names[] = {"i", "j"};
-    RowTile *t = user;
     Shape *s = t->s;
     Lower *lower = s->lower;
-    if (bound && bound->kind == EX_const) {
-        size = (int)bound->value;
-        bound = NULL;
-    }
     t->base = base;
     t->mr = size;
     t->bound = bound;
@@ -204,6 +199,28 @@ static void row_tile(void *user, TileBlock *block, const Expr *base, int size, c
     lower->held[s->c.sum->id] = held;
     lower_stores(lower, epilogue, access_axes(s->nest, s->nest->stores[0].access));
     lower->held[s->c.sum->id].tile = NULL;
+}
+
+/* A remainder of unknown size. One row (a decoder's step, a batch of one) would pay for all rows of
+ * the tile: it gets a tile of its own. */
+static void rest_tiles(RowTile *t, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    Cx *cx = t->s->cx;
+    Guard one = {bound, expr_const(cx, 1), expr_const(cx, 2)};
+    Guard more = {bound, expr_const(cx, 2), expr_const(cx, size)};
+    TileProg *prog = t->s->lower->prog;
+    one_tile(t, tile_if(prog, block, &one, 1)->body, base, 1, NULL);
+    one_tile(t, tile_if(prog, block, &more, 1)->body, base, size, bound);
+}
+
+static void row_tile(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    if (!bound || bound->kind == EX_const)
+        one_tile(user, block, base, bound ? (int)bound->value : size, NULL);
+    else if (size > 2)
+        rest_tiles(user, block, base, size, bound);
+    else
+        one_tile(user, block, base, size, bound);
 }
 
 /* All row tiles of a chunk under one column tile. */
