@@ -343,22 +343,3 @@ Tensor *import_dynamic_quantize(Import *im, const OnnxNode *n)
     set_result(im, 2, zero);
     return quantize(im, x, scale, zero, DT_u8);
 }
-
-/* Inference: the input itself. */
-Tensor *import_dropout(Import *im, const OnnxNode *n)
-{
-    Tensor *x = arg(im, n, 0), *training = arg_maybe(im, n, 2);
-    if (n->opset < 7 && !attr_i(im, n, "is_test", 0))
-        return fail(im, ST_unsupported,
-                    "training mode: export the model for inference (is_test = 1)");
-    if (n->opset >= 12 && training &&
-        !(training->elements && expr_is_const(training->elements[0], 0)))
-        return training->elements ? fail(im, ST_unsupported, "training mode")
-                                  : unknown(im, training, "training_mode");
-    if (wants(n, 1)) {
-        Dtype dtype = n->opset >= 10 ? DT_bool : x->dtype;
-        set_result(im, 1,
-                   graph_fill(im->graph, graph_scalar(im->graph, dtype, 1), x->rank, x->shape));
-    }
-    return x;
-}

@@ -26,7 +26,8 @@ typedef struct Verdict {
 } Verdict;
 
 /* Runs every data set of a case. `setup` has the options. Only a compile that says QN_UNSUPPORTED
- * makes a case skipped. */
+ * makes a case skipped, and that
+ * values are random numbers. */
 Verdict case_run(Setup *setup, const char *path, Tolerance tolerance);
 
 #endif

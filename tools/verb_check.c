@@ -334,7 +334,8 @@ int verb_check(int argc, char **argv)
                          .usage = "DIR... [OPTION...]",
                          .what = "Runs the ONNX backend tests found in the folders and below, "
                                  "with the official tolerances.\nA test is skipped only when the "
-                                 "compiler says that it does not support something in it.",
+                                 "compiler says that it does not support something in it, or when\n"
+                                 "what it computes are random numbers.",
                          .options = options,
                          .argc = argc,
                          .argv = argv},

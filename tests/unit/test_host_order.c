@@ -290,3 +290,17 @@ Test(host_order, nms_refuses)
     c->status = host_find("nms")(&c->call);
     host_case_refused(c, "nms: boxes [1, 4, 4] do not agree with scores [1, 2, 3]");
 }
+
+/* Keys are below 2^32 and another one each time. */
+Test(host_order, entropy)
+{
+    HostCase *a = host_case(), *b = host_case();
+    IN_INT(a, 7);
+    RUN(a, "entropy", DT_u64);
+    IN_INT(b, 7);
+    RUN(b, "entropy", DT_u64);
+    const uint64_t *x = a->outputs[0].data, *y = b->outputs[0].data;
+    cr_expect(x[0] >> 32 == 0 && x[1] >> 32 == 0);
+    cr_expect(x[0] != y[0] || x[1] != y[1]);
+    cr_expect_eq(RUN(host_case(), "entropy", DT_u64), ST_bad_argument);
+}
