@@ -211,6 +211,8 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
     Attention attention = nest_attention(cx, nest);
     if (attention.has && caps->vector_bits)
         return choose_attention(nest, caps, &attention);
+    if (nest_scan(cx, nest).has && caps->vector_bits)
+        return schedule_default(SK_scan);
     Schedule general = schedule_default(SK_general);
     /* A load that is contiguous along another axis than the store: square boxes, transposed in
      * registers. */

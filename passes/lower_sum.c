@@ -56,8 +56,7 @@ Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
                      : value;
 }
 
-/* Each result reduces its own prefix: quadratic in the axis, for short axes; long ones are a scan
- * (docs/architecture.md). */
+/* Each result reduces its own prefix, by definition; the scan skeleton recognises it (sched_scan.c). */
 Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     int axis = (int)node->attrs[AT_axis].i;

@@ -8,6 +8,7 @@
 enum {
     CONTRACTION = 1 << SK_contraction,
     ATTENTION = 1 << SK_attention,
+    SCAN = 1 << SK_scan,
     GENERAL = 1 << SK_general,
     TILES = 1 << SK_tiles,
     BLOCKS = 1 << SK_blocks
@@ -24,8 +25,8 @@ static const struct {
 #undef SCHEDULE
 };
 
-static const char *const skeleton_names[SK_count] = {"contraction", "attention", "general", "tiles",
-                                                     "blocks"};
+static const char *const skeleton_names[SK_count] = {"contraction", "attention", "scan",
+                                                     "general",     "tiles",     "blocks"};
 
 Schedule schedule_default(Skeleton skeleton)
 {
@@ -58,7 +59,8 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
         skeleton++;
     if (skeleton == SK_count) {
-        scan_fail(scan, "expected a skeleton: contraction, attention, general, tiles or blocks");
+        scan_fail(scan,
+                  "expected a skeleton: contraction, attention, scan, general, tiles or blocks");
         return false;
     }
     scan_next(scan);
@@ -125,6 +127,13 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
         return true;
     }
     index -= block_count;
+    int scan_count = nest_scan(nest->cx, nest).has ? 2 : 0;
+    if (index < scan_count) {
+        *schedule = schedule_default(SK_scan);
+        schedule->field[SF_vec] = index ? 4 : 1;
+        return true;
+    }
+    index -= scan_count;
     if (index >= (int)(sizeof boxes / sizeof *boxes))
         return false;
     *schedule = schedule_default(SK_general);
@@ -149,8 +158,7 @@ bool schedule_neighbour(const Schedule *from, int index, Schedule *schedule)
             continue;
         for (int m = 0; m < 4; m++) {
             bool again = m >= 2 && (moves[m] == moves[m - 2] || moves[m] == now);
-            if (again || moves[m] < fields[f].lowest || moves[m] > fields[f].highest ||
-                index-- > 0)
+            if (again || moves[m] < fields[f].lowest || moves[m] > fields[f].highest || index-- > 0)
                 continue;
             *schedule = *from;
             schedule->field[f] = moves[m];
@@ -200,6 +208,7 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     switch (schedule->skeleton) {
     case SK_contraction: done = apply_contraction(lower, schedule, out); break;
     case SK_attention: done = apply_attention(lower, schedule); break;
+    case SK_scan: done = apply_scan(lower, schedule); break;
     case SK_tiles: done = apply_tiles(lower, schedule); break;
     case SK_general:
     case SK_blocks: done = apply_general(lower, schedule, out); break;

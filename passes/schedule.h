@@ -6,12 +6,15 @@
  *   mr, nv    register tile: mr rows by nv vectors
  *   ku        steps of k in one body
  *   mt        row tiles a task runs through before the next column block
- *   pack      0: b is read where it lies; else packed in column blocks of one register tile, at load
- *             when it is constant. At run time 1: in a phase of its own; 2: by each task, into a
- *             panel of its own (a phase when the panel would be larger than half an L2)
+ *   pack      0: b is read where it lies; else packed in column blocks of one register tile, at
+ * load when it is constant. At run time 1: in a phase of its own; 2: by each task, into a panel of
+ * its own (a phase when the panel would be larger than half an L2)
  *
  * attention: softmax of scores times values, on CPUs; mr, nv, ku, mt as above, of both products
  *   keys      register tiles of keys in a block
+ *
+ * scan: cumulative sums and the like, on CPUs
+ *   vec       vectors of results that a task walks along with
  *
  * general: everything else (maps, transposes, reductions, rows, windows), on CPUs.
  *   vec       vectors of the contiguous axis in a box
@@ -33,6 +36,7 @@
 typedef enum Skeleton {
     SK_contraction,
     SK_attention,
+    SK_scan,
     SK_general,
     SK_tiles,
     SK_blocks,
@@ -104,6 +108,15 @@ typedef struct Attention {
     const Expr *last;  /* x is -inf for keys over it, or NULL; uses axes of the output */
 } Attention;
 Attention nest_attention(Cx *cx, const Nest *nest);
+
+/* What a nest's scan is made of, or has == false: reduce over s of select(s before i, x, identity).
+ */
+typedef struct PrefixScan {
+    bool has, reverse, exclusive;
+    Value *reduce, *x;
+    int i, s; /* axes: of the result; reduced */
+} PrefixScan;
+PrefixScan nest_scan(Cx *cx, const Nest *nest);
 /* Coefficient-1 axis of an access in its linearised offset, or -1. */
 int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t among);
 /* offset + sum of index * stride, in elements. */

@@ -280,7 +280,7 @@ Test(tile, gather_wraps_and_reports_bad_indices)
         cr_assert(y[i] == want[i / 64]);
     idx[2] = 10;
     cr_expect_eq(run(prog, (void *[]){table, idx, y}, (const int64_t[]){v, n}), 1,
-                 "1 + id of bind");
+                 "1 + number of the bound symbol");
     cr_expect(y[2 * 64] == 9, "a bad index is clamped");
 }
 
