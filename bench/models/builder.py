@@ -16,10 +16,10 @@ IR_VERSION = 10
 class Builder:
     """Collects nodes and initializers; `model()` makes the checked ModelProto."""
 
-    def __init__(self, name, family, opset):
+    def __init__(self, name, family, opset, domains=None):
         self.name = name
         self.family = family
-        self.opset = opset
+        self.domains = {"": opset, **(domains or {})}
         self.nodes = []
         self.weights = {}
         self.inputs = []
@@ -80,8 +80,9 @@ class Builder:
     def model(self):
         graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs,
                                   list(self.weights.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)],
-                                  producer_name="quern-bench", ir_version=IR_VERSION)
+        opsets = [helper.make_opsetid(*pair) for pair in self.domains.items()]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="quern-bench",
+                                  ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return model
 

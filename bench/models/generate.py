@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 
+import classic
 import language
 import vision
 from builder import add_intermediates
@@ -23,6 +24,8 @@ MODELS = {
     "bert_dynamic": language.bert_dynamic,
     "gpt2_step": language.gpt2_step,
     "lstm": language.lstm,
+    "trees": classic.trees,
+    "topk": classic.topk,
 }
 
 
