@@ -13,7 +13,7 @@
 #include "tools/bind.h"
 #include "tools/verbs.h"
 
-enum { OPT_OUTPUT = 'o', OPT_BUDGET = 1, MOST_RUNS = 4000 };
+enum { OPT_OUTPUT = 'o', OPT_BUDGET = 1, FEWEST_RUNS = 25, MOST_RUNS = 4000 };
 static const double compare_ms = 3000;
 
 static const Option options[] = {
@@ -171,7 +171,7 @@ static bool compare(Side *sides, bool *slower, Fail *fail)
     int runs = 0, wins = 0;
     if (!run_side(&sides[0], 0, fail) || !run_side(&sides[1], 0, fail))
         return false;
-    while (runs < MOST_RUNS && (now_ms(CLOCK_MONOTONIC) < end || runs < 5)) {
+    while (runs < MOST_RUNS && (now_ms(CLOCK_MONOTONIC) < end || runs < FEWEST_RUNS)) {
         int first = runs % 2;
         if (!run_side(&sides[first], runs, fail) || !run_side(&sides[1 - first], runs, fail))
             return false;
