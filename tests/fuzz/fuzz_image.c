@@ -35,7 +35,7 @@ static void read_input(Cx *cx, void *user)
     for (uint32_t i = 0; i < image.code.count; i++) {
         Object *object = object_load(image.code.pieces[i].data, image.code.pieces[i].size, &why);
         if (object)
-            object_find(object, "k_0");
+            object_find(object, "twice_0");
         object_close(object);
     }
     plan_read(cx, image.plan, image.plan_size);
