@@ -123,6 +123,17 @@ def error(expected, actual):
     return float(np.abs(want - have).max()) / (norm if norm > 0 else 1.0)
 
 
+def save_test(model, feeds, expected, folder):
+    """The model, its inputs and the reference's outputs, in the form that `quern check` takes."""
+    data = os.path.join(folder, "test_data_set_0")
+    os.makedirs(data, exist_ok=True)
+    onnx.save(model, os.path.join(folder, "model.onnx"))
+    for kind, values in (("input", feeds), ("output", expected)):
+        for index, (name, array) in enumerate(values.items()):
+            with open(os.path.join(data, f"{kind}_{index}.pb"), "wb") as file:
+                file.write(numpy_helper.from_array(np.asarray(array), name).SerializeToString())
+
+
 def compare(options):
     model = onnx.load(options.model)
     path = options.model
@@ -140,6 +151,9 @@ def compare(options):
             onnx.save(model, path)
         names = [v.name for v in model.graph.output]
         expected = reference(options.reference, model, path, names, feeds)
+        if options.save:
+            save_test(model, feeds, expected, options.save)
+            return 0
         del model
         directory = os.path.join(temporary, "outputs")
         os.mkdir(directory)
@@ -174,6 +188,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--threshold", type=float, default=1e-4,
                         help="largest error over the norm (1e-4)")
+    parser.add_argument("--save", metavar="FOLDER",
+                        help="run nothing: write model, inputs and reference as a test folder")
     parser.add_argument("--intermediates", action="store_true", help="compare inner values too")
     parser.add_argument("--dim", action="append", default=[], metavar="SYMBOL=N",
                         help="size of a symbolic dim (else 1)")
