@@ -1,7 +1,6 @@
 /* The import driver: inputs and weights, then the nodes in order, then the outputs (import_io.c).
  *
- * A name is looked up in one array by its number; calls of functions and subgraphs save what their
- * names stood for and put it back (an undo list), so inlining costs what the body costs. A node
+ * Names are in import_scope.c. A node
  * that fails gives poison outputs: nodes after it that use them are skipped without a word, the
  * rest is still imported, and all problems are reported together. How deep calls nest and how many
  * nodes come out is bounded by the reader. */
@@ -14,18 +13,12 @@
 #include "base/map.h"
 #include "ir/value_text.h"
 
-enum { MOST_PROBLEMS = 200, MOST_DEPTH = 200 };
+enum { MOST_PROBLEMS = 200 };
 
 struct Frame {
     const OnnxNode *call;
     Frame *up;
 };
-
-typedef struct Undo {
-    uint32_t id;
-    Tensor *value;
-    const OnnxTensor *weight;
-} Undo;
 
 typedef struct Row {
     const char *domain, *op;
@@ -108,56 +101,6 @@ static void report(Import *im)
         cx_fail(im->cx, p->status, "%u problems: %s", total, text.data);
     else
         cx_fail(im->cx, p->status, "%s", text.data);
-}
-
-/* ---- the scope */
-
-void bind(Import *im, const char *name, Tensor *tensor)
-{
-    uint32_t id = onnx_name_id(name);
-    CHECK(id < im->value_count);
-    Undo undo = {id, im->values[id], im->weights[id]};
-    if (im->depth)
-        VEC_PUSH(im->cx->arena, im->undo, im->undo_count, im->undo_capacity, undo);
-    im->values[id] = tensor;
-    im->weights[id] = NULL;
-}
-
-static void bind_weight(Import *im, const OnnxTensor *tensor)
-{
-    bind(im, tensor->name, NULL);
-    im->weights[onnx_name_id(tensor->name)] = tensor;
-}
-
-static void leave_scope(Import *im, uint32_t mark)
-{
-    while (im->undo_count > mark) {
-        const Undo *undo = &im->undo[--im->undo_count];
-        im->values[undo->id] = undo->value;
-        im->weights[undo->id] = undo->weight;
-    }
-}
-
-Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name)
-{
-    if (tensor->dtype == DT_string)
-        return text_constant(im, tensor->rank, tensor->dims, tensor->strings);
-    return graph_constant(im->graph, name, tensor->dtype, tensor->rank, tensor->dims, tensor->data);
-}
-
-Tensor *lookup(Import *im, const char *name)
-{
-    uint32_t id = onnx_name_id(name);
-    if (!id)
-        return NULL;
-    if (im->weights[id]) {
-        const char *source = im->graph->source;
-        im->graph->source = NULL;
-        im->values[id] = weight(im, im->weights[id], name);
-        im->graph->source = source;
-        im->weights[id] = NULL;
-    }
-    return im->values[id];
 }
 
 /* ---- what importers ask of their node */
@@ -335,8 +278,6 @@ static bool inputs_ready(Import *im, const OnnxNode *n)
     return true;
 }
 
-static void import_nodes(Import *im, const OnnxGraph *graph);
-
 static void call_function(Import *im, const OnnxNode *n, Tensor **results)
 {
     const OnnxFunction *f = n->function;
@@ -355,36 +296,6 @@ static void call_function(Import *im, const OnnxNode *n, Tensor **results)
     im->frame = frame.up;
     im->depth--;
     leave_scope(im, mark);
-}
-
-bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
-                     uint32_t count)
-{
-    if (im->depth >= MOST_DEPTH) {
-        fail(im, ST_limit, "subgraphs nest deeper than %d", MOST_DEPTH);
-        return false;
-    }
-    uint32_t mark = im->undo_count;
-    const char *where = im->cx->where, *source = im->graph->source;
-    Tensor **outer = im->results;
-    uint32_t outer_count = im->result_count;
-    int64_t outer_arg = im->arg;
-    im->depth++;
-    for (uint32_t i = 0; inputs && i < graph->input_count; i++)
-        bind(im, graph->inputs[i].name, inputs[i]);
-    for (uint32_t i = 0; i < graph->init_count; i++)
-        bind_weight(im, &graph->inits[i]);
-    import_nodes(im, graph);
-    for (uint32_t i = 0; i < count && i < graph->output_count; i++)
-        results[i] = lookup(im, graph->outputs[i].name);
-    im->depth--;
-    leave_scope(im, mark);
-    im->cx->where = where;
-    im->graph->source = source;
-    im->results = outer;
-    im->result_count = outer_count;
-    im->arg = outer_arg;
-    return true;
 }
 
 static void import_node(Import *im, const OnnxNode *n)
@@ -423,24 +334,10 @@ static void import_node(Import *im, const OnnxNode *n)
             bind(im, n->outputs[i], !failed && results[i] ? results[i] : graph_poison(im->graph));
 }
 
-static void import_nodes(Import *im, const OnnxGraph *graph)
+void import_nodes(Import *im, const OnnxGraph *graph)
 {
     for (uint32_t i = 0; i < graph->node_count; i++)
         import_node(im, &graph->nodes[i]);
-}
-
-Tensor *import_if(Import *im, const OnnxNode *n)
-{
-    Tensor *condition = arg(im, n, 0);
-    if (!condition->elements || condition->elements[0]->kind != EX_const)
-        return unknown(im, condition, "the condition");
-    const OnnxAttr *branch =
-        attr(im, n, condition->elements[0]->value ? "then_branch" : "else_branch");
-    if (!branch || branch->type != OA_graph)
-        return fail(im, ST_bad_model, "a branch is missing");
-    Tensor **results = im->results;
-    import_subgraph(im, branch->graphs[0], NULL, results, im->result_count);
-    return results[0];
 }
 
 Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,

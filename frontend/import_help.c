@@ -127,7 +127,7 @@ void want_input(Import *im, const char *name)
 static void want_inputs(Import *im, const Tensor *x, int depth)
 {
     const GraphNode *node = x->producer;
-    if (node->op == OP_input && x->name)
+    if (node->op == OP_input && x->name && !node->graph->outer)
         want_input(im, x->name);
     for (int i = 0; i < node->input_count && depth < 8 && i < 4; i++)
         want_inputs(im, node->inputs[i], depth + 1);

@@ -10,6 +10,15 @@
 
 typedef struct Frame Frame;
 
+/* A body of a loop or branch being imported: import_scope.c. */
+typedef struct Body {
+    struct Body *up;
+    Graph *graph, *outer;
+    Map captured; /* from tensors of `outer` to the body's */
+    uint32_t count, capacity;
+    Tensor **captures; /* of `outer`, in the order of the body's inputs for them */
+} Body;
+
 typedef struct Import {
     Cx *cx;
     Graph *graph;
@@ -20,6 +29,7 @@ typedef struct Import {
         *values; /* by onnx_name_id: what a name stands for in the current scope; NULL = absent */
     const OnnxTensor **weights; /* by onnx_name_id: initializers not turned into a constant yet */
     uint32_t value_count;
+    Body *body;       /* whose graph `graph` is; NULL: the model's */
     Frame *frame;     /* the function call around the current node, or NULL */
     int64_t arg;      /* argument of the current node's row in onnx.def */
     Tensor **results; /* of the current node, by output */
@@ -55,6 +65,16 @@ const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *
 /* The list and its length; false when absent. */
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
+void import_nodes(Import *im, const OnnxGraph *graph);
+
+/* ---- import_scope.c: names, subgraphs, bodies */
+void bind_weight(Import *im, const OnnxTensor *tensor);
+void leave_scope(Import *im, uint32_t mark); /* what was bound since im->undo_count was `mark` */
+/* The same value in the present graph, of one of the graphs around it. */
+Tensor *import_visible(Import *im, Tensor *tensor);
+/* Between them nodes go into a body of the present graph. False after a failure: too deep. */
+bool body_begin(Import *im, Body *body, const char *name);
+void body_end(Import *im, Body *body);
 /* Imports the nodes of a subgraph in the present scope; `inputs` are what its inputs stand for
  * (NULL: it has none), results by output of the graph. Nothing is left of it but the results. */
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,

@@ -330,10 +330,61 @@ static bool slice_inputs(Import *im, const OnnxNode *n, SliceArgs *s)
     return false;
 }
 
+/* Whether numbers are a matter of the run: not known, and not just an input of the model, whose
+ * contents the caller can give. */
+static bool is_computed(const Tensor *x)
+{
+    return x && !tensor_is_poison(x) && !x->elements &&
+           (x->producer->op != OP_input || x->producer->graph->outer);
+}
+
+/* Number i of a list, as an i64 of rank 0. */
+static Tensor *list_number(Import *im, Tensor *list, int i)
+{
+    const Expr *one = expr_const(im->cx, 1);
+    Tensor *item = list->rank ? slice_axis(im, list, 0, expr_const(im->cx, i), one) : list;
+    return to(im, reshape(im, item, 0, NULL), DT_i64);
+}
+
+/* Takes positions that the host works out in the run, axis by axis. */
+static Tensor *open_slice(Import *im, const OnnxNode *n, Tensor *x)
+{
+    Tensor *lists[3] = {arg(im, n, 1), arg(im, n, 2), arg_maybe(im, n, 4)};
+    Tensor *axes = arg_maybe(im, n, 3);
+    int64_t list[2 * MAX_RANK], axis[MAX_RANK];
+    int64_t count = cx_failed(im->cx) ? -1 : tensor_count_const(im->cx, lists[0]);
+    int axis_count = (int)count;
+    if (count < 0 || count > x->rank || lists[0]->rank > 1)
+        return fail(im, ST_unsupported, "starts of unknown number");
+    for (int i = 0; i < (int)count; i++)
+        list[i] = i;
+    if ((axes && !known_ints(im, axes, "axes", &axis_count, list)) ||
+        !axes_of(im, axis_count, list, x->rank, axis))
+        return graph_poison(im->graph);
+    for (int k = 1; k < 3; k++)
+        if (axis_count != count || (lists[k] && tensor_count_const(im->cx, lists[k]) != count))
+            return fail(im, ST_bad_model, "starts, ends, axes and steps differ in number");
+    for (int i = 0; i < (int)count && !tensor_is_poison(x); i++) {
+        const Expr *extent = x->shape[axis[i]];
+        Tensor *ends[4];
+        for (int k = 0; k < 3; k++)
+            ends[k] = lists[k] ? list_number(im, lists[k], i)
+                               : expr_scalar(im, DT_i64, expr_const(im->cx, 1));
+        ends[3] = expr_scalar(im, DT_i64, extent);
+        const HostResult result = {DT_i64, 1, NULL, &extent};
+        x = gather_axis(im, x, host(im, "positions", 4, ends, &result), (int)axis[i]);
+    }
+    return x;
+}
+
 Tensor *import_slice(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
     SliceArgs s;
+    if (n->opset >= 10 && !tensor_is_poison(x) &&
+        (is_computed(arg_maybe(im, n, 1)) || is_computed(arg_maybe(im, n, 2)) ||
+         is_computed(arg_maybe(im, n, 4))))
+        return open_slice(im, n, x);
     if (!(n->opset < 10 ? slice_attrs(im, n, &s) : slice_inputs(im, n, &s)))
         return graph_poison(im->graph);
     if (s.count > x->rank || (s.axes >= 0 && s.axes != s.count) ||

@@ -95,6 +95,7 @@ Tensor *graph_poison(Graph *graph)
 {
     GraphNode *node = NEW(graph->cx->arena, GraphNode);
     node->op = OP_none;
+    node->graph = graph;
     node->output = NEW(graph->cx->arena, Tensor);
     node->output->producer = node;
     node->output->weight = -1;
@@ -106,6 +107,7 @@ static GraphNode *new_node(Graph *graph, GraphOp op)
     Arena *arena = graph->cx->arena;
     GraphNode *node = NEW(arena, GraphNode);
     node->op = op;
+    node->graph = graph;
     node->source = graph->source;
     node->output = NEW(arena, Tensor);
     node->output->producer = node;

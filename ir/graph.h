@@ -78,6 +78,7 @@ struct GraphNode {
     int input_count;
     Tensor **inputs;
     Tensor *output;          /* one output each */
+    struct Graph *graph;     /* it was made in */
     int body_count;
     struct Graph **bodies;
     Attr attrs[AT_count];

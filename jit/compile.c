@@ -317,6 +317,8 @@ static bool compile_step(Compile *c, const GraphNode *node)
         if (part->op == OP_part && part->inputs[0] == node->output)
             parts[part->attrs[AT_index].i] = part->output;
     }
+    for (int i = 0; i < node->body_count; i++)
+        graph_count_uses(node->bodies[i]);
     c->cx->where = node->source;
     bool done = node->op == OP_host   ? plan_build_host(c->build, node, parts)
                 : node->op == OP_loop ? plan_build_loop(c->build, node, parts, compile_region, c)

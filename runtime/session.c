@@ -434,7 +434,28 @@ static Status missing_buffer(const Session *s, uint32_t port, Report *report)
                        p->name);
 }
 
-/* Puts the caller's memory where the launches have it, or will take it from. */
+/* Puts the caller's memory where blocks will take it from. */
+static Status set_addresses(Session *s, const void *const *inputs, void *const *outputs,
+                            Report *report)
+{
+    for (uint32_t i = 0; i < s->plan->input_count; i++) {
+        uint32_t t = s->plan->inputs[i].tensor;
+        if (!inputs[i] && s->used[i] && s->bytes[t])
+            return missing_buffer(s, i, report);
+        s->address[t] = (void *)(uintptr_t)inputs[i]; /* it is only read */
+    }
+    for (uint32_t i = 0; i < s->plan->output_count; i++) {
+        uint32_t t = s->plan->outputs[i].tensor;
+        if (session_owns_output(s, i))
+            continue;
+        if (!outputs[i] && s->bytes[t])
+            return missing_buffer(s, s->plan->input_count + i, report);
+        s->address[t] = outputs[i];
+    }
+    return ST_ok;
+}
+
+/* Puts the caller's memory where the launches have it. */
 static Status bind_ports(Session *s, const void *const *inputs, void *const *outputs,
                          Report *report)
 {
@@ -447,10 +468,7 @@ static Status bind_ports(Session *s, const void *const *inputs, void *const *out
                                 : s->plan->outputs[patch.port - s->plan->input_count].tensor;
         if (!memory && s->bytes[tensor])
             return missing_buffer(s, patch.port, report);
-        if (s->plain)
-            s->blocks[0].launches.buffers[patch.at] = memory;
-        else
-            s->address[tensor] = memory;
+        s->blocks[0].launches.buffers[patch.at] = memory;
     }
     return ST_ok;
 }
@@ -512,8 +530,9 @@ Status session_run(Session *s, const void *const *inputs, void *const *outputs, 
     if (!s->shaped)
         return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
     bool shared = s->device->limits.host_memory;
-    Status status =
-        shared ? bind_ports(s, inputs, outputs, report) : write_inputs(s, inputs, outputs, report);
+    Status status = !shared    ? write_inputs(s, inputs, outputs, report)
+                    : s->plain ? bind_ports(s, inputs, outputs, report)
+                               : set_addresses(s, inputs, outputs, report);
     if (!s->plain) {
         s->running = true;
         pieces_empty(s, &s->texts);

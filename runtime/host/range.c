@@ -13,7 +13,7 @@ static const HostParam range_in[] = {
     {"delta", RANGES, 0, 1, false},
 };
 static const HostParam range_out[] = {{"values", RANGES, 1, 1, false}};
-static const HostForm form = {"range", range_in, range_out, 3, 1, false};
+static const HostForm range_form = {"range", range_in, range_out, 3, 1, false};
 
 static bool count_floats(double start, double limit, double delta, int64_t *count)
 {
@@ -42,13 +42,13 @@ static bool count_ints(int64_t start, int64_t limit, int64_t delta, bool is_sign
 
 Status host_range(HostCall *call)
 {
-    if (!args_check(call, &form))
+    if (!args_check(call, &range_form))
         return args_status(call);
     Dtype dtype = call->output_dtypes[0];
     Scalar ends[3];
     for (int i = 0; i < 3; i++) {
         if (call->inputs[i].dtype != dtype || args_count(&call->inputs[i]) != 1)
-            return args_fail(call, &form, "%s is not one element of the result's type",
+            return args_fail(call, &range_form, "%s is not one element of the result's type",
                              range_in[i].name);
         ends[i] = dtype_load(dtype, call->inputs[i].data, 0);
     }
@@ -56,7 +56,7 @@ Status host_range(HostCall *call)
     bool flt = dtype_is_float(dtype), is_signed = dtype_class(dtype) == DC_INT;
     if (flt ? !count_floats(ends[0].f, ends[1].f, ends[2].f, &count)
             : !count_ints(ends[0].i, ends[1].i, ends[2].i, is_signed, &count))
-        return args_fail(call, &form, "a delta of 0, or limits that no range has");
+        return args_fail(call, &range_form, "a delta of 0, or limits that no range has");
     void *values = call->output(call, 0, 1, &count);
     if (!values)
         return args_status(call);
@@ -68,5 +68,50 @@ Status host_range(HostCall *call)
             value.i = (int64_t)((uint64_t)ends[0].i + (uint64_t)i * (uint64_t)ends[2].i);
         dtype_store(dtype, values, i, value);
     }
+    return ST_ok;
+}
+
+/* host_positions: start, end, step, extent, each one i64 -> positions [n], i64: what a slice takes
+ * of an axis of that extent. As Slice of ONNX has it, negative ends count from the end of the axis,
+ * and what is outside is clamped. */
+static const HostParam positions_in[] = {
+    {"start", TYPE(i64), 0, 1, false},
+    {"end", TYPE(i64), 0, 1, false},
+    {"step", TYPE(i64), 0, 1, false},
+    {"extent", TYPE(i64), 0, 1, false},
+};
+static const HostParam positions_out[] = {{"positions", TYPE(i64), 1, 1, false}};
+static const HostForm positions_form = {"positions", positions_in, positions_out, 4, 1, false};
+
+static int64_t clamp(int64_t at, int64_t extent, int64_t lo, int64_t hi)
+{
+    if (at < 0)
+        at += extent;
+    return at < lo ? lo : at > hi ? hi : at;
+}
+
+Status host_positions(HostCall *call)
+{
+    int64_t start, end, step, extent, count = 0;
+    if (!args_check(call, &positions_form) ||
+        !args_int(call, &positions_form, 0, INT64_MIN, INT64_MAX, &start) ||
+        !args_int(call, &positions_form, 1, INT64_MIN, INT64_MAX, &end) ||
+        !args_int(call, &positions_form, 2, -INT64_MAX, INT64_MAX, &step) ||
+        !args_int(call, &positions_form, 3, 0, INT64_MAX, &extent))
+        return args_status(call);
+    if (!step)
+        return args_fail(call, &positions_form, "a step of 0");
+    bool down = step < 0;
+    start = clamp(start, extent, 0, down ? extent - 1 : extent);
+    end = clamp(end, extent, down ? -1 : 0, extent);
+    if (down && start > end)
+        count = (start - end - 1) / -step + 1;
+    else if (!down && end > start)
+        count = (end - start - 1) / step + 1;
+    int64_t *positions = call->output(call, 0, 1, &count);
+    if (!positions)
+        return args_status(call);
+    for (int64_t i = 0; i < count; i++)
+        positions[i] = start + i * step;
     return ST_ok;
 }

@@ -1,0 +1,419 @@
+/* Host steps, loops and branches from a graph's text to results: dims bound in a run, memory that
+ * grows and then stays, plans as bytes, hostile plans. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/pool.h"
+#include "jit/compile.h"
+#include "jit/llvm_module.h"
+#include "runtime/device_cpu.h"
+#include "runtime/session.h"
+
+typedef struct Job {
+    const char *text;
+    Compiled compiled;
+    LlvmModule llvm;
+} Job;
+
+static Cx cx;
+static Job job;
+static Report report;
+static Device *device;
+static DeviceCode *code;
+static Program *program;
+static Session *session;
+static int allocations, live;
+
+static void *count_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    allocations++;
+    live++;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static void count_release(void *user, void *memory, size_t size)
+{
+    (void)user;
+    memset(memory, 0xCC, size);
+    live--;
+    free(memory);
+}
+
+static const Allocator counting = {NULL, count_alloc, count_release};
+
+static void compile(Cx *c, void *user)
+{
+    Job *j = user;
+    Graph *graph = graph_parse(c, "text", j->text);
+    if (!graph || !graph_verify(graph) || !llvm_module_open(c, &j->llvm, NULL))
+        return;
+    graph_sweep(graph);
+    CompileOptions options = {
+        .caps = target_host_cpu(), .kind = CODE_object, .llvm = j->llvm.api, .threads = 1};
+    compile_graph(c, graph, &options, &j->compiled);
+}
+
+/* A session of the compiled plan, after a trip through its bytes. */
+static void open_text(const char *text)
+{
+    job.text = text;
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+    PlanBytes bytes = plan_write(&cx, job.compiled.plan);
+    job.compiled.plan = plan_read(&cx, bytes.data, bytes.size);
+    cr_assert_not_null(job.compiled.plan, "%s", cx.message);
+    device = device_cpu_open(&counting, executor_inline);
+    cr_assert_eq(device->type->load(device, job.compiled.plan, &job.compiled.code, &code, &report),
+                 ST_ok, "%s", report.text);
+    const void **weights = NEW_ARRAY(cx.arena, const void *, job.compiled.plan->weight_count);
+    ProgramParts parts = {.plan = job.compiled.plan,
+                          .weights = weights,
+                          .device = device,
+                          .code = code,
+                          .from = &counting};
+    cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, &session, &report), ST_ok, "%s", report.text);
+}
+
+static void close_text(void)
+{
+    session_destroy(session);
+    program_destroy(program);
+    device->type->unload(code);
+    device->type->close(device);
+    llvm_module_close(&job.llvm);
+    cx_finish(&cx);
+    cr_expect_eq(live, 0);
+}
+
+static char *read_golden(const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tests/golden/graph/%s", QUERN_SOURCE_DIR, name);
+    FILE *in = fopen(path, "rb");
+    cr_assert(in, "cannot open %s", path);
+    char *text = calloc(1, 1 << 16);
+    cr_assert(fread(text, 1, (1 << 16) - 1, in) > 0);
+    fclose(in);
+    return text;
+}
+
+/* What the run left of an output of the session's. */
+static const float *owned(uint32_t output, int rank, int64_t d0, int64_t d1)
+{
+    int64_t dims[PLAN_RANK], bytes;
+    const void *data;
+    cr_assert(session_owns_output(session, output));
+    cr_assert_eq(session_output(session, output, &data, &report), ST_ok, "%s", report.text);
+    uint32_t tensor = job.compiled.plan->outputs[output].tensor;
+    cr_assert_eq(session_tensor(session, tensor, dims, &bytes), rank);
+    cr_expect_eq(dims[0], d0, "output %u: %lld, not %lld", output, (long long)dims[0],
+                 (long long)d0);
+    cr_expect(rank < 2 || dims[1] == d1);
+    return data;
+}
+
+/* tests/golden/graph/steps.graph, in plain C. */
+static void run_steps(int64_t n, int64_t trip, bool choice, int zeros)
+{
+    static float x[100], sum[100], grown[300], sums[200];
+    int64_t found = 0, length, done = 0;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = i < zeros ? 0 : 0.25f;
+        if (x[i] != 0)
+            grown[found++] = x[i];
+    }
+    length = found;
+    SessionShape shapes[] = {{1, &n}, {0, &n}, {0, &n}};
+    cr_assert_eq(session_set_shapes(session, shapes, &report), ST_ok, "%s", report.text);
+    void *outputs[6] = {[4] = sum};
+    cr_assert_eq(session_run(session, (const void *[]){x, &trip, &choice}, outputs, &report), ST_ok,
+                 "%s", report.text);
+    for (bool go = choice; go && done < trip; done++) {
+        float total = 0;
+        grown[length++] = 1;
+        for (int64_t i = 0; i < length; i++)
+            total += grown[i];
+        sums[done] = total;
+        go = total < 6.5f;
+    }
+    const float *got = owned(1, 1, length, 0), *stacked = owned(2, 1, done, 0);
+    const float *rows = owned(3, 2, done, n), *either = owned(5, 1, choice ? length : n, 0);
+    owned(0, 1, found, 0);
+    cr_expect(!length || memcmp(got, grown, (size_t)length * sizeof *grown) == 0);
+    cr_expect(!done || memcmp(stacked, sums, (size_t)done * sizeof *sums) == 0);
+    for (int64_t k = 0; k < done; k++)
+        for (int64_t i = 0; i < n; i++)
+            cr_assert_eq(rows[k * n + i], (x[i] + (float)k) * sums[k], "n %lld, row %lld, %lld: %g",
+                         (long long)n, (long long)k, (long long)i, (double)rows[k * n + i]);
+    for (int64_t i = 0; i < n; i++)
+        cr_assert_eq(sum[i], choice ? 0 : x[i] + x[i]);
+    cr_expect(memcmp(either, choice ? grown : x, (size_t)(choice ? length : n) * 4) == 0);
+}
+
+Test(steps, run)
+{
+    char *text = read_golden("steps.graph");
+    open_text(text);
+    cr_expect(plan_grows(job.compiled.plan));
+    for (int64_t n = 1; n <= 100; n = 3 * n + 1)
+        for (int choice = 0; choice < 2; choice++)
+            for (int zeros = 0; zeros <= n; zeros += (int)(n + 2) / 3) {
+                run_steps(n, 100, choice, zeros);
+                run_steps(n, 3, choice, zeros);
+                run_steps(n, 0, choice, zeros);
+            }
+    close_text();
+    free(text);
+}
+
+/* The second run with the same sizes takes no memory, nor does one with smaller ones. */
+Test(steps, memory_stays)
+{
+    static float x[16], sum[16];
+    int64_t n = 16, trip = 20;
+    bool choice = true;
+    char *text = read_golden("steps.graph");
+    open_text(text);
+    SessionShape shapes[] = {{1, &n}, {0, &n}, {0, &n}};
+    cr_assert_eq(session_set_shapes(session, shapes, &report), ST_ok, "%s", report.text);
+    for (int i = 0; i < 16; i++)
+        x[i] = 0.125f;
+    int after_first = 0;
+    for (int round = 0; round < 5; round++) {
+        x[0] = round == 4 ? 0 : 0.125f;
+        cr_assert_eq(session_run(session, (const void *[]){x, &trip, &choice},
+                                 (void *[6]){[4] = sum}, &report),
+                     ST_ok, "%s", report.text);
+        if (!round)
+            after_first = allocations;
+    }
+    cr_expect_eq(allocations, after_first, "%d more", allocations - after_first);
+    close_text();
+    free(text);
+}
+
+/* A loop whose sizes follow from the inputs takes all its memory in set_shapes. */
+static const char fixed_text[] =
+    "graph fixed {\n"
+    "  dim N 1..100\n"
+    "  in %0 f32 [N] \"x\"\n"
+    "  const %1 i64 [] = [9]\n"
+    "  const %2 bool [] = [1]\n"
+    "  %3 = loop %1, %2, %0 dtypes=[f32, f32] ranks=[1, 2] carried=1 until=0 body {\n"
+    "    in %0 i64 []\n"
+    "    in %1 f32 [N]\n"
+    "    %2 = map %1, %1 scalar=add : f32 [N]\n"
+    "    out %2 \"\"\n"
+    "    out %2 \"\"\n"
+    "  } : bundle\n"
+    "  %4 = part %3 shape=[N] dtype=f32 index=0 : f32 [N]\n"
+    "  %5 = part %3 shape=[9, N] dtype=f32 index=1 : f32 [9, N]\n"
+    "  out %4 \"last\"\n"
+    "  out %5 \"all\"\n"
+    "}\n";
+
+Test(steps, fixed_sizes)
+{
+    static float x[100], last[100], all[900];
+    open_text(fixed_text);
+    cr_expect(!plan_grows(job.compiled.plan));
+    for (int64_t n = 7; n <= 63; n *= 3) {
+        SessionShape shape = {1, &n};
+        cr_assert_eq(session_set_shapes(session, &shape, &report), ST_ok, "%s", report.text);
+        int before = allocations;
+        for (int64_t i = 0; i < n; i++)
+            x[i] = (float)i;
+        cr_assert_eq(session_run(session, (const void *[]){x}, (void *[]){last, all}, &report),
+                     ST_ok, "%s", report.text);
+        cr_expect_eq(allocations, before, "running allocates");
+        for (int64_t i = 0; i < n; i++) {
+            cr_assert_eq(last[i], 512 * x[i]);
+            cr_assert_eq(all[3 * n + i], 16 * x[i]);
+        }
+    }
+    close_text();
+}
+
+/* The number of iterations is not what the result's shape says: an error, no write behind it. */
+Test(steps, too_many_iterations)
+{
+    static float x[4], last[4], all[36];
+    char text[sizeof fixed_text + 40];
+    int64_t n = 4, trip = 10;
+    snprintf(text, sizeof text, "%s", fixed_text);
+    char *at = strstr(text, "const %1 i64 [] = [9]");
+    memcpy(at, "in %1 i64 [] \"trip\"  ", strlen("const %1 i64 [] = [9]"));
+    open_text(text);
+    SessionShape shapes[] = {{1, &n}, {0, &n}};
+    cr_assert_eq(session_set_shapes(session, shapes, &report), ST_ok, "%s", report.text);
+    cr_expect_eq(session_run(session, (const void *[]){x, &trip}, (void *[]){last, all}, &report),
+                 ST_bad_argument);
+    cr_expect(strstr(report.text, "more iterations"), "%s", report.text);
+    trip = 8;
+    cr_expect_eq(session_run(session, (const void *[]){x, &trip}, (void *[]){last, all}, &report),
+                 ST_bad_argument);
+    trip = 9;
+    cr_expect_eq(session_run(session, (const void *[]){x, &trip}, (void *[]){last, all}, &report),
+                 ST_ok);
+    close_text();
+}
+
+/* ---- plans as bytes */
+
+static void seal(uint8_t *data, size_t size)
+{
+    Hash128 hash = hash_bytes(data + 48, size - 48);
+    uint64_t fields[] = {size - 48, hash.high, hash.low};
+    memcpy(data + 24, fields, sizeof fields);
+}
+
+typedef struct Bytes {
+    const uint8_t *data;
+    size_t size;
+} Bytes;
+
+static void read_bytes(Cx *c, void *user)
+{
+    const Bytes *b = user;
+    plan_read(c, b->data, b->size);
+}
+
+Test(steps, hostile_bytes)
+{
+    static const int64_t values[] = {-1, 0, 1, 2, 3, 5, 8, 13, 21, 34, UINT32_MAX, INT64_MAX};
+    char *text = read_golden("steps.graph");
+    job.text = text;
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+    PlanBytes bytes = plan_write(&cx, job.compiled.plan);
+    uint8_t *data = aligned_alloc(64, (bytes.size + 63) / 64 * 64);
+    memcpy(data, bytes.data, bytes.size);
+    size_t refused = 0, tried = 0;
+    for (size_t at = 48; at < bytes.size; at += 8)
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++, tried++) {
+            Cx other;
+            uint8_t before[8];
+            Bytes all = {data, bytes.size};
+            memcpy(before, data + at, 8);
+            memcpy(data + at, &values[v], 8);
+            seal(data, bytes.size);
+            cx_init(&other, NULL, 64 << 20);
+            Status status = cx_run(&other, read_bytes, &all);
+            cr_assert(status == ST_ok || status == ST_bad_file || status == ST_out_of_memory);
+            refused += status != ST_ok;
+            cx_finish(&other);
+            memcpy(data + at, before, 8);
+        }
+    cr_expect(refused * 2 > tried, "%zu of %zu", refused, tried);
+    free(data);
+    llvm_module_close(&job.llvm);
+    cx_finish(&cx);
+    free(text);
+}
+
+/* ---- rules of the order of things */
+
+typedef void Spoil(Plan *plan);
+
+static uint32_t control(const Plan *plan, PlanStepKind kind)
+{
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].kind == kind)
+            return i;
+    cr_assert_fail("no such step");
+    return 0;
+}
+
+static void spoil_host_name(Plan *p)
+{
+    p->hosts[0].name = "rm";
+}
+static void spoil_late_dim(Plan *p)
+{
+    p->blocks[0].step_count += p->blocks[1].step_count;
+    p->blocks[1].step_count = 0;
+}
+static void spoil_blocks(Plan *p)
+{
+    p->blocks[p->block_count - 1].step_count++;
+}
+static void spoil_region_in_itself(Plan *p)
+{
+    uint32_t loop = control(p, PS_loop), at = control(p, PS_branch);
+    p->branches[p->steps[at].kernel].yes = p->loops[p->steps[loop].kernel].region;
+}
+static void spoil_region_main(Plan *p)
+{
+    p->loops[0].region = 0;
+}
+static void spoil_dim_source(Plan *p)
+{
+    for (uint32_t i = 0; i < p->dim_count; i++)
+        if (p->tensors[p->dims[i].tensor].place != PP_input)
+            p->dims[i].tensor = p->outputs[4].tensor;
+}
+static void spoil_carried_place(Plan *p)
+{
+    p->tensors[p->loops[0].carried[0].out].place = PP_slab;
+}
+static void spoil_carried_type(Plan *p)
+{
+    p->tensors[p->loops[0].carried[0].in].dtype = DT_i32;
+}
+static void spoil_alias_of_nothing(Plan *p)
+{
+    p->loops[0].carried[0].result = PLAN_NONE;
+}
+static void spoil_condition(Plan *p)
+{
+    p->branches[0].condition = p->loops[0].trip;
+}
+static void spoil_result_weight(Plan *p)
+{
+    p->hosts[0].input_count--;
+    p->hosts[0].result_count++;
+}
+static void spoil_body_tensor_outside(Plan *p)
+{
+    p->branches[0].condition = p->loops[0].again;
+}
+static void spoil_output(Plan *p)
+{
+    p->outputs[0].tensor = p->loops[0].carried[0].out;
+}
+
+Test(steps, rules)
+{
+    static Spoil *const spoils[] = {spoil_host_name,
+                                    spoil_late_dim,
+                                    spoil_blocks,
+                                    spoil_region_in_itself,
+                                    spoil_region_main,
+                                    spoil_dim_source,
+                                    spoil_carried_place,
+                                    spoil_carried_type,
+                                    spoil_alias_of_nothing,
+                                    spoil_condition,
+                                    spoil_result_weight,
+                                    spoil_body_tensor_outside,
+                                    spoil_output};
+    char *text = read_golden("steps.graph");
+    for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
+        job = (Job){.text = text};
+        cx_init(&cx, NULL, 0);
+        cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+        cr_assert(plan_check(&cx, job.compiled.plan), "%s", cx.message);
+        spoils[i](job.compiled.plan);
+        cr_expect(!plan_check(&cx, job.compiled.plan), "rule %zu", i);
+        cr_expect_eq(cx.status, ST_bad_file, "rule %zu", i);
+        llvm_module_close(&job.llvm);
+        cx_finish(&cx);
+    }
+    free(text);
+}
