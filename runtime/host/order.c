@@ -7,29 +7,43 @@
 #include <math.h>
 #include <string.h>
 
-/* Of a word of `width` bits; one expression without jumps, for the compiler to vectorise. */
-static inline uint64_t float_key(uint64_t bits, uint64_t infinity, int width)
+/* Without jumps, and in words no wider than the element's, for the compiler to vectorise. */
+static inline uint32_t narrow_key(uint32_t bits, uint32_t infinity, uint32_t sign)
 {
-    uint64_t sign = UINT64_C(1) << (width - 1), magnitude = bits & (sign - 1);
+    uint32_t magnitude = bits & (sign - 1);
+    uint32_t key = bits & sign ? sign - magnitude : sign + magnitude;
+    return magnitude > infinity ? UINT32_MAX : key;
+}
+
+static inline uint64_t double_key(uint64_t bits)
+{
+    const uint64_t sign = UINT64_C(1) << 63, infinity = UINT64_C(0x7FF) << 52;
+    uint64_t magnitude = bits & (sign - 1);
     uint64_t key = bits & sign ? sign - magnitude : sign + magnitude;
     return magnitude > infinity ? UINT64_MAX : key;
 }
 
-/* Loops for each size of word, so that the compiler sees plain loads. */
-#define KEYS(word, expression)                                                                     \
+/* Loops for each size of word and for neighbours, so that the compiler sees plain loads. */
+#define KEYS_APART(word, stride, expression)                                                       \
     for (int64_t i = 0; i < count; i++) {                                                          \
         word bits;                                                                                 \
-        memcpy(&bits, bytes + (first + i * stride) * (int64_t)sizeof bits, sizeof bits);           \
+        memcpy(&bits, bytes + (first + i * (stride)) * (int64_t)sizeof bits, sizeof bits);         \
         keys[i] = (expression);                                                                    \
+    }
+#define KEYS(word, expression)                                                                     \
+    {                                                                                              \
+        if (stride == 1)                                                                           \
+            KEYS_APART(word, 1, expression)                                                        \
+        else                                                                                       \
+            KEYS_APART(word, stride, expression)                                                   \
     }
 
 static void value_keys(Dtype dtype, const void *base, int64_t first, int64_t stride, int64_t count,
                        uint64_t *keys)
 {
-    uint64_t infinity = dtype_encode(DT_f64, (double)INFINITY, true, DR_up);
     for (int64_t i = 0; i < count; i++) {
         double value = dtype_load(dtype, base, first + i * stride).f;
-        keys[i] = float_key(dtype_encode(DT_f64, value, true, DR_up), infinity, 64);
+        keys[i] = double_key(dtype_encode(DT_f64, value, true, DR_up));
     }
 }
 
@@ -39,17 +53,18 @@ void order_keys(Dtype dtype, const void *base, int64_t first, int64_t stride, in
     const char *bytes = base;
     bool is_float = dtype_is_float(dtype);
     uint64_t flip = dtype_class(dtype) == DC_INT ? UINT64_C(1) << (dtype_bits(dtype) - 1) : 0;
-    uint64_t infinity = is_float ? dtype_encode(dtype, (double)INFINITY, false, DR_up) : 0;
+    uint32_t infinity =
+        is_float ? (uint32_t)dtype_encode(dtype, (double)INFINITY, false, DR_up) : 0; /* not f64 */
     if (is_float && dtype_bits(dtype) == 8)
         value_keys(dtype, base, first, stride, count, keys);
     else if (dtype_bits(dtype) == 8)
         KEYS(uint8_t, dtype == DT_bool ? bits != 0 : bits ^ flip)
     else if (is_float && dtype_bits(dtype) == 16)
-        KEYS(uint16_t, float_key(bits, infinity, 16))
+        KEYS(uint16_t, narrow_key(bits, infinity, 0x8000))
     else if (is_float && dtype_bits(dtype) == 32)
-        KEYS(uint32_t, float_key(bits, infinity, 32))
+        KEYS(uint32_t, narrow_key(bits, infinity, 0x80000000))
     else if (is_float)
-        KEYS(uint64_t, float_key(bits, infinity, 64))
+        KEYS(uint64_t, double_key(bits))
     else if (dtype_bits(dtype) == 16)
         KEYS(uint16_t, bits ^ flip)
     else if (dtype_bits(dtype) == 32)
@@ -58,6 +73,7 @@ void order_keys(Dtype dtype, const void *base, int64_t first, int64_t stride, in
         KEYS(uint64_t, bits ^ flip)
 }
 #undef KEYS
+#undef KEYS_APART
 
 /* ---- the sort: runs of RUN by insertion, then merged in pairs, from one array into the other */
 

@@ -36,20 +36,20 @@ static void select_line(const Line *line, OrderItem *heap, OrderItem *spare, int
     uint64_t keys[CHUNK];
     int64_t filled = 0;
     for (int64_t at = 0; at < line->count; at += CHUNK) {
-        int64_t here = line->count - at < CHUNK ? line->count - at : CHUNK;
+        int64_t here = line->count - at < CHUNK ? line->count - at : CHUNK, i = 0;
         order_keys(line->dtype, line->base, line->first + at * line->stride, line->stride, here,
                    keys);
-        for (int64_t i = 0; i < here; i++) {
-            OrderItem item = {keys[i] ^ line->flip, at + i};
-            if (filled < k) {
-                heap[filled++] = item;
-                if (filled == k)
-                    order_heap(heap, k, true);
-            } else if (item.key < heap[0].key) {
-                heap[0] = item;
-                order_sift(heap, k, 0, true);
-            }
+        for (; i < here && filled < k; i++) {
+            heap[filled++] = (OrderItem){keys[i] ^ line->flip, at + i};
+            if (filled == k)
+                order_heap(heap, k, true);
         }
+        for (uint64_t worst = heap[0].key, flip = line->flip; i < here; i++)
+            if ((keys[i] ^ flip) < worst) {
+                heap[0] = (OrderItem){keys[i] ^ flip, at + i};
+                order_sift(heap, k, 0, true);
+                worst = heap[0].key;
+            }
     }
     order_sort(heap, spare, k, NULL, NULL);
 }
