@@ -1,0 +1,208 @@
+/* The public interface: options of a compile. Sizes come as values of symbols, bounds or shapes,
+ * and are brought to one form, so that one program has one key. */
+#include "jit/api_options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "jit/api_contents.h"
+#include "jit/program_key.h"
+
+static bool find_target(Cx *cx, Compilation *c)
+{
+    const char *name = api_text(cx, c->options.device);
+    c->caps = c->options.elsewhere ? target_find(name) : NULL;
+    if (c->caps) {
+        c->target = (Target){.name = c->caps->name, .kind = emit_kind(c->caps)};
+        return true;
+    }
+    if (!api_find_target(cx, c->model->context, name, &c->target))
+        return false;
+    if (c->program)
+        c->program->device = c->target.device;
+    c->caps = target_find(c->target.name);
+    CHECK(c->caps);
+    return true;
+}
+
+/* Names of the symbols of a model's input dims, each once. */
+static uint32_t list_symbols(Cx *cx, const qn_model *model, const char ***names)
+{
+    Map seen;
+    map_init(&seen, cx->arena);
+    for (uint32_t i = 0; i < model->input_count; i++) {
+        const qn_tensor_info *info = &model->inputs[i].info;
+        for (int d = 0; d < info->rank; d++) {
+            const char *name = info->dims[d].symbol.data;
+            if (info->dims[d].value >= 0)
+                continue;
+            if (!*name)
+                name = arena_printf(cx->arena, "%s_%d", info->name.data, d);
+            map_set_text(&seen, name, &seen);
+        }
+    }
+    *names = NEW_ARRAY(cx->arena, const char *, seen.count);
+    for (uint32_t i = 0; i < seen.count; i++)
+        (*names)[i] = seen.entries[i].key;
+    return seen.count;
+}
+
+static void set_dim(Cx *cx, ImportDim *dims, uint32_t count, const qn_dim_value *given)
+{
+    const char *name = api_text(cx, given->symbol);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(dims[i].name, name) != 0)
+            continue;
+        if (given->min > 0)
+            dims[i].lo = given->min;
+        if (given->max > 0)
+            dims[i].hi = given->max;
+        if (given->value > 0)
+            dims[i].lo = dims[i].hi = given->value;
+        if (dims[i].lo > dims[i].hi)
+            cx_fail(cx, ST_bad_argument, "dim '%s': the bounds %lld..%lld hold no number", name,
+                    (long long)dims[i].lo, (long long)dims[i].hi);
+        return;
+    }
+    Text known;
+    text_init(&known, cx->arena);
+    text_put(&known, "", 0);
+    for (uint32_t i = 0; i < count && i < 10; i++)
+        text_add(&known, "%s%s", i ? ", " : "; it has ", dims[i].name);
+    cx_fail(cx, ST_bad_argument, "no input of the model has the dim '%s'%s", name,
+            known.length ? known.data : "");
+}
+
+static void set_dims(Cx *cx, Compilation *c)
+{
+    const char **names;
+    uint32_t count = list_symbols(cx, c->model, &names);
+    ImportDim *dims = NEW_ARRAY(cx->arena, ImportDim, count);
+    int bits = count <= 1 ? 20 : count <= 3 ? 16 : 12;
+    for (uint32_t i = 0; i < count; i++)
+        dims[i] = (ImportDim){names[i], 1, INT64_C(1) << bits, 1};
+    for (size_t i = 0; i < c->options.dim_count; i++)
+        set_dim(cx, dims, count, &c->options.dims[i]);
+    c->import.dims = dims;
+    c->import.dim_count = count;
+}
+
+static void set_shape(Cx *cx, const qn_model *model, size_t position, const qn_shape *given,
+                      ImportShape *shape)
+{
+    const char *name = api_text(cx, given->name);
+    if (!*name && position < model->input_count)
+        name = model->inputs[position].info.name.data;
+    if (!api_is_input(model, name))
+        cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
+    else if (given->rank < 0 || given->rank > QN_MAX_RANK || (given->rank && !given->dims))
+        cx_fail(cx, ST_bad_argument, "the shape of input '%s' has rank %d", name, given->rank);
+    if (cx_failed(cx))
+        return;
+    *shape = (ImportShape){.input = name, .rank = given->rank};
+    for (int d = 0; d < given->rank; d++)
+        shape->dims[d] = given->dims[d] < 0 ? -1 : given->dims[d];
+}
+
+static void set_shapes(Cx *cx, Compilation *c)
+{
+    ImportShape *shapes = NEW_ARRAY(cx->arena, ImportShape, c->options.shape_count);
+    for (size_t i = 0; i < c->options.shape_count; i++)
+        set_shape(cx, c->model, i, &c->options.shapes[i], &shapes[i]);
+    c->import.shapes = shapes;
+    c->import.shape_count = (uint32_t)c->options.shape_count;
+}
+
+/* The symbol of an input's dim among these. */
+static ImportDim *find_dim(const Compilation *c, ImportDim *dims, const qn_tensor_info *info, int d)
+{
+    char own[600];
+    const char *name = info->dims[d].symbol.data;
+    if (!*name) {
+        snprintf(own, sizeof own, "%s_%d", info->name.data, d);
+        name = own;
+    }
+    for (uint32_t i = 0; i < c->import.dim_count; i++)
+        if (strcmp(dims[i].name, name) == 0)
+            return &dims[i];
+    return NULL;
+}
+
+/* Whether the shapes say nothing that values of symbols do not say too; these are set in `dims`. */
+static bool shapes_as_dims(const Compilation *c, ImportDim *dims)
+{
+    for (uint32_t s = 0; s < c->import.shape_count; s++) {
+        const ImportShape *shape = &c->import.shapes[s];
+        const qn_tensor_info *info = NULL;
+        for (uint32_t i = 0; i < c->model->input_count && !info; i++)
+            if (strcmp(c->model->inputs[i].info.name.data, shape->input) == 0)
+                info = &c->model->inputs[i].info;
+        if (!info || info->rank != shape->rank)
+            return false;
+        for (int d = 0; d < shape->rank; d++) {
+            int64_t size = shape->dims[d];
+            ImportDim *dim = info->dims[d].value < 0 ? find_dim(c, dims, info, d) : NULL;
+            if (size < 0 || (!dim && info->dims[d].value == size))
+                continue;
+            if (!dim || size < dim->lo || size > dim->hi)
+                return false;
+            dim->lo = dim->hi = size;
+        }
+    }
+    return true;
+}
+
+/* One program has one key: a shape that only gives values to symbols is the same as these values.
+ */
+static void fold_shapes(Cx *cx, Compilation *c)
+{
+    ImportDim *dims =
+        arena_copy(cx->arena, c->import.dims, c->import.dim_count * sizeof *c->import.dims);
+    if (!shapes_as_dims(c, dims))
+        return;
+    c->import.dims = dims;
+    c->import.shape_count = 0;
+}
+
+static const CustomOperator *find_custom(const void *customs, const char *domain, const char *name,
+                                         int64_t opset)
+{
+    return customs_find(customs, domain, name, opset);
+}
+
+/* The options as the compiler takes them, and the parts of the key. */
+bool api_options_read(Cx *cx, Compilation *c)
+{
+    if (!find_target(cx, c))
+        return false;
+    c->import.find_custom = find_custom;
+    c->import.customs = &c->model->context->customs;
+    set_dims(cx, c);
+    set_shapes(cx, c);
+    if (!cx_failed(cx))
+        fold_shapes(cx, c);
+    if (!cx_failed(cx))
+        api_set_contents(cx, c->model, c->options.contents, c->options.content_count, &c->import);
+    if (cx_failed(cx) || !onnx_model_check(cx, c->model->onnx))
+        return false;
+    KeySource source = {.model = c->model->onnx,
+                        .file_count = c->model->file_count,
+                        .files = c->model->files,
+                        .import = &c->import,
+                        .target = emit_target_name(cx, c->caps, c->target.kind)};
+    Hash128 digest;
+    api_read_records(cx, c->model->context, !c->options.no_cache && !c->options.packs_only,
+                     &c->records);
+    if (records_digest(cx, &c->records, c->caps->name, &digest))
+        source.records = &digest;
+    c->parts = program_key_parts(cx, &source);
+    return true;
+}
+
+void api_options_copy(Compilation *c, const qn_compile_options *options)
+{
+    size_t size = options && options->size ? options->size : sizeof c->options;
+    if (options)
+        memcpy(&c->options, options, size < sizeof c->options ? size : sizeof c->options);
+}
