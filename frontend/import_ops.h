@@ -85,6 +85,9 @@ const CustomOperator *import_find_custom(const Import *im, const OnnxNode *n);
 /* As an importer. */
 Tensor *import_custom(Import *im, const OnnxNode *n, const CustomOperator *op);
 
+/* ---- import_tree.c: the attribute post_transform of ai.onnx.ml, on scores [n, k] */
+Tensor *post_transform(Import *im, const OnnxNode *n, Tensor *scores);
+
 /* ---- import_text.c: strings */
 Tensor *text_constant(Import *im, int rank, const int64_t *dims, const OnnxString *texts);
 /* An attribute that lists strings, as a tensor [n]; [0] when absent. */

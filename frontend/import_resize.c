@@ -290,6 +290,8 @@ static bool read_modes(Resize *r, const OnnxNode *n)
     Import *im = r->im;
     bool old = n->opset < 11;
     r->mode = attr_s(im, n, "mode", "nearest");
+    if (n->opset < 7 && !strcmp(r->mode, "bilinear"))
+        r->mode = "linear";
     r->coordinates =
         old ? "asymmetric" : attr_s(im, n, "coordinate_transformation_mode", "half_pixel");
     r->nearest = old ? "floor" : attr_s(im, n, "nearest_mode", "round_prefer_floor");
@@ -317,6 +319,22 @@ static bool read_listed_axes(Import *im, const OnnxNode *n, const Tensor *x, int
     return !cx_failed(im->cx);
 }
 
+/* Upsample of opset 7 has the scales as an attribute, that of opset 1 those of the last two axes.
+ */
+static int attribute_scales(Import *im, const OnnxNode *n, const Tensor *x, double *list)
+{
+    const OnnxAttr *scales = attr(im, n, "scales");
+    int count = 0;
+    for (; n->opset < 7 && count < x->rank; count++)
+        list[count] = count == x->rank - 1   ? attr_f(im, n, "width_scale", 1)
+                      : count == x->rank - 2 ? attr_f(im, n, "height_scale", 1)
+                                             : 1;
+    for (uint32_t i = 0; scales && scales->type == OA_floats && i < scales->count && i < MAX_RANK;
+         i++)
+        list[count++] = (double)scales->floats[i];
+    return count;
+}
+
 Tensor *import_resize(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *y;
@@ -342,10 +360,8 @@ Tensor *import_resize(Import *im, const OnnxNode *n)
     }
     if (!float_list(im, scales, "scales", &listed, list))
         return graph_poison(im->graph);
-    const OnnxAttr *attribute = n->opset < 9 ? attr(im, n, "scales") : NULL;
-    for (uint32_t i = 0;
-         attribute && attribute->type == OA_floats && i < attribute->count && i < MAX_RANK; i++)
-        list[listed++] = (double)attribute->floats[i];
+    if (n->opset < 9)
+        listed = attribute_scales(im, n, x, list);
     if (listed && listed != count)
         return fail(im, ST_bad_model, "%d scales for %d axes", listed, count);
     for (int i = 0; i < listed; i++)

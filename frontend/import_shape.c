@@ -156,6 +156,26 @@ Tensor *import_expand(Import *im, const OnnxNode *n)
 }
 
 /* [d] repeated r times is [d] -> [1, d] -> [r, d] -> [r * d]. */
+/* Opset 1: how often, and along which axis, as numbers of the type of x. */
+static bool read_tiles(Import *im, const OnnxNode *n, const Tensor *x, int *count,
+                       const Expr **repeats)
+{
+    double tiles, axis;
+    if (n->opset >= 6)
+        return known_list(im, arg(im, n, 1), "repeats", count, repeats);
+    if (!known_number(im, arg(im, n, 1), "tiles", &tiles) ||
+        !known_number(im, arg(im, n, 2), "axis", &axis))
+        return false;
+    if (!(tiles >= 0 && tiles <= INT32_MAX && axis >= 0 && axis < x->rank)) {
+        fail(im, ST_bad_model, "%g tiles along axis %g", tiles, axis);
+        return false;
+    }
+    *count = x->rank;
+    for (int d = 0; d < x->rank; d++)
+        repeats[d] = expr_const(im->cx, d == (int)axis ? (int64_t)tiles : 1);
+    return true;
+}
+
 Tensor *import_tile(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
@@ -163,7 +183,7 @@ Tensor *import_tile(Import *im, const OnnxNode *n)
     const Expr *repeats[2 * MAX_RANK], *apart[2 * MAX_RANK], *spread_out[2 * MAX_RANK],
         *joined[MAX_RANK];
     int count, rank = 0;
-    if (!known_list(im, arg(im, n, 1), "repeats", &count, repeats))
+    if (tensor_is_poison(x) || !read_tiles(im, n, x, &count, repeats))
         return graph_poison(im->graph);
     if (count != x->rank)
         return fail(im, ST_bad_model, "%d repeats for %s", count, tensor_shape_text(cx, x));

@@ -633,6 +633,11 @@ static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t t
     return count ? ew(im, S_add, y, to(im, base, f.weights->dtype)) : y;
 }
 
+Tensor *post_transform(Import *im, const OnnxNode *n, Tensor *x)
+{
+    return transformed(im, word(im, n, "post_transform", post_words, POST_count, "NONE"), x);
+}
+
 Tensor *import_tree_regressor(Import *im, const OnnxNode *n)
 {
     static const char *const totals[] = {"AVERAGE", "SUM", "MIN", "MAX"};

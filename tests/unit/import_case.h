@@ -225,6 +225,17 @@ static inline Wire with_text(Wire n, const char *name, const char *value)
     return n;
 }
 
+static inline Wire with_numbers(Wire n, const char *name, int count, const float *list)
+{
+    Wire a = attr(name, 6);
+    for (int i = 0; i < count; i++)
+        put_float(&a, 7, list[i]);
+    put_wire(&n, 5, a);
+    return n;
+}
+#define FLOATS(...)                                                                                \
+    (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), ((const float[]){__VA_ARGS__})
+
 static inline Wire with_graph(Wire n, const char *name, Wire graph)
 {
     Wire a = attr(name, 5);
