@@ -6,6 +6,7 @@
 #include "ir/value_build.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint32_t mix(uint32_t hash, uint64_t part)
@@ -157,6 +158,18 @@ static bool is_const(const Value *v, double f, int64_t i)
                                     : v->constant.i == i;
 }
 
+/* Division by a power of two is multiplication by another, to the bit. NULL when it is none. */
+static Value *divide_by_power(ValueList list, Value *a, const Value *b, Dtype dtype)
+{
+    int exponent;
+    if ((dtype != DT_f32 && dtype != DT_f64) || b->op != V_const || b->constant.f == 0 ||
+        !isfinite(b->constant.f) || fabs(frexp(b->constant.f, &exponent)) != 0.5 ||
+        abs(exponent) > 100)
+        return NULL;
+    Value *inverse = value_const(list, dtype, (Scalar){.f = 1 / b->constant.f});
+    return value_scalar(list, S_mul, a, inverse, NULL);
+}
+
 /* Exact rules only. NULL when none fits. */
 static Value *simplify(ValueList list, ScalarOp op, Value *const args[3], Dtype operand,
                        Dtype result)
@@ -174,6 +187,8 @@ static Value *simplify(ValueList list, ScalarOp op, Value *const args[3], Dtype 
         return is_const(a, 1, 1) ? b : a;
     if ((op == S_div && is_const(b, 1, 1)) || (op == S_sub && is_const(b, 0, 0)))
         return a;
+    if (op == S_div && dtype_is_float(operand))
+        return divide_by_power(list, a, b, operand);
     if (op == S_add && dtype_is_int(operand) && (is_const(a, 0, 0) || is_const(b, 0, 0)))
         return is_const(a, 0, 0) ? b : a;
     if (op == S_neg && a->op == V_scalar && a->scalar == S_neg)

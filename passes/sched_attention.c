@@ -32,7 +32,7 @@
 /* Slots beyond the nest's axes in Lower.at and .coord: row and column within the task. */
 enum { ROW = MAX_AXES - 1, COLUMN = MAX_AXES - 2 };
 
-enum { MAX_KEYS = 4096 };
+enum { MAX_KEYS = 4096, DOT_KEYS = 8 };
 
 static const char *const names[] = {"i", "j", "r"};
 
@@ -49,6 +49,7 @@ typedef struct Attend {
     const Expr *rows;
     int width, mr, nr, keys; /* lanes; rows, columns of a register tile; keys of a block */
     int wide, c_extent;      /* extent of n, c */
+    Tile *dots;              /* [keys]: one row, q and k contiguous along c; else NULL */
     Tile *turned;            /* [c, keys], or NULL: k is read where it lies */
     Tile *scores, *weights;  /* [mr, keys] */
     Tile *acc;               /* [rows of the task, wide] */
@@ -204,6 +205,57 @@ static void score_tile(void *user, TileBlock *block, const Expr *base, int size,
     store_scores(p, block);
 }
 
+/* One row only: turning the keys would cost more than the products. Lanes run over c instead, a few
+ * keys at a time, and end in a sum across them. */
+static void dot_step(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    Part *p = user;
+    Attend *t = p->t;
+    TileOp *op = map(t, block, 2, p->reg->shape[0], size);
+    lower_split(t->lower, t->m_axes, t->m_count, expr_add(t->cx, t->chunk_lo, p->row));
+    op->box.bound[0] = bound_from(t->cx, p->key_bound, p->column);
+    op->box.bound[1] = bound;
+    t->lower->at[t->a.l] = expr_add(t->cx, p->key, expr_add(t->cx, p->column, op->box.coord[0]));
+    t->lower->at[t->a.c] = expr_add(t->cx, base, op->box.coord[1]);
+    Value *q = lower_value(t->lower, op, t->a.q), *k = lower_value(t->lower, op, t->a.k);
+    Value *sum = tile_read(t->prog, op, p->reg, op->box.coord);
+    tile_write(t->prog, op, p->reg, op->box.coord, tile_scalar(t->prog, op, S_fma, q, k, sum));
+}
+
+static void dot_keys(void *user, TileBlock *block, const Expr *base, int size, const Expr *bound)
+{
+    Part *p = user;
+    Attend *t = p->t;
+    const Expr *zero = expr_const(t->cx, 0);
+    (void)bound; /* keys are a multiple */
+    p->column = base;
+    p->reg = new_tile(t, "lanes", TS_register, size, t->width);
+    Tile *one = new_tile(t, "one", TS_register, size, 1);
+    fill(t, block, p->reg, 0);
+    lower_boxes(t->lower, block, "c", zero, expr_const(t->cx, t->c_extent), t->width, dot_step, p);
+    tile_reduce(t->prog, block, one, p->reg, 1, M_sum);
+    TileOp *op = map(t, block, 2, size, 1);
+    put(t, op, tile_access(t, t->dots, expr_add(t->cx, base, op->box.coord[0]), NULL),
+        tile_read(t->prog, op, one, op->box.coord));
+}
+
+static void dot_scores(Part *p, TileBlock *block)
+{
+    Attend *t = p->t;
+    Lower *lower = t->lower;
+    const Expr *zero = expr_const(t->cx, 0);
+    lower_boxes(lower, block, "j", zero, expr_const(t->cx, p->keys), DOT_KEYS, dot_keys, p);
+    TileOp *op = map(t, block, 2, 1, p->keys);
+    bind_row(p, op);
+    op->box.bound[1] = p->key_bound;
+    lower->at[t->a.l] = expr_add(t->cx, p->key, op->box.coord[1]);
+    lower->at[COLUMN] = op->box.coord[1];
+    lower->held[t->a.dot->id] = (Held){t->dots, {COLUMN}};
+    put(t, op, tile_access(t, t->scores, op->box.coord[0], op->box.coord[1]),
+        lower_value(lower, op, t->a.x));
+    lower->held[t->a.dot->id].tile = NULL;
+}
+
 /* Registers of one vector a row, combined over the block's columns; then across lanes to `to`. */
 static void row_statistic(Part *p, TileBlock *block, Monoid monoid, Tile *to)
 {
@@ -320,7 +372,10 @@ static void row_tile(Part *p, TileBlock *block)
     const Expr *zero = expr_const(t->cx, 0);
     if (p->key_bound || p->row_bound)
         fill(t, block, t->scores, -(double)INFINITY);
-    lower_boxes(lower, block, "j", zero, expr_const(t->cx, p->keys), t->nr, score_tile, p);
+    if (t->dots)
+        dot_scores(p, block);
+    else
+        lower_boxes(lower, block, "j", zero, expr_const(t->cx, p->keys), t->nr, score_tile, p);
     update_top(p, block);
     update_total(p, block);
     lower_boxes(lower, block, "n", zero, expr_const(t->cx, t->wide), t->nr, value_tile, p);
@@ -445,13 +500,22 @@ static const Expr *key_end(Attend *t, int chunk_rows)
     return expr_min(cx, keys, end->lo < 0 ? expr_max(cx, end, expr_const(cx, 0)) : end);
 }
 
+/* A load, perhaps cast, that is contiguous along `axis`. */
+static bool runs_along(const Attend *t, Value *value, int axis)
+{
+    const Value *load = through_casts(value);
+    uint64_t axes = 1ull << t->a.l | 1ull << t->a.c;
+    return load->op == V_load && access_unit_axis(t->cx, t->nest, load->access, axes) == axis;
+}
+
 static void make_tiles(Attend *t, int chunk_rows)
 {
-    const Value *k = through_casts(t->a.k);
-    uint64_t axes = 1ull << t->a.l | 1ull << t->a.c;
-    bool lies_well = k->op == V_load && access_unit_axis(t->cx, t->nest, k->access, axes) == t->a.l;
+    bool one_row = t->rows->hi <= 1 && runs_along(t, t->a.q, t->a.c) &&
+                   runs_along(t, t->a.k, t->a.c) && t->nr % DOT_KEYS == 0;
     int wide = (t->wide + t->width - 1) / t->width * t->width;
-    if (!lies_well)
+    if (one_row)
+        t->dots = new_tile(t, "dots", TS_shared, t->keys, 0);
+    else if (!runs_along(t, t->a.k, t->a.l))
         t->turned = new_tile(t, "turned", TS_shared, t->c_extent, t->keys);
     t->scores = new_tile(t, "scores", TS_shared, t->mr, t->keys);
     t->weights = new_tile(t, "weights", TS_shared, t->mr, t->keys);

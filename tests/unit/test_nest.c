@@ -411,6 +411,10 @@ Test(nest, builder_merges_and_folds)
     cr_expect_neq(nest_scalar(nest, S_add, a, zero, NULL), a); /* -0 + 0 is 0 */
     cr_expect_eq(nest_scalar(nest, S_add, one, zero, NULL), one);
     cr_expect_eq(nest_scalar(nest, S_neg, nest_scalar(nest, S_neg, a, NULL, NULL), NULL, NULL), a);
+    cr_expect_eq(nest_scalar(nest, S_div, a, nest_constf(nest, DT_f32, 8), NULL),
+                 nest_scalar(nest, S_mul, a, nest_constf(nest, DT_f32, 0.125), NULL));
+    cr_expect_eq(nest_scalar(nest, S_div, a, nest_constf(nest, DT_f32, 3), NULL)->scalar, S_div);
+    cr_expect_eq(nest_scalar(nest, S_div, a, zero, NULL)->scalar, S_div);
     cr_expect_neq(nest_constf(nest, DT_f32, -0.0), zero);
     cr_expect_eq(nest_constf(nest, DT_f32, NAN), nest_constf(nest, DT_f32, -NAN));
     /* Guards that bounds decide vanish. */
