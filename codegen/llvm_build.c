@@ -33,7 +33,7 @@ _Noreturn void emit_fail(Emit *e, Status status, const char *fmt, ...)
     text_addv(&text, fmt, args);
     va_end(args);
     cx_fail(e->cx, status, "%s", text.data);
-    longjmp(*e->arena->on_oom, 2);
+    longjmp(e->cx->oom, 2);
 }
 
 static void init_targets(void)
@@ -150,9 +150,10 @@ static bool run(Cx *cx, TileProg *const *progs, int count, const Caps *caps, Llv
     job->form = form;
     job->e.cx = cx;
     job->e.arena = cx->arena;
-    jmp_buf here, *outer = cx->arena->on_oom;
-    cx->arena->on_oom = &here;
-    int code = setjmp(here);
+    /* All arenas of the job, the expressions' too, jump through cx->oom: it is ours for a while. */
+    jmp_buf outer;
+    memcpy(&outer, &cx->oom, sizeof outer);
+    int code = setjmp(cx->oom);
     if (code == 0) {
         fill(job, progs, count, caps, options);
         const char *data = job->buffer ? LLVMGetBufferStart(job->buffer) : NULL;
@@ -165,13 +166,10 @@ static bool run(Cx *cx, TileProg *const *progs, int count, const Caps *caps, Llv
         result->data = arena_copy(cx->arena, data, size);
         result->size = size;
     }
-    cx->arena->on_oom = outer;
+    memcpy(&cx->oom, &outer, sizeof outer);
     close_job(job);
-    if (code == 1) { /* out of memory: the caller's handler goes on */
-        if (outer)
-            longjmp(*outer, 1);
-        abort();
-    }
+    if (code == 1) /* out of memory: the caller's handler goes on */
+        longjmp(cx->oom, 1);
     return !cx_failed(cx);
 }
 

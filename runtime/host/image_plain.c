@@ -83,7 +83,7 @@ static bool bmp_pixel(const Bmp *bmp, const uint8_t *row, size_t x, uint8_t *rgb
 {
     if (bmp->bits <= 8) {
         unsigned per = 8 / bmp->bits, shift = (per - 1 - (unsigned)(x % per)) * bmp->bits;
-        size_t index = row[x / per] >> shift & ((1u << bmp->bits) - 1);
+        size_t index = (unsigned)row[x / per] >> shift & ((1u << bmp->bits) - 1);
         if (index >= bmp->palette_size)
             return false;
         for (int c = 0; c < 3; c++)

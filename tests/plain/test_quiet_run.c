@@ -195,7 +195,7 @@ static int child_outcome(int threads, bool control)
             syscall(SYS_getppid);
         _exit(ok ? 0 : 3);
     }
-    int status;
+    int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child)
         stop("child", strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -262,7 +262,7 @@ Test(custom_call, hostile_operands)
     cr_assert_eq(call(c, 1, (Dtype[]){DT_f32}), ST_missing);
     cr_assert(strstr(c->report.text, "qn_custom_operator"), "%s", c->report.text);
     c = host_case();
-    cr_assert_eq(call(c, 0, NULL), ST_missing);
+    cr_assert_eq(call(c, 0, (Dtype[1]){DT_none}), ST_missing);
     c = call_of("test Scale 1");
     IN(c, f32, "2", 1, 2);
     cr_assert_eq(call(c, 1, (Dtype[]){DT_f32}), ST_bad_argument); /* too few */

@@ -44,8 +44,8 @@ static qn_status compile(Dtype in, Dtype out)
 {
     Wire g = {0};
     put_text(&g, 2, "g");
-    put_wire(&g, 11, info("x", in, "n"));
-    put_wire(&g, 12, info("z", out, "m"));
+    put_wire(&g, 11, info("x", (int)in, "n"));
+    put_wire(&g, 12, info("z", (int)out, "m"));
     put_node(&g, "Neg", "x", "a");
     put_node(&g, "Mine", "a", "b");
     put_node(&g, "Neg", "b", "z");
