@@ -420,6 +420,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
         return false;
     c->build = plan_build(cx, graph, options->file_count, options->files);
     c->build->plan->target = options->caps->name;
+    c->build->slices = options->caps->kind == TK_cpu;
     if (cx_failed(cx) || !compile_groups(c, true))
         return false;
     give_texts(c, out);

@@ -52,6 +52,7 @@ typedef struct PlanBuild {
     uint32_t weight_cap, tensor_cap, kernel_cap, text_cap, init_cap;
     uint32_t host_cap, loop_cap, branch_cap;
     uint32_t text_count;
+    bool slices; /* kernels may write at any multiple of an element's size: CPUs */
 } PlanBuild;
 
 /* What is said about a step. */

@@ -254,8 +254,8 @@ static void claim_outputs(PlanBuild *b, const Graph *body, const PlanLoop *loop,
     for (uint32_t i = until; i < body->output_count; i++) {
         const Tensor *out = body->outputs[i];
         bool carried = i - until < loop->carried_count;
-        if (claims[out->id] || (!carried && !parts[i - until]) || !written_inside(out, !carried) ||
-            (!carried && !all_known(b, out)))
+        if (claims[out->id] || (!carried && (!parts[i - until] || !b->slices)) ||
+            !written_inside(out, !carried) || (!carried && !all_known(b, out)))
             continue;
         claims[out->id] = (uint8_t)(1 + (carried ? PP_own : PP_alias));
     }
@@ -338,9 +338,14 @@ bool plan_build_loop(PlanBuild *b, const GraphNode *node, Tensor *const *parts,
         loop.carried[i].initial = inputs[2 + i];
         loop.carried[i].result = result_alias(b, parts[i]);
     }
-    for (int i = (int)loop.carried_count; i < node->attrs[AT_dtypes].count; i++)
-        if (parts[i])
-            loop.stacked[stacked++].result = result_tensor(b, parts[i]);
+    for (int i = (int)loop.carried_count; i < node->attrs[AT_dtypes].count; i++) {
+        if (!parts[i])
+            continue;
+        if (plan_bytes(parts[i]->dtype, 2) < 2)
+            cx_fail(b->cx, ST_unsupported, "a loop stacks values of type %s",
+                    dtype_name(parts[i]->dtype));
+        loop.stacked[stacked++].result = result_tensor(b, parts[i]);
+    }
     VEC_PUSH(b->cx->arena, b->plan->loops, b->plan->loop_count, b->loop_cap, loop);
     push_control(b, PS_loop, b->plan->loop_count - 1, count, inputs, node->source);
     dims_bound(b, first);

@@ -83,6 +83,8 @@ static Status make_tensor(Bound *b, const Launches *list, uint32_t launch, uint3
                           Report *report)
 {
     uint32_t tensor = list->steps[launch].buffers[i];
+    if (!list->launches[launch].args.buffers[i])
+        return ST_ok; /* of no use yet */
     int64_t bytes = launches_buffer_bytes(list, launch, i);
     int64_t size = memory_round_to(bytes, b->device->device.limits.align);
     OpenclPlace at;

@@ -92,7 +92,8 @@ bool session_is_ours(const Session *s, const PlanStep *step);
 Status session_lay_out(Session *s, Block *block, Report *report);
 /* The block as it stands: laid out again when its dims changed, addresses taken over. */
 Status session_enter(Session *s, Block *block, Report *report);
-Status session_addresses(Session *s, Block *block, Report *report);
+/* Takes addresses over, for the device's steps from `begin` to the next one of the session's. */
+Status session_addresses(Session *s, Block *block, uint32_t begin, Report *report);
 /* At least `bytes`; the first `keep` stay. `host`: of the host's, whatever the device. */
 Status session_grow(Session *s, Memory *memory, int64_t bytes, int64_t keep, bool host,
                     Report *report);

@@ -33,8 +33,9 @@ Status session_grow(Session *s, Memory *memory, int64_t bytes, int64_t keep, boo
     if (memory->data && memory->size >= bytes)
         return ST_ok;
     int64_t more = s->running && memory->size < INT64_MAX / 2 ? memory->size + memory->size / 2 : 0;
-    int64_t size = memory_round(bytes > more ? bytes : more);
-    size = size >= 0 && size < MEMORY_ALIGN ? MEMORY_ALIGN : size;
+    int64_t align = s->device->limits.align;
+    int64_t size = memory_round_to(bytes > more ? bytes : more, align);
+    size = size >= 0 && size < align ? align : size;
     Memory grown = {size > 0 ? take(s, size, host) : NULL, size};
     if (!grown.data)
         return report_fail(report, ST_out_of_memory,
@@ -338,12 +339,29 @@ Status session_lay_out(Session *s, Block *block, Report *report)
     return ST_ok;
 }
 
-Status session_addresses(Session *s, Block *block, Report *report)
+/* Launches but those from `begin` to the next step of the session's: some of their tensors have no
+ * memory yet, or that of an iteration before, which is nothing for a device to look at. */
+static void hide_others(const Session *s, Block *block, uint32_t begin)
+{
+    uint32_t end = begin;
+    while (end < block->step_count && !session_is_ours(s, &s->plan->steps[block->step + end]))
+        end++;
+    void **at = block->launches.buffers;
+    for (uint32_t i = 0; i < block->step_count; i++)
+        for (uint32_t b = 0; b < block->launches.steps[i].buffer_count; b++, at++)
+            if (i < begin || i >= end)
+                *at = NULL;
+}
+
+Status session_addresses(Session *s, Block *block, uint32_t begin, Report *report)
 {
     const DeviceType *type = s->device->type;
     launches_set_memory(&block->launches, s->address);
-    if (!s->device->limits.host_memory && type->wait(s->stream, NULL, report) != ST_ok)
-        return report->status;
+    if (!s->device->limits.host_memory) {
+        hide_others(s, block, begin);
+        if (type->wait(s->stream, NULL, report) != ST_ok)
+            return report->status;
+    }
     return type->bind(s->stream, &block->launches, report);
 }
 
@@ -354,7 +372,7 @@ Status session_enter(Session *s, Block *block, Report *report)
         same = block->values[i] == s->dims[block->dims[i]];
     if ((same ? place_own(s, block, report) : session_lay_out(s, block, report)) != ST_ok)
         return report->status;
-    return session_addresses(s, block, report);
+    return session_addresses(s, block, 0, report);
 }
 
 /* --- set_shapes --- */
@@ -381,7 +399,7 @@ static Status lay_out_fixed(Session *s, Report *report)
     }
     if (take_carried(s, report) != ST_ok)
         return report->status;
-    return s->plain ? session_addresses(s, &s->blocks[0], report) : ST_ok;
+    return s->plain ? session_addresses(s, &s->blocks[0], 0, report) : ST_ok;
 }
 
 static Status measure_ports(Session *s, Report *report)

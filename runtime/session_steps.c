@@ -490,7 +490,7 @@ static Status run_block(Session *s, Block *block, Report *report)
         if (run_launches(s, block, begin, i, report) != ST_ok || run_own(s, step, report) != ST_ok)
             return report->status;
         begin = i + 1;
-        if (begin < block->step_count && session_addresses(s, block, report) != ST_ok)
+        if (begin < block->step_count && session_addresses(s, block, begin, report) != ST_ok)
             return report->status;
     }
     return run_launches(s, block, begin, block->step_count, report);

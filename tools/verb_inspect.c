@@ -160,6 +160,8 @@ static void print_program(Setup *setup)
     printf("compile  %.1f ms\n", info.compile_ms);
     printf("memory   plan %" PRId64 " B, code %" PRId64 " B, weights %.3f MB\n", info.plan_bytes,
            info.object_bytes, (double)info.weight_bytes / 1e6);
+    if (info.grows)
+        printf("memory   grows in a run: sizes that only a run tells\n");
     print_session(setup);
     if (info.flops > 0)
         printf("flops    %.6g GFLOP a run\n", info.flops / 1e9);

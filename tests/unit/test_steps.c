@@ -27,6 +27,7 @@ static DeviceCode *code;
 static Program *program;
 static Session *session;
 static int allocations, live;
+static bool far; /* the device has memory of its own */
 
 static void *count_alloc(void *user, size_t size, size_t align)
 {
@@ -68,6 +69,7 @@ static void open_text(const char *text)
     job.compiled.plan = plan_read(&cx, bytes.data, bytes.size);
     cr_assert_not_null(job.compiled.plan, "%s", cx.message);
     device = device_cpu_open(&counting, executor_inline);
+    device->limits.host_memory = !far;
     cr_assert_eq(device->type->load(device, job.compiled.plan, &job.compiled.code, &code, &report),
                  ST_ok, "%s", report.text);
     const void **weights = NEW_ARRAY(cx.arena, const void *, job.compiled.plan->weight_count);
@@ -156,7 +158,7 @@ static void run_steps(int64_t n, int64_t trip, bool choice, int zeros)
     cr_expect(memcmp(either, choice ? grown : x, (size_t)(choice ? length : n) * 4) == 0);
 }
 
-Test(steps, run)
+static void run_all(void)
 {
     char *text = read_golden("steps.graph");
     open_text(text);
@@ -170,6 +172,18 @@ Test(steps, run)
             }
     close_text();
     free(text);
+}
+
+Test(steps, run)
+{
+    run_all();
+}
+
+/* The same with everything copied to and from the device, as if its memory were elsewhere. */
+Test(steps, run_elsewhere)
+{
+    far = true;
+    run_all();
 }
 
 /* The second run with the same sizes takes no memory, nor does one with smaller ones. */
