@@ -173,6 +173,31 @@ static void read_repacked(const Lower *lower, Access *access)
     access->index = index;
 }
 
+/* A position as an expression, or NULL. */
+static const Expr *position_of(Cx *cx, const Value *v)
+{
+    if (v->dtype != DT_i64)
+        return NULL;
+    return v->op == V_index ? v->index : v->op == V_const ? expr_const(cx, v->constant.i) : NULL;
+}
+
+/* A comparison of positions that is the same all over the box; else NULL. */
+static Value *decided(Lower *lower, TileOp *op, ScalarOp scalar, Value *const *args)
+{
+    if (scalar != S_lt && scalar != S_le)
+        return NULL;
+    Cx *cx = lower->cx;
+    const Expr *a = position_of(cx, args[0]), *b = position_of(cx, args[1]);
+    if (!a || !b)
+        return NULL;
+    bool strict = scalar == S_lt;
+    if (strict ? expr_always_lt(cx, a, b) : expr_always_le(cx, a, b))
+        return tile_const(lower->prog, op, DT_bool, (Scalar){.i = 1});
+    if (strict ? expr_always_le(cx, b, a) : expr_always_lt(cx, b, a))
+        return tile_const(lower->prog, op, DT_bool, (Scalar){.i = 0});
+    return NULL;
+}
+
 static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
 {
     TileProg *prog = lower->prog;
@@ -193,7 +218,10 @@ static Value *lower_fresh(Lower *lower, TileOp *op, Value *v)
         read_repacked(lower, access);
         return tile_load(prog, op, access);
     }
-    case V_scalar: return tile_scalar(prog, op, v->scalar, args[0], args[1], args[2]);
+    case V_scalar: {
+        Value *known = decided(lower, op, v->scalar, args);
+        return known ? known : tile_scalar(prog, op, v->scalar, args[0], args[1], args[2]);
+    }
     case V_cast: return tile_cast(prog, op, v->dtype, args[0]);
     case V_bind:
         return tile_bind(prog, op, args[0], v->sym, lower_expr(lower, v->lo),

@@ -83,10 +83,10 @@ static void u_box(void *user, TileBlock *block, const Expr *base, int size, cons
     general_ensure_stores(g, block, g->v >= 0 ? 1ull << g->v : 0);
     if (g->v >= 0)
         general_hoist_stores(g, block, 1ull << g->v);
-    if (g->v >= 0)
-        chunk_boxes(g, block, g->v, task->lo, task->chunk, g->lanes, v_box, g);
-    else
+    if (g->v < 0)
         v_box(g, block, NULL, 1, NULL);
+    else if (task->chunk || !general_segments(g, block, v_box))
+        chunk_boxes(g, block, g->v, task->lo, task->chunk, g->lanes, v_box, g);
     if (size > 1)
         g->box.rank--;
     if (g->u >= 0)

@@ -4,7 +4,8 @@
  *   general_box.c     operations over the current box, tiles of its shape
  *   general_reduce.c  one reduction
  *   general_hoist.c   what is computed in which block
- *   general_window.c  windows: interior and border */
+ *   general_window.c  windows: interior and border
+ *   general_segments.c  v cut where guards begin and end to hold */
 #ifndef QUERN_PASSES_SCHED_GENERAL_H
 #define QUERN_PASSES_SCHED_GENERAL_H
 
@@ -48,6 +49,10 @@ bool general_has_rows(const General *g);
 /* Loads reachable from `value` without passing a reduction: the unit axis of the first that has one
  * among `among`, or -1. */
 int general_lane_axis(const General *g, const Value *value, uint64_t among);
+
+/* All of v in boxes, cut where guards on v begin and end to hold (general_segments.c); emits nothing
+ * and gives false when there are no such places or the nest reduces. */
+bool general_segments(General *g, TileBlock *block, BoxBody *body);
 
 /* Boxes (general_box.c) */
 void general_set_box(General *g, int slot, int axis, const Expr *base, int size, const Expr *bound);
