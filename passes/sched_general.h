@@ -5,7 +5,7 @@
  *   general_reduce.c  one reduction
  *   general_hoist.c   what is computed in which block
  *   general_window.c  windows: interior and border
- *   general_segments.c  v cut where guards begin and end to hold */
+ *   general_segments.c v cut where guards begin and end to hold */
 #ifndef QUERN_PASSES_SCHED_GENERAL_H
 #define QUERN_PASSES_SCHED_GENERAL_H
 
