@@ -30,9 +30,10 @@ static void *system_alloc(void *user, size_t size, size_t align)
     size = (size + align - 1) / align * align;
     if (size < HUGE_PAGE)
         return aligned_alloc(align, size);
-    void *ptr = aligned_alloc(align < HUGE_PAGE ? HUGE_PAGE : align, size);
-    if (ptr)
-        (void)madvise(ptr, size, MADV_HUGEPAGE); /* a wish: small pages serve as well, slower */
+    void *ptr; /* posix_memalign, since aligned_alloc wants the size to be a multiple */
+    if (posix_memalign(&ptr, align < HUGE_PAGE ? HUGE_PAGE : align, size) != 0)
+        return NULL;
+    (void)madvise(ptr, size, MADV_HUGEPAGE); /* a wish: small pages serve as well, slower */
     return ptr;
 }
 
