@@ -5,7 +5,8 @@
  * Heads that share keys are an axis of their own in the products: q [b, groups, heads / groups, s,
  * size] by k [b, groups, 1, size, t]. What is not allowed (causal, window, padding, boolean mask)
  * is selected to -inf; a row with nothing allowed gives 0. Everything is computed in float32 or
- * float64. */
+ * float64, also where softmax_precision is absent and ONNX names the inputs' type: sums of many
+ * probabilities in 8 or 11 bits stop growing. */
 #include "frontend/import_ops.h"
 
 #include <math.h>

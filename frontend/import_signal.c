@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-enum { LONG_PRIME = 256, MOST_LENGTH = 1 << 20 };
+enum { LONG_PRIME = 256, MOST_FACTOR = 32, MOST_LENGTH = 1 << 20 };
 
 /* `im` NULL: a real tensor. */
 typedef struct Complex {
@@ -147,12 +147,13 @@ static Complex transform_direct(Transform *t, Complex z, Complex w)
     return shaped(im, multiply(im, matrices, row, w), 3, (const Expr *[]){b, n, one});
 }
 
-/* The largest divisor up to the square root; 1 for a prime. */
-static int64_t middle_divisor(int64_t n)
+/* The largest divisor up to the square root that is at most MOST_FACTOR, so that work grows as n
+ * log n; where there is none the next one; 1 for a prime. */
+static int64_t first_factor(int64_t n)
 {
     int64_t best = 1;
     for (int64_t p = 2; p * p <= n; p++)
-        if (n % p == 0)
+        if (n % p == 0 && (p <= MOST_FACTOR || best == 1))
             best = p;
     return best;
 }
@@ -228,7 +229,7 @@ static Complex transform(Transform *t, Complex z)
     Dtype dtype = z.re->dtype;
     if (n->kind != EX_const)
         return transform_direct(t, z, open_roots(t, dtype, n));
-    int64_t p = n->value > 8 ? middle_divisor(n->value) : 1;
+    int64_t p = n->value > 8 ? first_factor(n->value) : 1;
     if (p > 1)
         return transform_split(t, z, p);
     if (n->value > LONG_PRIME)
