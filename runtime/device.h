@@ -83,7 +83,9 @@ struct DeviceType {
     Status (*copy)(Stream *stream, void *to, const void *from, int64_t bytes, Report *report);
 
     /* After a list got its sizes and memory: what the driver wants to know of it. Callers' buffers
-     * in it may still change when limits.host_memory. Repeated calls replace. */
+     * in it may still change when limits.host_memory. Called again when sizes or memory changed;
+     * launches that are not run until then may lack memory. Steps that are neither kernels nor
+     * copies are not the device's. */
     Status (*bind)(Stream *stream, Launches *list, Report *report);
     void (*unbind)(Launches *list); /* also of a list never bound */
     /* The launches begin..end-1 of a bound list, none of it while list->error is set. Allocates

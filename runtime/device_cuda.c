@@ -424,28 +424,38 @@ static void unbind(Launches *list)
     list->bound = NULL;
 }
 
-static Status bind(Stream *stream, Launches *list, Report *report)
+static Status make_cells(const CudaDevice *d, CudaStreamHandle stream, Launches *list,
+                         Report *report)
 {
-    CudaDevice *d = (CudaDevice *)stream->device;
-    unbind(list);
-    Bound *b = new_bound(d, list);
-    if (!b)
-        return device_no_memory(report);
-    list->bound = b;
+    Bound *b = list->bound;
     int code = CUDA_NO_DEVICE;
     if (enter(d)) {
         code = d->api->alloc(&b->cells, list->cell_count * sizeof(int32_t));
         if (code == 0)
-            code = d->api->fill(b->cells, 0, list->cell_count, ((CudaStream *)stream)->handle);
+            code = d->api->fill(b->cells, 0, list->cell_count, stream);
         leave(d);
     }
-    if (code != 0)
-        return failed(d, report, "memory of error cells", code);
+    return code == 0 ? ST_ok : failed(d, report, "memory of error cells", code);
+}
+
+/* Parameters point at the list's own values, so a list is bound once. */
+static Status bind(Stream *stream, Launches *list, Report *report)
+{
+    CudaDevice *d = (CudaDevice *)stream->device;
+    if (list->bound)
+        return ST_ok;
+    list->bound = new_bound(d, list);
+    if (!list->bound)
+        return device_no_memory(report);
+    if (make_cells(d, ((CudaStream *)stream)->handle, list, report) != ST_ok) {
+        unbind(list);
+        return report->status;
+    }
     for (uint32_t i = 0; i < list->count; i++) {
         Launch *launch = &list->launches[i];
         if (launch->kernel)
             launch->code = list->code->functions + list->code->first[list->steps[i].kernel];
-        point(b, list, i);
+        point(list->bound, list, i);
     }
     return ST_ok;
 }

@@ -198,11 +198,17 @@ bool opencl_find(OpenclDevice *d, const void *address, int64_t bytes, OpenclPlac
     for (const OpenclBlock *b = d->blocks; b && !found; b = b->next)
         if (at >= b->address && at - b->address <= b->size &&
             (size_t)bytes <= b->size - (at - b->address)) {
-            *place = (OpenclPlace){b->mem, at - b->address};
+            *place = (OpenclPlace){b->mem, at - b->address, b->size - (at - b->address)};
             found = true;
         }
     pthread_mutex_unlock(&d->lock);
     return found;
+}
+
+size_t opencl_round(const OpenclDevice *d, const OpenclPlace *place, int64_t bytes)
+{
+    int64_t size = memory_round_to(bytes, d->device.limits.align);
+    return size >= 0 && (size_t)size <= place->left ? (size_t)size : place->left;
 }
 
 /* --- code --- */

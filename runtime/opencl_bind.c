@@ -1,6 +1,8 @@
 /* Lists of launches on the device `opencl`. Binding makes everything that the driver wants to have
  * made: a sub-buffer for each tensor, a kernel object with its arguments for each phase of each
- * launch (arguments belong to the object, so launches cannot share it), and error cells.
+ * launch (arguments belong to the object, so launches cannot share it), and error cells. Lists are
+ * bound again when some memory moved, in loops often: what did not change is kept, and a launch
+ * some of whose memory is not there yet waits for the next time.
  *
  *   cells:  | for kernels that cannot fail | launch 2 | launch 7 | ...    limits.align bytes apart
  *
@@ -10,11 +12,18 @@
 #include "runtime/memory.h"
 #include "runtime/opencl_impl.h"
 
+/* What stands for a tensor; mem NULL: it is empty, has no memory now, or is not used. */
+typedef struct BoundTensor {
+    cl_mem mem;
+    const void *address;
+    size_t size;
+} BoundTensor;
+
 typedef struct Bound {
     OpenclDevice *device;
     size_t size; /* of this block */
     uint32_t tensor_count, kernel_count, cell_count;
-    cl_mem *tensors;      /* by tensor of the plan; NULL: empty, or not used */
+    BoundTensor *tensors; /* by tensor of the plan */
     cl_kernel *kernels;   /* of all launches, by phase */
     cl_mem cells;         /* the whole */
     cl_mem *cell_buffers; /* one for each cell; number 0 is the one nobody looks at */
@@ -33,13 +42,14 @@ static Bound *new_bound(OpenclDevice *d, const Launches *list)
         if (list->launches[i].kernel)
             kernels += list->launches[i].kernel->phase_count;
     size_t read = cells * (size_t)d->device.limits.align;
-    size_t size = sizeof(Bound) + (tensors + kernels + cells) * sizeof(void *) + read;
+    size_t size =
+        sizeof(Bound) + tensors * sizeof(BoundTensor) + (kernels + cells) * sizeof(void *) + read;
     Bound *b = device_host_alloc(&d->device, size);
     if (!b)
         return NULL;
     *b = (Bound){.device = d, .size = size, .tensor_count = tensors, .kernel_count = kernels};
     b->cell_count = cells;
-    b->tensors = (cl_mem *)(void *)(b + 1);
+    b->tensors = (BoundTensor *)(void *)(b + 1);
     b->kernels = (cl_kernel *)(void *)(b->tensors + tensors);
     b->cell_buffers = (cl_mem *)(void *)(b->kernels + kernels);
     b->read = (char *)(b->cell_buffers + cells);
@@ -56,8 +66,8 @@ void opencl_unbind(Launches *list)
         if (b->kernels[i])
             api->clReleaseKernel(b->kernels[i]);
     for (uint32_t i = 0; i < b->tensor_count; i++)
-        if (b->tensors[i])
-            api->clReleaseMemObject(b->tensors[i]);
+        if (b->tensors[i].mem)
+            api->clReleaseMemObject(b->tensors[i].mem);
     for (uint32_t i = 0; i < b->cell_count; i++)
         if (b->cell_buffers[i])
             api->clReleaseMemObject(b->cell_buffers[i]);
@@ -77,22 +87,28 @@ static Status sub_buffer(const OpenclDevice *d, OpenclPlace at, size_t size, cl_
     return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clCreateSubBuffer", code);
 }
 
-/* The sub-buffer of buffer `i` of a launch, whole units of alignment long: kernels that change
- * part of a word touch all of it. */
-static Status make_tensor(Bound *b, const Launches *list, uint32_t launch, uint32_t i,
+/* Brings what stands for buffer `i` of a launch up to date. It is whole units of alignment long
+ * where the memory is: kernels that change part of a word touch all of it. False: it has no memory
+ * yet. */
+static bool update_tensor(Bound *b, const Launches *list, uint32_t launch, uint32_t i,
                           Report *report)
 {
-    uint32_t tensor = list->steps[launch].buffers[i];
-    if (!list->launches[launch].args.buffers[i])
-        return ST_ok; /* of no use yet */
+    uint32_t number = list->steps[launch].buffers[i];
+    if (number == PLAN_NONE)
+        return true;
+    BoundTensor *t = &b->tensors[number];
+    const void *address = list->launches[launch].args.buffers[i];
     int64_t bytes = launches_buffer_bytes(list, launch, i);
-    int64_t size = memory_round_to(bytes, b->device->device.limits.align);
     OpenclPlace at;
-    if (bytes <= 0 || b->tensors[tensor])
-        return ST_ok;
-    if (!opencl_find(b->device, list->launches[launch].args.buffers[i], size, &at))
-        return report_fail(report, ST_internal, "OpenCL: a tensor without memory");
-    return sub_buffer(b->device, at, (size_t)size, &b->tensors[tensor], report);
+    if (bytes > 0 && !opencl_find(b->device, address, bytes, &at))
+        return false;
+    size_t size = bytes > 0 ? opencl_round(b->device, &at, bytes) : 0;
+    if (t->mem && t->address == address && t->size == size)
+        return true;
+    if (t->mem)
+        b->device->api->clReleaseMemObject(t->mem);
+    *t = (BoundTensor){NULL, address, size};
+    return size == 0 || sub_buffer(b->device, at, size, &t->mem, report) == ST_ok;
 }
 
 static Status make_cells(Bound *b, OpenclStream *s, Report *report)
@@ -106,7 +122,7 @@ static Status make_cells(Bound *b, OpenclStream *s, Report *report)
     if (code != CL_SUCCESS)
         return opencl_failed(report, "clCreateBuffer", code);
     for (uint32_t i = 0; i < b->cell_count; i++)
-        if (sub_buffer(b->device, (OpenclPlace){b->cells, i * align}, align, &b->cell_buffers[i],
+        if (sub_buffer(b->device, (OpenclPlace){b->cells, i * align, align}, align, &b->cell_buffers[i],
                        report) != ST_ok)
             return report->status;
     code = api->clEnqueueFillBuffer(s->queue, b->cells, &zero, sizeof zero, 0, cell_bytes(b), 0,
@@ -122,7 +138,7 @@ static Status set_args(const Bound *b, const Launches *list, uint32_t launch, cl
     cl_uint at = 0;
     cl_int code = CL_SUCCESS;
     for (uint32_t i = 0; i < step->buffer_count && code == CL_SUCCESS; i++) {
-        cl_mem mem = b->tensors[step->buffers[i]];
+        cl_mem mem = step->buffers[i] == PLAN_NONE ? NULL : b->tensors[step->buffers[i]].mem;
         code = api->clSetKernelArg(kernel, at++, sizeof mem, mem ? &mem : NULL);
     }
     for (uint32_t d = 0; d < step->dim_count && code == CL_SUCCESS; d++) {
@@ -134,38 +150,62 @@ static Status set_args(const Bound *b, const Launches *list, uint32_t launch, cl
     return code == CL_SUCCESS ? ST_ok : ST_device;
 }
 
-static Status make_kernels(Bound *b, Launches *list, Report *report)
+static Status make_kernels(Bound *b, const Launches *list, Report *report)
 {
     cl_kernel *at = b->kernels;
     for (uint32_t i = 0; i < list->count; i++) {
-        Launch *launch = &list->launches[i];
-        if (!launch->kernel)
-            continue;
-        launch->code = at;
-        for (uint32_t p = 0; p < launch->kernel->phase_count; p++, at++) {
-            *at = opencl_kernel(list->code, launch->kernel->name, p);
-            if (!*at || set_args(b, list, i, *at, b->cell_buffers[launch->cell]) != ST_ok)
-                return report_fail(report, ST_device, "OpenCL: kernel '%s' and the plan disagree",
-                                   launch->kernel->name);
+        const PlanKernel *kernel = list->launches[i].kernel;
+        for (uint32_t p = 0; kernel && p < kernel->phase_count; p++, at++) {
+            *at = opencl_kernel(list->code, kernel->name, p);
+            if (!*at)
+                return report_fail(report, ST_device, "OpenCL: kernel '%s' is not there",
+                                   kernel->name);
         }
     }
     return ST_ok;
 }
 
-Status opencl_bind(Stream *stream, Launches *list, Report *report)
+/* All that does not depend on memory and sizes. */
+static Status make_bound(OpenclStream *s, Launches *list, Report *report)
 {
-    opencl_unbind(list);
-    Bound *b = new_bound((OpenclDevice *)stream->device, list);
+    Bound *b = new_bound((OpenclDevice *)s->stream.device, list);
     if (!b)
         return device_no_memory(report);
     list->bound = b;
-    Status status = make_cells(b, (OpenclStream *)stream, report);
-    for (uint32_t i = 0; i < list->count; i++)
-        for (uint32_t k = 0; k < list->steps[i].buffer_count && status == ST_ok; k++)
-            status = make_tensor(b, list, i, k, report);
-    if (status == ST_ok)
-        status = make_kernels(b, list, report);
-    return status;
+    if (make_cells(b, s, report) == ST_ok && make_kernels(b, list, report) == ST_ok)
+        return ST_ok;
+    opencl_unbind(list);
+    return report->status;
+}
+
+/* Whether the device runs the step, and all of its memory is there. */
+static bool update_launch(Bound *b, const Launches *list, uint32_t i, Report *report)
+{
+    const PlanStep *step = &list->steps[i];
+    bool ready = step->kind == PS_kernel || step->kind == PS_copy;
+    for (uint32_t k = 0; ready && k < step->buffer_count; k++)
+        ready = update_tensor(b, list, i, k, report);
+    return ready;
+}
+
+Status opencl_bind(Stream *stream, Launches *list, Report *report)
+{
+    report->status = ST_ok;
+    if (!list->bound && make_bound((OpenclStream *)stream, list, report) != ST_ok)
+        return report->status;
+    Bound *b = list->bound;
+    const cl_kernel *at = b->kernels;
+    for (uint32_t i = 0; i < list->count; i++) {
+        Launch *launch = &list->launches[i];
+        launch->code = update_launch(b, list, i, report) ? at : NULL;
+        if (report->status != ST_ok)
+            return report->status;
+        for (uint32_t p = 0; launch->kernel && p < launch->kernel->phase_count; p++, at++)
+            if (launch->code && set_args(b, list, i, *at, b->cell_buffers[launch->cell]) != ST_ok)
+                return report_fail(report, ST_device, "OpenCL: kernel '%s' and the plan disagree",
+                                   launch->kernel->name);
+    }
+    return ST_ok;
 }
 
 /* --- running --- */
@@ -193,7 +233,7 @@ static Status run_kernel(const OpenclApi *api, cl_command_queue queue, const Lau
 static Status run_copy(const Bound *b, cl_command_queue queue, const PlanStep *step, int64_t bytes,
                        Report *report)
 {
-    cl_mem from = b->tensors[step->buffers[0]], to = b->tensors[step->buffers[1]];
+    cl_mem from = b->tensors[step->buffers[0]].mem, to = b->tensors[step->buffers[1]].mem;
     if (bytes <= 0 || from == to)
         return ST_ok;
     cl_int code =

@@ -46,10 +46,12 @@ Status opencl_failed(Report *report, const char *what, cl_int code);
 
 typedef struct OpenclPlace {
     cl_mem mem;
-    size_t offset;
+    size_t offset, left; /* left: bytes from there to the end of the allocation */
 } OpenclPlace;
 /* Where an address is; false when the bytes lie in no allocation. */
 bool opencl_find(OpenclDevice *device, const void *address, int64_t bytes, OpenclPlace *place);
+/* Bytes rounded up to the alignment, but not past the end of the allocation. */
+size_t opencl_round(const OpenclDevice *device, const OpenclPlace *place, int64_t bytes);
 /* The kernel of a phase, to be released; NULL when there is none. */
 cl_kernel opencl_kernel(const DeviceCode *code, const char *kernel, uint32_t phase);
 

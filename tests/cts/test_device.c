@@ -438,7 +438,8 @@ static void bad_index(void)
 }
 COMPUTING(bad_index)
 
-/* A list taken by hand, in two ranges, with a write and a read between them. */
+/* A list taken by hand, in two ranges, with a write and a read between them. It is bound before its
+ * memory is known, and again. */
 static void ranges(void)
 {
     DeviceCode *code = load_code();
@@ -462,8 +463,9 @@ static void ranges(void)
     }
     cr_assert(launches_init(&list, &counting, plan, plan->steps, plan->step_count, code));
     cr_assert(launches_set_dims(&list, dims));
-    launches_set_memory(&list, tensors);
     Stream *stream = open_stream();
+    cr_assert_eq(job.type->bind(stream, &list, &report), ST_ok, "%s", report.text);
+    launches_set_memory(&list, tensors);
     int64_t index = 3;
     float y[ROWS * OUT], z[OUT];
     cr_assert_eq(job.type->bind(stream, &list, &report), ST_ok, "%s", report.text);

@@ -198,6 +198,34 @@ class Models(Case):
                 self.assertLessEqual(abs(a - b), 1e-4 * max(map(abs, results[0])))
         self.assertEqual(results[0], results[1])
 
+    def test_run_on_devices(self):
+        """The same results on every device that computes here; zeros from the one that does not."""
+        usable = {}
+        for line in quern("devices", "--json")[1].splitlines():
+            device = json.loads(line)
+            usable[device["name"]] = device["usable"]
+            if not device["usable"]:
+                self.assertGreater(len(device["description"]), 10)
+        output, values = self.path("out"), [float(i % 17) for i in range(self.size)]
+        results = {}
+        for device in ("cpu", "sim", "null", "opencl", "cuda"):
+            if not usable[device]:
+                self.refused(1, ["OpenCL" if device == "opencl" else "NVIDIA"], "run", DIGITS, "--fill",
+                             "random", "--dim", "N=1", "--device", device)
+                continue
+            for cache in ("cold", "warm"):
+                status, out, err = quern("run", DIGITS, "--input", self.feed(self.shape, values),
+                                         "--output-dir", output, "--json", "--device", device)
+                self.assertEqual((status, err), (0, ""), device)
+                self.assertEqual(json.loads(out)["device"], device)
+                results[device, cache] = read_npy(os.path.join(output, self.output + ".npy"))[1]
+        for (device, cache), result in results.items():
+            for a, b in zip(result, results["cpu", "cold"]):
+                want = 0 if device == "null" else b
+                self.assertAlmostEqual(a, want, delta=1e-4 * max(1, abs(want)), msg=device)
+        self.refused(1, ["'abacus'", "no device"], "run", DIGITS, "--fill", "random", "--dim", "N=1",
+                     "--device", "abacus")
+
     def test_inspect(self):
         status, out, err = quern("inspect", DIGITS)
         self.assertEqual((status, err), (0, ""))
