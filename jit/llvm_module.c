@@ -41,7 +41,7 @@ static bool own_folder(char *folder, size_t size)
 static bool search(LlvmModule *m)
 {
     /* Installed: beside libquern, and as the tool sees it. Last: in a build folder. */
-    static const char *const below[] = {"", "/quern", "/" QUERN_MODULE_DIR, "/../codegen",
+    static const char *const below[] = {"", "/quern", ("/" QUERN_MODULE_DIR), "/../codegen",
                                         "/../../codegen"};
     char folder[4096], path[8192];
     for (size_t i = 0; own_folder(folder, sizeof folder) && i < sizeof below / sizeof *below; i++) {
