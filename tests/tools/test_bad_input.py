@@ -120,9 +120,9 @@ class Wrong(Case):
                           "qn_custom_operator")
         self.assertNotIn("Relu", err)
 
-    def test_older_meaning(self):
-        body = t.graph([t.node("Upsample", ["x"], ["y"], "up", mode="nearest")], [X], [Y])
-        self.refuse(t.model(body, [("", 1)], ir=3), "node 'up' (Upsample)", "opset 1")
+    def test_operator_of_a_later_version(self):
+        body = t.graph([t.node("HardSwish", ["x"], ["y"], "act")], [X], [Y])
+        self.refuse(t.model(body, [("", 13)]), "node 'act' (HardSwish)", "opset 13", "from opset 14 on")
 
     def test_cycle(self):
         nodes = [t.node("Add", ["x", "b"], ["a"], "first"), t.node("Relu", ["a"], ["b"], "second")]
