@@ -30,6 +30,7 @@ typedef struct Import {
     const OnnxTensor **weights; /* by onnx_name_id: initializers not turned into a constant yet */
     uint32_t value_count;
     Body *body;       /* whose graph `graph` is; NULL: the model's */
+    int body_count;   /* of imports of bodies so far, repeated ones included */
     Frame *frame;     /* the function call around the current node, or NULL */
     int64_t arg;      /* argument of the current node's row in onnx.def */
     Tensor **results; /* of the current node, by output */

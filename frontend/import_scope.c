@@ -8,7 +8,7 @@
  * constant or list of known elements for what is known. */
 #include "frontend/import_ops.h"
 
-enum { MOST_DEPTH = 200, MOST_BODIES = 7 };
+enum { MOST_DEPTH = 200, MOST_NESTED = 7, MOST_BODIES = 4096 };
 
 typedef struct Undo {
     uint32_t id;
@@ -117,10 +117,12 @@ bool body_begin(Import *im, Body *body, const char *name)
     for (const Body *b = im->body; b; b = b->up)
         depth++;
     *body = (Body){.up = im->body, .outer = im->graph};
-    if (depth >= MOST_BODIES) {
-        fail(im, ST_limit, "loops and branches nest deeper than %d", MOST_BODIES);
+    if (depth >= MOST_NESTED || im->body_count >= MOST_BODIES) {
+        fail(im, ST_limit, "loops and branches nest deeper than %d, or are more than %d",
+             MOST_NESTED, MOST_BODIES);
         return false;
     }
+    im->body_count++;
     map_init(&body->captured, im->cx->arena);
     body->graph = graph_body(im->graph, name);
     body->graph->source = im->graph->source;

@@ -204,7 +204,8 @@ typedef struct DimSource {
     int axis;
 } DimSource;
 const DimSource *graph_dim_sources(const Graph *graph);
-/* Calls visit for the symbols of the node's type, attributes and bodies, once or more each. */
+/* Calls visit for the symbols of the node's type and attributes, and for those that its bodies use of the graphs around
+ * them; once or more each. */
 void graph_node_symbols(Cx *cx, const GraphNode *node, void (*visit)(void *user, const Expr *sym), void *user);
 
 void graph_count_uses(Graph *graph);

@@ -47,9 +47,10 @@ void graph_node_symbols(Cx *cx, const GraphNode *node, void (*visit)(void *user,
     for (int a = 0; a < AT_count; a++)
         for (int i = 0; node->attrs[a].exprs && i < node->attrs[a].count; i++)
             expr_symbols(cx, node->attrs[a].exprs[i], visit, user);
-    for (int b = 0; b < node->body_count; b++)
-        for (uint32_t i = 0; i < node->bodies[b]->node_count; i++)
-            graph_node_symbols(cx, node->bodies[b]->nodes[i], visit, user);
+    for (int b = 0; b < node->body_count; b++) /* what a body binds itself is its own */
+        for (uint32_t i = 0; i < node->bodies[b]->dim_count; i++)
+            if (graph_is_outer(node->bodies[b], node->bodies[b]->dims[i]))
+                visit(user, node->bodies[b]->dims[i]);
 }
 
 /* ---- sweeping */

@@ -278,6 +278,53 @@ Test(steps, too_many_iterations)
     close_text();
 }
 
+/* What the inner body binds is no symbol of the outer one. */
+static const char nested_text[] =
+    "graph nested {\n"
+    "  dim N 1..100\n"
+    "  dim h0 0..1000000\n"
+    "  in %0 f32 [N] \"x\"\n"
+    "  in %1 i64 [] \"trip\"\n"
+    "  const %2 bool [] = [1]\n"
+    "  %3 = loop %1, %2, %0, %1 dtypes=[f32] ranks=[1] carried=1 until=0 body {\n"
+    "    dim h1 0..1000000\n"
+    "    dim h2 0..1000000\n"
+    "    in %0 i64 []\n"
+    "    in %1 f32 [h1]\n"
+    "    in %2 i64 []\n"
+    "    const %3 bool [] = [1]\n"
+    "    %4 = loop %2, %3, %1 dtypes=[f32] ranks=[1] carried=1 until=0 body {\n"
+    "      dim h3 0..1000000\n"
+    "      in %0 i64 []\n"
+    "      in %1 f32 [h3]\n"
+    "      %2 = concat %1, %1 axis=0 : f32 [2*h3]\n"
+    "      out %2 \"\"\n"
+    "    } : bundle\n"
+    "    %5 = part %4 shape=[h2] dtype=f32 index=0 : f32 [h2]\n"
+    "    out %5 \"\"\n"
+    "  } : bundle\n"
+    "  %4 = part %3 shape=[h0] dtype=f32 index=0 : f32 [h0]\n"
+    "  out %4 \"y\"\n"
+    "}\n";
+
+Test(steps, nested_loops)
+{
+    static const float x[3] = {1, 2, 3};
+    int64_t n = 3;
+    open_text(nested_text);
+    SessionShape shapes[] = {{1, &n}, {0, &n}};
+    cr_assert_eq(session_set_shapes(session, shapes, &report), ST_ok, "%s", report.text);
+    for (int64_t trip = 0; trip < 4; trip++) {
+        cr_assert_eq(session_run(session, (const void *[]){x, &trip}, (void *[]){NULL}, &report),
+                     ST_ok, "%s", report.text);
+        int64_t length = n << trip * trip;
+        const float *y = owned(0, 1, length, 0);
+        for (int64_t i = 0; i < length; i++)
+            cr_assert_eq(y[i], x[i % n]);
+    }
+    close_text();
+}
+
 /* ---- plans as bytes */
 
 static void seal(uint8_t *data, size_t size)
