@@ -314,9 +314,9 @@ static void update_total(Part *p, TileBlock *block)
     TileOp *op = map(t, block, 1, p->mr, 0);
     const Expr *i = op->box.coord[0];
     Value *old = get(t, op, t->total, expr_add(t->cx, p->row, i), NULL);
+    Value *decay = get(t, op, t->decay, i, NULL), *sum = get(t, op, t->best, i, NULL);
     put(t, op, tile_access(t, t->fresh, i, NULL),
-        tile_scalar(t->prog, op, S_fma, old, get(t, op, t->decay, i, NULL),
-                    get(t, op, t->best, i, NULL)));
+        tile_scalar(t->prog, op, S_fma, old, decay, sum));
     keep_fresh(p, block, t->total);
 }
 
@@ -353,9 +353,9 @@ static void value_tile(void *user, TileBlock *block, const Expr *base, int size,
     TileOp *op = map(t, block, 2, p->mr, size);
     const Expr *row = expr_add(t->cx, p->row, op->box.coord[0]);
     const Expr *at[2] = {row, expr_add(t->cx, base, op->box.coord[1])};
-    Value *scaled = scalar(t, op, S_mul, get(t, op, t->acc, at[0], at[1]),
-                           get(t, op, t->decay, op->box.coord[0], NULL));
-    tile_write(t->prog, op, p->reg, op->box.coord, scaled);
+    Value *acc = get(t, op, t->acc, at[0], at[1]);
+    Value *decay = get(t, op, t->decay, op->box.coord[0], NULL);
+    tile_write(t->prog, op, p->reg, op->box.coord, scalar(t, op, S_mul, acc, decay));
     const Expr *keys = p->key_bound ? p->key_bound : expr_const(t->cx, p->keys);
     lower_boxes(t->lower, block, "l", expr_const(t->cx, 0), keys, t->schedule->field[SF_ku],
                 value_step, p);
