@@ -121,8 +121,15 @@ bool api_find_target(Cx *cx, qn_context *context, const char *name, Target *targ
     for (int i = 0; row_at(context, i); i++)
         if (has_target(context, i, name))
             return take_row(cx, context, i, NULL, target);
-    cx_fail(cx, ST_missing, "no device '%s' on this machine; `qn_device_at` lists what there is",
-            name);
+    char known[200] = "";
+    for (int i = 0; row_at(context, i); i++) {
+        size_t length = strlen(known);
+        snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "",
+                 row_at(context, i)->name);
+    }
+    cx_fail(cx, ST_missing,
+            "no device or target '%s' on this machine; devices are %s (`quern devices` says more)",
+            name, known);
     return false;
 }
 
