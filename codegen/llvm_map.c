@@ -38,6 +38,17 @@ static const Expr *bound_of(const Walk *w, int d)
     return w->op->kind == TO_map ? w->op->box.bound[d] : NULL;
 }
 
+/* Places of stores may use symbols that no stored value needs. */
+static void place_binds(Walk *w, const Access *access)
+{
+    const TileOp *op = w->op;
+    Value user = {.op = V_load, .access = (Access *)access};
+    for (uint32_t i = 0; i < op->value_count; i++)
+        if (op->values[i]->op == V_bind && !w->point.vals[i].v &&
+            value_uses_sym(&user, op->values[i]->sym))
+            point_value(w->e, &w->point, op->values[i]);
+}
+
 void walk_point(Walk *w, const Val *known)
 {
     Emit *e = w->e;
@@ -56,6 +67,7 @@ void walk_point(Walk *w, const Val *known)
         stored[i] = point_value(e, &w->point, op->stores[i].value);
     for (uint32_t i = 0; i < op->store_count; i++) {
         const Access *access = op->stores[i].access;
+        place_binds(w, access);
         if (access->tile && access->tile->scope == TS_register)
             tile_put(e, &w->point, access, stored[i]);
         else

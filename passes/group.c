@@ -23,6 +23,7 @@
  * 10. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
  * operations of its own shape follow the product: the scores stay in the cache. On a GPU the
  * products stay apart: they run on the matrix units.
+ * 11. On a CPU a scatter is a root: its kernel stores updates one by one (sched_scatter.c).
  *
  * Requirements for editors: the result is a function of the graph alone; a group's root is its last
  * node, so roots in node order are an order of execution; every rule that stops a fusion leaves its
@@ -57,6 +58,7 @@ typedef struct Fuse {
     uint32_t tensor_count;
     Open *open;
     uint32_t open_count, open_cap;
+    bool cpu;
     GraphNode ***readers;        /* by tensor id, NULL-terminated */
     const GraphNode **attention; /* by tensor id: the product whose kernel it may join, or NULL */
 } Fuse;
@@ -313,6 +315,8 @@ static const char *try_join(const Fuse *f, const GraphNode *node, Open *open, Vi
             return "its reader combines elements too";
         if (!view->pointwise)
             return "its result is not read point by point";
+        if (f->cpu && (node->op == OP_scatter_elements || node->op == OP_scatter_nd))
+            return "its updates are stored one by one";
         open->contraction = kind == K_contraction;
         open->combine = kind == K_combine;
         return NULL;
@@ -467,7 +471,7 @@ static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
 Grouping *group_graph(Cx *cx, Graph *graph, const Caps *caps)
 {
     Fuse *f = NEW(cx->arena, Fuse);
-    *f = (Fuse){.cx = cx, .graph = graph};
+    *f = (Fuse){.cx = cx, .graph = graph, .cpu = caps->kind == TK_cpu};
     for (uint32_t i = 0; i < graph->node_count; i++)
         if (graph->nodes[i]->output->id >= f->tensor_count)
             f->tensor_count = graph->nodes[i]->output->id + 1;

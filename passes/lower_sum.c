@@ -56,7 +56,8 @@ Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
                      : value;
 }
 
-/* Each result reduces its own prefix, by definition; the scan skeleton recognises it (sched_scan.c). */
+/* Each result reduces its own prefix, by definition; the scan skeleton recognises it
+ * (sched_scan.c). */
 Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     int axis = (int)node->attrs[AT_axis].i;
@@ -354,7 +355,8 @@ Value *lower_normalize(Pull *p, const GraphNode *node, const Expr *const *index)
 }
 
 /* Combines the old element with all updates that hit it: tasks own destinations, so nothing races.
- * Costs results times updates; a plan-level rewrite for large ones sorts by destination. */
+ * Costs results times updates as it stands; on CPUs the scatter skeleton recognises it and costs
+ * their sum (sched_scatter.c). */
 static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, uint64_t bits,
                       Value *hit, Value *update)
 {

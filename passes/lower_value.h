@@ -90,6 +90,7 @@ bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *sche
 bool apply_tiles(Lower *lower, const Schedule *schedule);
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);
 bool apply_scan(Lower *lower, const Schedule *schedule);
+bool apply_scatter(Lower *lower, const Schedule *schedule);
 bool apply_attention(Lower *lower, const Schedule *schedule);
 bool apply_contraction(Lower *lower, const Schedule *schedule, Lowered *out);
 

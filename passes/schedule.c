@@ -9,6 +9,7 @@ enum {
     CONTRACTION = 1 << SK_contraction,
     ATTENTION = 1 << SK_attention,
     SCAN = 1 << SK_scan,
+    SCATTER = 1 << SK_scatter,
     GENERAL = 1 << SK_general,
     TILES = 1 << SK_tiles,
     BLOCKS = 1 << SK_blocks
@@ -25,7 +26,7 @@ static const struct {
 #undef SCHEDULE
 };
 
-static const char *const skeleton_names[SK_count] = {"contraction", "attention", "scan",
+static const char *const skeleton_names[SK_count] = {"contraction", "attention", "scan",  "scatter",
                                                      "general",     "tiles",     "blocks"};
 
 Schedule schedule_default(Skeleton skeleton)
@@ -59,8 +60,9 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
         skeleton++;
     if (skeleton == SK_count) {
-        scan_fail(scan,
-                  "expected a skeleton: contraction, attention, scan, general, tiles or blocks");
+        scan_fail(
+            scan,
+            "expected a skeleton: contraction, attention, scan, scatter, general, tiles or blocks");
         return false;
     }
     scan_next(scan);
@@ -134,6 +136,13 @@ bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule 
         return true;
     }
     index -= scan_count;
+    int scatter_count = nest_scatter(nest).has ? 2 : 0;
+    if (index < scatter_count) {
+        *schedule = schedule_default(SK_scatter);
+        schedule->field[SF_vec] = index ? 4 : 1;
+        return true;
+    }
+    index -= scatter_count;
     if (index >= (int)(sizeof boxes / sizeof *boxes))
         return false;
     *schedule = schedule_default(SK_general);
@@ -209,6 +218,7 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     case SK_contraction: done = apply_contraction(lower, schedule, out); break;
     case SK_attention: done = apply_attention(lower, schedule); break;
     case SK_scan: done = apply_scan(lower, schedule); break;
+    case SK_scatter: done = apply_scatter(lower, schedule); break;
     case SK_tiles: done = apply_tiles(lower, schedule); break;
     case SK_general:
     case SK_blocks: done = apply_general(lower, schedule, out); break;

@@ -16,6 +16,9 @@
  * scan: cumulative sums and the like, on CPUs
  *   vec       vectors of results that a task walks along with
  *
+ * scatter: elements stored where indices say, on CPUs
+ *   vec       vectors of results that a task owns, where updates do not choose among them
+ *
  * general: everything else (maps, transposes, reductions, rows, windows), on CPUs.
  *   vec       vectors of the contiguous axis in a box
  *   rows      points of a second parallel axis in a box
@@ -37,6 +40,7 @@ typedef enum Skeleton {
     SK_contraction,
     SK_attention,
     SK_scan,
+    SK_scatter,
     SK_general,
     SK_tiles,
     SK_blocks,
@@ -117,6 +121,24 @@ typedef struct PrefixScan {
     int i, s; /* axes: of the result; reduced */
 } PrefixScan;
 PrefixScan nest_scan(Cx *cx, const Nest *nest);
+
+/* What a nest's scatter is made of, or has == false: each point of the reduced axes sends `update`
+ * to where axis[k] == at[k] for all k, if the conditions hold; it takes the place of the element
+ * there or is combined with it. */
+enum { MAX_CONDITIONS = 16 };
+typedef struct Scatter {
+    bool has, combines;
+    ScalarOp combine;
+    Value *old, *update, *hit;
+    uint64_t axes, indexed,
+        reduced; /* of the result; of them, those that updates choose; updates */
+    int count, condition_count;
+    int axis[MAX_RANK];
+    Value *at[MAX_RANK];
+    Value *conditions[MAX_CONDITIONS];
+} Scatter;
+Scatter nest_scatter(const Nest *nest);
+
 /* Coefficient-1 axis of an access in its linearised offset, or -1. */
 int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t among);
 /* offset + sum of index * stride, in elements. */

@@ -323,6 +323,7 @@ static Schedule fill_fields(Skeleton skeleton, uint64_t state)
 #define CONTRACTION 1 << SK_contraction
 #define ATTENTION 1 << SK_attention
 #define SCAN 1 << SK_scan
+#define SCATTER 1 << SK_scatter
 #define GENERAL 1 << SK_general
 #define TILES 1 << SK_tiles
 #define BLOCKS 1 << SK_blocks
