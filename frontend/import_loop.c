@@ -400,8 +400,7 @@ static int64_t list_value(Import *im, const OnnxNode *n, const char *name, uint3
     return attr_list(im, n, name, &count, &list) && (int)i < count ? list[i] : 0;
 }
 
-/* Moves axis 0 to `axis`, from the last to the first when reversed. */
-static Tensor *arrange(Import *im, Tensor *x, int axis, bool reverse)
+Tensor *arrange(Import *im, Tensor *x, int axis, bool reverse)
 {
     int64_t perm[MAX_RANK], steps[MAX_RANK];
     const Expr *starts[MAX_RANK];

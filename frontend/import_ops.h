@@ -81,6 +81,10 @@ void body_end(Import *im, Body *body);
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count);
 
+/* ---- import_loop.c: what a loop stacked, with axis 0 moved to `axis`, from the last to the first
+ * when reversed. */
+Tensor *arrange(Import *im, Tensor *x, int axis, bool reverse);
+
 /* ---- import_custom.c: operators of the application */
 const CustomOperator *import_find_custom(const Import *im, const OnnxNode *n);
 /* As an importer. */

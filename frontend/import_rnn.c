@@ -1,14 +1,15 @@
-/* Importers: RNN, GRU and LSTM, unrolled over a sequence of known, limited length.
+/* Importers: RNN, GRU and LSTM, unrolled over a short sequence of known length, else as loops.
  *
  * The products with the inputs do not depend on time: one matmul for all steps, with both biases
  * added. A step then is one product with the last state and elementwise gates. Where a sequence of
  * the batch has ended the state stays and the output is 0; running backwards over t with the same
- * rule reverses just the part that is there. */
+ * rule reverses just the part that is there. The step's formula is the same in both forms: in a
+ * loop the cell's tensors are those of the body, and t is computed from the iteration's number. */
 #include "frontend/import_ops.h"
 
 #include <string.h>
 
-enum { MOST_STEPS = 128, RNN = 1, GRU = 3, LSTM = 4 }; /* the cell's number of gates */
+enum { MOST_UNROLLED = 128, RNN = 1, GRU = 3, LSTM = 4 }; /* the cell's number of gates */
 
 typedef struct Activation {
     const char *name;
@@ -18,8 +19,7 @@ typedef struct Activation {
 typedef struct Cell {
     Import *im;
     int gates;
-    int64_t steps;
-    const Expr *batch, *hidden;
+    const Expr *steps, *batch, *hidden;
     Activation f, g, h;
     double clip; /* 0 = none */
     bool reset_later, coupled;
@@ -174,73 +174,98 @@ static Tensor *step_lstm(Cell *c, Tensor *x, Tensor *h, Tensor **memory)
     return out;
 }
 
-static void step(Cell *c, int64_t t, Tensor **output)
+/* The step at time t (i64 []): its output; state and memory become those after it. */
+static Tensor *step(Cell *c, Tensor *t)
 {
     Import *im = c->im;
-    Tensor *x =
-        squeeze(im, slice_axis(im, c->inputs, 0, expr_const(im->cx, t), expr_const(im->cx, 1)), 0);
-    Tensor *memory = c->memory;
+    Tensor *x = gather_axis(im, c->inputs, t, 0), *memory = c->memory;
     Tensor *h = c->gates == LSTM  ? step_lstm(c, x, c->state, &memory)
                 : c->gates == GRU ? step_gru(c, x, c->state)
                                   : step_rnn(c, x, c->state);
-    *output = h;
+    Tensor *output = h;
     if (c->lengths) {
-        Tensor *runs = ew(im, S_lt, expr_scalar(im, DT_i64, expr_const(im->cx, t)), c->lengths);
-        *output = pick(im, runs, h, scalar(im, h, 0));
+        Tensor *runs = ew(im, S_lt, t, c->lengths);
+        output = pick(im, runs, h, scalar(im, h, 0));
         h = pick(im, runs, h, c->state);
         memory = memory ? pick(im, runs, memory, c->memory) : NULL;
     }
     c->state = h;
     c->memory = memory;
+    return output;
 }
 
-static Tensor *initial(Cell *c, const OnnxNode *n, uint32_t input, int direction, bool batch_first,
-                       const Tensor *x)
+/* One direction of a cell. */
+typedef struct Way {
+    const OnnxNode *node;
+    int direction;
+    bool reverse, batch_first;
+} Way;
+
+/* x with the extent `want` along an axis, which must be what it is; in a loop types do not change.
+ */
+static Tensor *with_extent(Import *im, Tensor *x, int axis, const Expr *want)
+{
+    if (tensor_is_poison(x) || x->shape[axis] == want)
+        return x;
+    if (!graph_same_dim(im->graph, x->shape[axis], want))
+        return fail(im, ST_bad_model, "a state or sequence_lens of shape %s",
+                    tensor_shape_text(im->cx, x));
+    return slice_axis(im, x, axis, expr_const(im->cx, 0), want);
+}
+
+static Tensor *initial(Cell *c, const Way *way, uint32_t input, const Tensor *x)
 {
     Import *im = c->im;
     const Expr *shape[] = {c->batch, c->hidden};
-    Tensor *given = arg_maybe(im, n, input);
+    Tensor *given = arg_maybe(im, way->node, input);
     if (!given)
         return graph_fill(im->graph, scalar(im, x, 0), 2, shape);
     if (given->rank != 3)
         return fail(im, ST_bad_model, "an initial state of shape %s",
                     tensor_shape_text(im->cx, given));
-    return batch_first ? squeeze(im,
-                                 slice_axis(im, given, 1, expr_const(im->cx, direction),
-                                            expr_const(im->cx, 1)),
-                                 1)
-                       : row(im, given, direction);
+    const Expr *at = expr_const(im->cx, way->direction), *one = expr_const(im->cx, 1);
+    int axis = way->batch_first ? 1 : 0;
+    given = squeeze(im, slice_axis(im, given, axis, at, one), axis);
+    return with_extent(im, with_extent(im, given, 0, c->batch), 1, c->hidden);
 }
 
-/* Products of all inputs and the parameters of one direction; `x` is [steps, batch, size]. */
-static bool prepare(Cell *c, const OnnxNode *n, Tensor *x, int direction, int directions,
-                    bool batch_first)
+/* The parameters of a step in one direction, in the present graph: a loop's body makes them of the
+ * weights again, so that they fold and pack there. */
+static void read_parameters(Cell *c, const OnnxNode *n, int direction)
 {
     Import *im = c->im;
-    Tensor *bias = arg_maybe(im, n, 3), *peephole = c->gates == LSTM ? arg_maybe(im, n, 7) : NULL;
-    if (!read_activations(c, n, direction, directions))
-        return false;
+    Tensor *bias = arg_maybe(im, n, 3), *lengths = arg_maybe(im, n, 4);
+    Tensor *peephole = c->gates == LSTM ? arg_maybe(im, n, 7) : NULL;
     c->recurrent = transposed(im, row(im, arg(im, n, 2), direction));
-    c->inputs = graph_matmul(im->graph, x, transposed(im, row(im, arg(im, n, 1), direction)));
     c->late_bias = NULL;
-    if (bias) {
-        bias = row(im, bias, direction);
-        const Expr *half = expr_muli(im->cx, c->hidden, c->gates);
-        Tensor *of_input = slice_axis(im, bias, 0, expr_const(im->cx, 0), half);
-        Tensor *of_state = slice_axis(im, bias, 0, half, half);
-        if (c->gates == GRU &&
-            c->reset_later) { /* the last third of the state's bias stands inside the reset */
-            Tensor *parts[] = {part(c, of_state, 0, 0), part(c, of_state, 0, 1), NULL};
-            c->late_bias = part(c, of_state, 0, 2);
-            parts[2] = graph_fill(im->graph, scalar(im, x, 0), 1, &c->hidden);
-            of_state = graph_concat(im->graph, 3, parts, 0);
-        }
-        c->inputs = ew(im, S_add, c->inputs, ew(im, S_add, of_input, of_state));
-    }
+    if (bias && c->gates == GRU && c->reset_later)
+        c->late_bias = part(c, row(im, bias, direction), 0, 2 * GRU - 1);
     c->peephole = peephole ? row(im, peephole, direction) : NULL;
-    c->state = initial(c, n, 5, direction, batch_first, x);
-    c->memory = c->gates == LSTM ? initial(c, n, 6, direction, batch_first, x) : NULL;
-    return !cx_failed(im->cx);
+    c->lengths = NULL;
+    if (lengths && lengths->rank != 1)
+        fail(im, ST_bad_model, "sequence_lens of shape %s", tensor_shape_text(im->cx, lengths));
+    else if (lengths)
+        c->lengths = unsqueeze(im, with_extent(im, to(im, lengths, DT_i64), 0, c->batch), 1);
+}
+
+/* Products of all inputs in one direction, biases added; `x` is [steps, batch, size]. */
+static Tensor *project(Cell *c, const OnnxNode *n, Tensor *x, int direction)
+{
+    Import *im = c->im;
+    Tensor *bias = arg_maybe(im, n, 3);
+    Tensor *all = graph_matmul(im->graph, x, transposed(im, row(im, arg(im, n, 1), direction)));
+    if (!bias)
+        return all;
+    bias = row(im, bias, direction);
+    const Expr *half = expr_muli(im->cx, c->hidden, c->gates);
+    Tensor *of_input = slice_axis(im, bias, 0, expr_const(im->cx, 0), half);
+    Tensor *of_state = slice_axis(im, bias, 0, half, half);
+    if (c->late_bias) { /* the last third of the state's bias stands inside the reset */
+        Tensor *parts[] = {part(c, of_state, 0, 0), part(c, of_state, 0, 1), NULL};
+        parts[2] = graph_fill(im->graph, scalar(im, x, 0), 1, &c->hidden);
+        of_state = graph_concat(im->graph, 3, parts, 0);
+    }
+    return ew(im, S_add, all, ew(im, S_add, of_input, of_state));
 }
 
 typedef struct Directions {
@@ -261,27 +286,19 @@ static bool read_directions(Import *im, const OnnxNode *n, Directions *d)
 
 static bool read_cell(Import *im, const OnnxNode *n, const Tensor *x, bool batch_first, Cell *c)
 {
-    Tensor *r = arg(im, n, 2), *lengths = arg_maybe(im, n, 4);
-    const Expr *steps = dim(im, x, batch_first ? 1 : 0);
+    Tensor *r = arg(im, n, 2);
     *c = (Cell){.im = im,
                 .gates = (int)im->arg,
+                .steps = dim(im, x, batch_first ? 1 : 0),
                 .batch = dim(im, x, batch_first ? 0 : 1),
                 .hidden = dim(im, r, 2)};
     if (cx_failed(im->cx) || x->rank != 3 || r->rank != 3) {
         fail(im, ST_bad_model, "inputs that are not of rank 3");
         return false;
     }
-    if (steps->kind != EX_const || steps->value < 1 || steps->value > MOST_STEPS) {
-        fail(im, ST_unsupported, "a sequence whose length is not known or not within 1..%d",
-             MOST_STEPS);
-        return false;
-    }
-    c->steps = steps->value;
     c->clip = attr_f(im, n, "clip", 0);
     c->reset_later = attr_i(im, n, "linear_before_reset", 0);
     c->coupled = attr_i(im, n, "input_forget", 0);
-    if (lengths)
-        c->lengths = unsqueeze(im, to(im, lengths, DT_i64), 1);
     return !cx_failed(im->cx);
 }
 
@@ -292,6 +309,94 @@ static Tensor *stack(Import *im, int count, Tensor *const *list, int axis)
     for (int i = 0; i < count; i++)
         parts[i] = unsqueeze(im, list[i], axis);
     return graph_concat(im->graph, count, parts, axis);
+}
+
+/* All outputs with the steps along axis 0, or along axis 1 with the batch first. */
+static Tensor *run_unrolled(Cell *c, const Way *way)
+{
+    Import *im = c->im;
+    int64_t steps = c->steps->value;
+    Tensor **outputs = NEW_ARRAY(im->cx->arena, Tensor *, steps);
+    for (int64_t i = 0; i < steps; i++) {
+        int64_t t = way->reverse ? steps - 1 - i : i;
+        outputs[t] = step(c, expr_scalar(im, DT_i64, expr_const(im->cx, t)));
+    }
+    return wants(way->node, 0) ? stack(im, (int)steps, outputs, way->batch_first) : NULL;
+}
+
+/* The body: one step on the carried state and memory. What it gives: those, and the output. */
+static bool loop_body(const Cell *outer, const Way *way, Body *body)
+{
+    Cell c = *outer;
+    Import *im = c.im;
+    const Expr *shape[] = {c.batch, c.hidden};
+    if (!body_begin(im, body, way->node->op))
+        return false;
+    Tensor *t = graph_input(im->graph, "iteration", DT_i64, 0, NULL);
+    c.state = graph_input(im->graph, "state", c.state->dtype, 2, shape);
+    if (c.memory)
+        c.memory = graph_input(im->graph, "memory", c.memory->dtype, 2, shape);
+    c.inputs = import_visible(im, c.inputs);
+    read_parameters(&c, way->node, way->direction);
+    if (way->reverse)
+        t = ew(im, S_sub, expr_scalar(im, DT_i64, expr_addi(im->cx, c.steps, -1)), t);
+    Tensor *output = step(&c, t);
+    graph_output(im->graph, c.state, NULL);
+    if (c.memory)
+        graph_output(im->graph, c.memory, NULL);
+    if (wants(way->node, 0))
+        graph_output(im->graph, output, NULL);
+    body_end(im, body);
+    if (cx_failed(im->cx))
+        return false;
+    graph_body_end(body->graph);
+    return true;
+}
+
+/* As run_unrolled, for any number of steps. */
+static Tensor *run_loop(Cell *c, const Way *way)
+{
+    static const bool yes[1] = {true};
+    Import *im = c->im;
+    Body body;
+    Tensor *results[3], **inputs = NULL;
+    uint32_t count = 0, capacity = 0;
+    if (!loop_body(c, way, &body))
+        return NULL;
+    VEC_PUSH(im->cx->arena, inputs, count, capacity, expr_scalar(im, DT_i64, c->steps));
+    VEC_PUSH(im->cx->arena, inputs, count, capacity,
+             graph_constant(im->graph, NULL, DT_bool, 0, NULL, yes));
+    VEC_PUSH(im->cx->arena, inputs, count, capacity, c->state);
+    if (c->memory)
+        VEC_PUSH(im->cx->arena, inputs, count, capacity, c->memory);
+    int carried = c->memory ? 2 : 1;
+    for (uint32_t i = 0; i < body.count; i++)
+        VEC_PUSH(im->cx->arena, inputs, count, capacity, body.captures[i]);
+    if (!graph_loop(im->graph, body.graph, carried, false, (int)count, inputs, results))
+        return NULL;
+    c->state = results[0];
+    c->memory = c->memory ? results[1] : NULL;
+    return wants(way->node, 0) ? arrange(im, results[carried], way->batch_first, way->reverse)
+                               : NULL;
+}
+
+/* As run_unrolled, from the inputs [steps, batch, size]; the last state and memory are the cell's.
+ */
+static Tensor *run(Cell *c, Tensor *x, const Way *way, int directions)
+{
+    Import *im = c->im;
+    const OnnxNode *n = way->node;
+    if (!read_activations(c, n, way->direction, directions))
+        return NULL;
+    read_parameters(c, n, way->direction);
+    c->inputs = project(c, n, x, way->direction);
+    c->state = initial(c, way, 5, x);
+    c->memory = c->gates == LSTM ? initial(c, way, 6, x) : NULL;
+    if (cx_failed(im->cx))
+        return NULL;
+    bool few =
+        c->steps->kind == EX_const && c->steps->value >= 1 && c->steps->value <= MOST_UNROLLED;
+    return few ? run_unrolled(c, way) : run_loop(c, way);
 }
 
 /* Outputs: all states [steps, directions, batch, hidden], the last ones [directions, batch,
@@ -309,15 +414,10 @@ Tensor *import_rnn(Import *im, const OnnxNode *n)
     if (batch_first)
         x = graph_transpose(im->graph, x, to_steps);
     for (int k = 0; k < d.count; k++) {
-        Tensor **outputs = NEW_ARRAY(im->cx->arena, Tensor *, c->steps);
-        if (!prepare(c, n, x, k, d.count, batch_first))
+        const Way way = {n, k, d.reverse[k], batch_first};
+        all[k] = run(c, x, &way, d.count);
+        if (cx_failed(im->cx))
             return graph_poison(im->graph);
-        for (int64_t i = 0; i < c->steps; i++) {
-            int64_t t = d.reverse[k] ? c->steps - 1 - i : i;
-            step(c, t, &outputs[t]);
-        }
-        if (wants(n, 0))
-            all[k] = stack(im, (int)c->steps, outputs, batch_first ? 1 : 0);
         last[k] = c->state;
         memories[k] = c->memory;
     }
