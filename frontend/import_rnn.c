@@ -178,7 +178,7 @@ static Tensor *step_lstm(Cell *c, Tensor *x, Tensor *h, Tensor **memory)
 static Tensor *step(Cell *c, Tensor *t)
 {
     Import *im = c->im;
-    Tensor *x = gather_axis(im, c->inputs, t, 0), *memory = c->memory;
+    Tensor *x = graph_gather(im->graph, c->inputs, t, 0), *memory = c->memory;
     Tensor *h = c->gates == LSTM  ? step_lstm(c, x, c->state, &memory)
                 : c->gates == GRU ? step_gru(c, x, c->state)
                                   : step_rnn(c, x, c->state);
