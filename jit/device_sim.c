@@ -80,30 +80,6 @@ static void unload(DeviceCode *code)
     device_host_free(code->device, code, sizeof *code);
 }
 
-/* --- streams --- */
-
-static Status open_stream(Device *device, const Plan *plan, Stream **stream, Report *report)
-{
-    (void)plan;
-    *stream = device_host_alloc(device, sizeof **stream);
-    if (!*stream)
-        return device_no_memory(report);
-    (*stream)->device = device;
-    return ST_ok;
-}
-
-static void close_stream(Stream *stream)
-{
-    if (stream)
-        device_host_free(stream->device, stream, sizeof *stream);
-}
-
-static int64_t stream_bytes(const Stream *stream)
-{
-    (void)stream;
-    return 0;
-}
-
 /* --- running --- */
 
 static Status bind(Stream *stream, Launches *list, Report *report)
@@ -166,13 +142,6 @@ static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
     return ST_ok;
 }
 
-static Status wait(Stream *stream, Launches *list, Report *report)
-{
-    (void)stream;
-    (void)report;
-    return list && list->error ? ST_bad_index : ST_ok;
-}
-
 static const DeviceType type = {
     .name = "sim",
     .close = close_device,
@@ -180,16 +149,16 @@ static const DeviceType type = {
     .release = device_shared_release,
     .load = load,
     .unload = unload,
-    .open_stream = open_stream,
-    .close_stream = close_stream,
-    .stream_bytes = stream_bytes,
+    .open_stream = device_shared_open_stream,
+    .close_stream = device_shared_close_stream,
+    .stream_bytes = device_shared_stream_bytes,
     .write = device_shared_copy,
     .read = device_shared_copy,
     .copy = device_shared_copy,
     .bind = bind,
     .unbind = unbind,
     .run = run,
-    .wait = wait,
+    .wait = device_shared_wait,
 };
 
 Device *device_sim_open(const Allocator *from)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/launch.h"
 #include "runtime/memory.h"
 
 void *device_host_alloc(const Device *device, size_t size)
@@ -34,6 +35,35 @@ Status device_shared_copy(Stream *stream, void *to, const void *from, int64_t by
     if (bytes)
         memcpy(to, from, (size_t)bytes);
     return ST_ok;
+}
+
+Status device_shared_open_stream(Device *device, const Plan *plan, Stream **stream, Report *report)
+{
+    (void)plan;
+    *stream = device_host_alloc(device, sizeof **stream);
+    if (!*stream)
+        return device_no_memory(report);
+    (*stream)->device = device;
+    return ST_ok;
+}
+
+void device_shared_close_stream(Stream *stream)
+{
+    if (stream)
+        device_host_free(stream->device, stream, sizeof *stream);
+}
+
+int64_t device_shared_stream_bytes(const Stream *stream)
+{
+    (void)stream;
+    return 0;
+}
+
+Status device_shared_wait(Stream *stream, Launches *list, Report *report)
+{
+    (void)stream;
+    (void)report;
+    return list && list->error ? ST_bad_index : ST_ok;
 }
 
 Status device_no_memory(Report *report)

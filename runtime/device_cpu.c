@@ -252,13 +252,6 @@ static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
     return ST_ok;
 }
 
-static Status wait(Stream *stream, Launches *list, Report *report)
-{
-    (void)stream;
-    (void)report;
-    return list && list->error ? ST_bad_index : ST_ok;
-}
-
 static const DeviceType type = {
     .name = "cpu",
     .close = close_device,
@@ -275,7 +268,7 @@ static const DeviceType type = {
     .bind = bind,
     .unbind = unbind,
     .run = run,
-    .wait = wait,
+    .wait = device_shared_wait,
 };
 
 Device *device_cpu_open(const Allocator *from, Executor executor)

@@ -37,28 +37,6 @@ static void unload(DeviceCode *code)
     device_host_free(code->device, code, sizeof *code);
 }
 
-static Status open_stream(Device *device, const Plan *plan, Stream **stream, Report *report)
-{
-    (void)plan;
-    *stream = device_host_alloc(device, sizeof **stream);
-    if (!*stream)
-        return device_no_memory(report);
-    (*stream)->device = device;
-    return ST_ok;
-}
-
-static void close_stream(Stream *stream)
-{
-    if (stream)
-        device_host_free(stream->device, stream, sizeof *stream);
-}
-
-static int64_t stream_bytes(const Stream *stream)
-{
-    (void)stream;
-    return 0;
-}
-
 static Status bind(Stream *stream, Launches *list, Report *report)
 {
     (void)stream;
@@ -103,9 +81,9 @@ static const DeviceType type = {
     .release = device_shared_release,
     .load = load,
     .unload = unload,
-    .open_stream = open_stream,
-    .close_stream = close_stream,
-    .stream_bytes = stream_bytes,
+    .open_stream = device_shared_open_stream,
+    .close_stream = device_shared_close_stream,
+    .stream_bytes = device_shared_stream_bytes,
     .write = device_shared_copy,
     .read = device_shared_copy,
     .copy = device_shared_copy,
