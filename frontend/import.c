@@ -187,6 +187,17 @@ const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *
     return found ? found->strings[0].data : other;
 }
 
+int attr_word(Import *im, const OnnxNode *n, const char *name, const char *const *words, int count,
+              const char *other)
+{
+    const char *text = attr_s(im, n, name, other);
+    for (int i = 0; i < count; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i;
+    fail(im, ST_bad_model, "attribute '%s' is '%s'", name, onnx_printable(im->cx->arena, text));
+    return 0;
+}
+
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list)
 {
     const OnnxAttr *found = attr(im, n, name);

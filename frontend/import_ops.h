@@ -63,6 +63,9 @@ const OnnxAttr *attr(Import *im, const OnnxNode *n, const char *name);
 int64_t attr_i(Import *im, const OnnxNode *n, const char *name, int64_t other);
 double attr_f(Import *im, const OnnxNode *n, const char *name, double other);
 const char *attr_s(Import *im, const OnnxNode *n, const char *name, const char *other);
+/* The position of the attribute's word (`other` when absent) among `count`; 0 after a failure. */
+int attr_word(Import *im, const OnnxNode *n, const char *name, const char *const *words, int count,
+              const char *other);
 /* The list and its length; false when absent. */
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
@@ -90,7 +93,19 @@ const CustomOperator *import_find_custom(const Import *im, const OnnxNode *n);
 /* As an importer. */
 Tensor *import_custom(Import *im, const OnnxNode *n, const CustomOperator *op);
 
-/* ---- import_tree.c: the attribute post_transform of ai.onnx.ml, on scores [n, k] */
+/* ---- import_scores.c: the attribute post_transform of ai.onnx.ml, on scores [n, k]; numbers are
+ * those of TreeEnsemble's attribute */
+typedef enum PostTransform {
+    POST_none,
+    POST_softmax,
+    POST_logistic,
+    POST_softmax_zero,
+    POST_probit,
+    POST_count
+} PostTransform;
+PostTransform post_of(Import *im, const OnnxNode *n);
+Tensor *post_apply(Import *im, PostTransform post, Tensor *scores);
+/* Both. */
 Tensor *post_transform(Import *im, const OnnxNode *n, Tensor *scores);
 
 /* ---- import_text.c: strings */
