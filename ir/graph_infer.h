@@ -15,6 +15,19 @@ typedef void InferOp(Graph *graph, const GraphNode *node, Tensor *out);
 
 void graph_infer(Graph *graph, const GraphNode *node, Tensor *out);
 
+/* What inference is written with; checks are false after a failure. */
+void infer_fail(Graph *graph, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void infer_disagree(Graph *graph, const Tensor *a, const Tensor *b); /* fails: shapes */
+void infer_copy_type(const Tensor *from, Tensor *out);
+/* A list attribute of exactly `count` entries; AT_axis within a rank. */
+bool infer_has_list(Graph *graph, const GraphNode *node, AttrName name, int count);
+bool infer_has_axis(Graph *graph, const GraphNode *node, int rank);
+bool infer_same_dtype(Graph *graph, const Tensor *a, const Tensor *b);
+/* Sets the result's shape from a list of expressions. */
+bool infer_set_shape(Graph *graph, const Attr *shape, Tensor *out);
+/* Whether operands are of one type that products and sums are defined on. */
+bool infer_multiplies(Graph *graph, const GraphNode *node);
+
 /* Element lists: fills out->elements when the contents of `out` (shape known) follow from those of
  * the inputs. */
 void graph_fold_elements(Graph *graph, const GraphNode *node, Tensor *out);
