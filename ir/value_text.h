@@ -5,60 +5,22 @@
  *   in x f32 [N, 56] strides [64, 1] offset 8 align 64        roles: in, out, const, scratch
  *   x[n, 2*h + 1] if 0 <= 2*h + 1 < 56, 0 <= n < N else 0     access, guards, fill
  *   %0 = load x[n, h] if 0 <= h < 56 else 0
- *   %1 = const f32 0            %2 = index i64 2*h            %3 = mul f32 %0, %1      %4 = cast f16 %3
- *   %5 = bind idx %4 in 0..N - 1 wrap     %6 = reduce sum f32 (k, c) %3     %7 = tile t[i, 0]
+ *   %1 = const f32 0            %2 = index i64 2*h            %3 = mul f32 %0, %1      %4 = cast
+ * f16 %3 %5 = bind idx %4 in 0..N - 1 wrap     %6 = reduce sum f32 (k, c) %3     %7 = tile t[i, 0]
  *
- * The type after an operation is Value.dtype. Integer constants are signed decimal (u64: the bits), bools 0 or 1.
- * Printers do not end lines. Parsers report through the scanner and return false or NULL; text is hostile. */
+ * The type after an operation is Value.dtype. Integer constants are signed decimal (u64: the bits),
+ * bools 0 or 1. Printers do not end lines. Parsers report through the scanner and return false or
+ * NULL; text is hostile. */
 #ifndef QUERN_IR_VALUE_TEXT_H
 #define QUERN_IR_VALUE_TEXT_H
 
-#include "ir/value.h"
-
-/* One name of a text being parsed. Symbols (dims, axes, loop variables, coordinates, bound values) and places (buffers,
- * tiles) are separate name spaces. */
-typedef struct Named {
-    const char *name;
-    const Expr *sym;      /* symbols: what the name stands for in expressions; NULL for places */
-    int axis;             /* symbols: axis number for reduce, or -1 */
-    const Buffer *buffer; /* places: exactly one of buffer, tile */
-    struct Tile *tile;
-    Dtype dtype;          /* places */
-    int rank;             /* places */
-} Named;
-
-/* The table of names of a text. Later entries hide nothing: a taken name is an error. A scope is left by
- * restoring `count`. */
-typedef struct Names {
-    Cx *cx;
-    uint32_t count, cap;
-    Named *items;
-    uint32_t value_count, value_cap; /* values by the number in the text; NULL = not defined */
-    Value **values;
-} Names;
-
-void names_init(Names *names, Cx *cx);
-/* Adds an entry; fails through the scanner for a taken or reserved name. */
-bool names_add(Names *names, Scan *scan, Named named);
-bool names_add_sym(Names *names, Scan *scan, const char *name, const Expr *sym, int axis);
-bool names_add_buffer(Names *names, Scan *scan, const Buffer *buffer);
-const Named *names_find_sym(const Names *names, const char *name, size_t length);
-const Named *names_find_place(const Names *names, const char *name, size_t length);
-/* Defines %number. Fails through the scanner when it is defined already. */
-bool names_set_value(Names *names, Scan *scan, uint32_t number, Value *value);
-/* Parses %number and looks it up; NULL after a failure. */
-Value *names_parse_value(Names *names, Scan *scan);
-/* Whether a name may be used for a symbol or place (an identifier that is no word of the text forms). */
-bool name_is_legal(const char *name);
-
-/* An expression over the table's symbols (the canonical poison after a failure). */
-const Expr *names_parse_expr(Names *names, Scan *scan);
+#include "ir/names.h"
 
 /* How printers find names that are not in the values themselves. */
 typedef struct ValueNames {
     const void *user;
-    const char *(*axis_name)(const void *user, int number);                 /* nests */
-    const char *(*tile_name)(const void *user, const struct Tile *tile);    /* tile programs */
+    const char *(*axis_name)(const void *user, int number);              /* nests */
+    const char *(*tile_name)(const void *user, const struct Tile *tile); /* tile programs */
 } ValueNames;
 
 void scalar_print(Text *text, Dtype dtype, Scalar value);
@@ -68,7 +30,8 @@ void dim_print(Text *text, const Expr *dim); /* dim N 1..64 mult 8 */
 /* After "dim": makes the symbol and adds it to the names. NULL after a failure. */
 const Expr *dim_parse(Scan *scan, Names *names);
 
-bool role_find(const Scan *scan, BufferRole *role); /* whether the current token is a role word; consumes nothing */
+bool role_find(const Scan *scan,
+               BufferRole *role); /* whether the current token is a role word; consumes nothing */
 void buffer_print(Text *text, Cx *cx, const Buffer *buffer); /* with its role word */
 /* At the role word: makes the buffer (index 0) and adds it to the names. NULL after a failure. */
 Buffer *buffer_parse(Scan *scan, Names *names);
@@ -76,8 +39,8 @@ Buffer *buffer_parse(Scan *scan, Names *names);
 const Expr **buffer_row_major(Cx *cx, int rank, const Expr *const *shape);
 int buffer_min_align(Dtype dtype);
 
-void access_print(Text *text, const Access *access, const ValueNames *names);        /* x[n, h] */
-void access_print_guards(Text *text, const Access *access);                          /* " if ..." or nothing */
+void access_print(Text *text, const Access *access, const ValueNames *names); /* x[n, h] */
+void access_print_guards(Text *text, const Access *access); /* " if ..." or nothing */
 /* x[n, h]: checks the rank. NULL after a failure. */
 Access *access_parse(Scan *scan, Names *names);
 /* Optional "if lo <= e < hi, ..."; with `fill` also "else FILL" when there are guards. */
