@@ -115,7 +115,7 @@ Tensor *arg_maybe(Import *im, const OnnxNode *n, uint32_t i)
     Tensor *tensor = arg_any(im, n, i);
     return !tensor || !is_list(tensor)
                ? tensor
-               : fail(im, ST_bad_model, "input %u is a sequence or optional, not a tensor", i);
+               : fail(im, ST_bad_model, "input %u is a sequence, optional or map, not a tensor", i);
 }
 
 Tensor *arg(Import *im, const OnnxNode *n, uint32_t i)

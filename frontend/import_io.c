@@ -2,7 +2,8 @@
  *
  * A sequence is known by its length when compiling and is no value of a run: its elements are
  * inputs (or outputs) `x[0]`, `x[1]` and so on of the graph. An optional is a sequence of one
- * element or none; what they hold may be sequences again: `x[0][1]`. */
+ * element or none; what they hold may be sequences again: `x[0][1]`. A map is two tensors: its
+ * values `x` and their keys `x[keys]`. */
 #include "frontend/import_ops.h"
 
 #include <ctype.h>
@@ -62,6 +63,24 @@ static const ImportShape *given_shape(const Import *im, const char *name)
     return NULL;
 }
 
+/* `name[part]`, which must be no other value's name: `others` are all inputs, or all outputs. */
+static const char *part_name(Import *im, const OnnxValueInfo *others, uint32_t count,
+                             const char *name, const char *part)
+{
+    const char *own = arena_printf(im->cx->arena, "%s[%s]", name, part);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(others[i].name, own) == 0)
+            fail(im, ST_unsupported, "a tensor is called '%s', as a part of '%s' is: rename it",
+                 onnx_printable(im->cx->arena, own), onnx_printable(im->cx->arena, name));
+    return own;
+}
+
+static const char *input_part(Import *im, const char *name, const char *part)
+{
+    const OnnxGraph *graph = &im->model->graph;
+    return part_name(im, graph->inputs, graph->input_count, name, part);
+}
+
 /* The contents given for an input stand for it; its type must fit. */
 static Tensor *given_value(Import *im, const ImportValue *value, const Tensor *input)
 {
@@ -111,11 +130,34 @@ static Tensor *tensor_input(Dims *dims, const char *name, const OnnxType *type)
     return tensor;
 }
 
+/* Values and keys, both of one dim, the symbol `x_0`; the shape given for either is that of both.
+ */
+static Tensor *map_input(Dims *dims, const char *name, const OnnxType *type)
+{
+    Import *im = dims->im;
+    Arena *arena = im->cx->arena;
+    const char *keys = input_part(im, name, "keys");
+    const ImportShape *given =
+        given_shape(im, name) ? given_shape(im, name) : given_shape(im, keys);
+    if (!type->of || type->of->kind != OK_tensor || type->of->rank > 0)
+        return fail(im, ST_unsupported, "input '%s' is a map to other values than numbers or texts",
+                    onnx_printable(arena, name));
+    OnnxDim count = {given && given->rank == 1 ? given->dims[0] : -1,
+                     arena_printf(arena, "%s_0", name)};
+    OnnxType values = {.kind = OK_tensor, .dtype = type->of->dtype, .rank = 1, .dims = &count};
+    OnnxType key_type = values;
+    key_type.dtype = type->dtype;
+    Tensor *items[] = {tensor_input(dims, name, &values), tensor_input(dims, keys, &key_type)};
+    return list_make(im, LIST_map, 2, items);
+}
+
 /* A sequence of as many inputs as its given length says, an optional of one or none. */
 static Tensor *typed_input(Dims *dims, const char *name, const OnnxType *type, int depth)
 {
     Import *im = dims->im;
     bool optional = type->kind == OK_optional;
+    if (type->kind == OK_map && !depth)
+        return map_input(dims, name, type);
     if ((type->kind != OK_sequence && !optional) || !type->of || depth > MOST_NESTED)
         return tensor_input(dims, name, type);
     const ImportShape *given = given_shape(im, name);
@@ -133,10 +175,10 @@ static Tensor *typed_input(Dims *dims, const char *name, const OnnxType *type, i
     int count = (int)given->dims[0];
     Tensor **items = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
     for (int i = 0; i < count; i++) {
-        const char *item = arena_printf(im->cx->arena, "%s[%d]", name, i);
+        const char *item = input_part(im, name, arena_printf(im->cx->arena, "%d", i));
         items[i] = typed_input(dims, item, type->of, depth + 1);
     }
-    return list_make(im, optional, count, items);
+    return list_make(im, optional ? LIST_optional : LIST_sequence, count, items);
 }
 
 void import_inputs(Import *im)
@@ -157,14 +199,26 @@ void import_inputs(Import *im)
 
 /* ---- outputs */
 
+static const char *output_part(Import *im, const char *name, const char *part)
+{
+    const OnnxGraph *graph = &im->model->graph;
+    return part_name(im, graph->outputs, graph->output_count, name, part);
+}
+
 static void output(Import *im, Tensor *tensor, const char *name)
 {
     if (!is_list(tensor)) {
         graph_output(im->graph, tensor, name);
         return;
     }
+    if (list_kind(tensor) == LIST_map) {
+        output(im, list_item(tensor, 0), name);
+        output(im, list_item(tensor, 1), output_part(im, name, "keys"));
+        return;
+    }
     for (int i = 0; i < list_count(tensor); i++)
-        output(im, list_item(tensor, i), arena_printf(im->cx->arena, "%s[%d]", name, i));
+        output(im, list_item(tensor, i),
+               output_part(im, name, arena_printf(im->cx->arena, "%d", i)));
 }
 
 void import_outputs(Import *im)

@@ -114,6 +114,8 @@ Tensor *text_constant(Import *im, int rank, const int64_t *dims, const OnnxStrin
 Tensor *text_list(Import *im, const OnnxNode *n, const char *name);
 /* Between strings and numbers, either way. */
 Tensor *text_cast(Import *im, Tensor *x, Dtype dtype);
+/* The strings at positions, in their shape; `texts` are count tensors, one behind the other. */
+Tensor *text_take(Import *im, Tensor *positions, int count, Tensor *const *texts);
 /* Gather along an axis, of any type. */
 Tensor *gather_axis(Import *im, Tensor *x, Tensor *indices, int axis);
 /* Whether the importer only moves elements and an input is of strings: then it is called through
@@ -133,11 +135,13 @@ void import_inputs(Import *im);
 void import_outputs(Import *im);
 
 /* ---- import_sequence.c: lists. While importing a sequence is a list of known length, an optional
- * a list of one element or none; elements are tensors or lists. A list stands where a tensor does
- * (results, names, subgraphs) but has no type, and `arg` refuses it. */
-Tensor *list_make(Import *im, bool optional, int count, Tensor *const *items);
+ * a list of one element or none; elements are tensors or lists. A map is a list of two: values [n]
+ * and their keys [n]; n maps with equal keys, as a sequence, have values [n, keys]. A list stands
+ * where a tensor does (results, names, subgraphs) but has no type, and `arg` refuses it. */
+typedef enum ListKind { LIST_sequence, LIST_optional, LIST_map } ListKind;
+Tensor *list_make(Import *im, ListKind kind, int count, Tensor *const *items);
 bool is_list(const Tensor *tensor);
-bool is_optional(const Tensor *list);
+ListKind list_kind(const Tensor *list);
 int list_count(const Tensor *list);
 Tensor *list_item(const Tensor *list, int i);
 

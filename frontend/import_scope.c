@@ -90,7 +90,7 @@ Tensor *import_visible(Import *im, Tensor *tensor)
     Tensor **items = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
     for (int i = 0; i < count; i++)
         items[i] = import_visible(im, list_item(tensor, i));
-    return list_make(im, is_optional(tensor), count, items);
+    return list_make(im, list_kind(tensor), count, items);
 }
 
 Tensor *lookup(Import *im, const char *name)

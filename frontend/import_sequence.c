@@ -6,8 +6,9 @@ enum { MOST_ITEMS = 4096 };
 
 /* ---- lists */
 
-Tensor *list_make(Import *im, bool optional, int count, Tensor *const *items)
+Tensor *list_make(Import *im, ListKind kind, int count, Tensor *const *items)
 {
+    static const char *const names[] = {"sequence", "optional", "map"};
     Cx *cx = im->cx;
     for (int i = 0; i < count; i++)
         if (tensor_is_poison(items[i]))
@@ -18,7 +19,7 @@ Tensor *list_make(Import *im, bool optional, int count, Tensor *const *items)
                         .input_count = count,
                         .inputs = arena_copy(cx->arena, items, (size_t)count * sizeof *items),
                         .output = list,
-                        .attrs = {[AT_mode] = attr_name(optional ? "optional" : "sequence")}};
+                        .attrs = {[AT_mode] = attr_name(names[kind])}};
     *list = (Tensor){.producer = node, .weight = -1};
     return list;
 }
@@ -28,9 +29,15 @@ bool is_list(const Tensor *tensor)
     return tensor->producer->op == OP_list;
 }
 
-bool is_optional(const Tensor *list)
+ListKind list_kind(const Tensor *list)
 {
-    return list->producer->attrs[AT_mode].name[0] == 'o';
+    char first = list->producer->attrs[AT_mode].name[0];
+    return first == 's' ? LIST_sequence : first == 'o' ? LIST_optional : LIST_map;
+}
+
+static bool is_optional(const Tensor *x)
+{
+    return is_list(x) && list_kind(x) == LIST_optional;
 }
 
 int list_count(const Tensor *list)
@@ -47,9 +54,10 @@ Tensor *list_item(const Tensor *list, int i)
 static Tensor *arg_sequence(Import *im, const OnnxNode *n, uint32_t i)
 {
     Tensor *list = arg_any(im, n, i);
-    if (list && is_list(list) && !is_optional(list))
+    if (list && is_list(list) && list_kind(list) == LIST_sequence)
         return list;
-    fail(im, ST_bad_model, "input %u is not a sequence", i);
+    fail(im, ST_bad_model, "input %u is not a sequence%s", i,
+         list && is_list(list) && list_kind(list) == LIST_map ? " of tensors" : "");
     return NULL;
 }
 
@@ -74,7 +82,7 @@ static bool known_position(Import *im, const Tensor *x, int count, bool end_too,
 Tensor *import_sequence_empty(Import *im, const OnnxNode *n)
 {
     (void)n;
-    return list_make(im, false, 0, NULL);
+    return list_make(im, LIST_sequence, 0, NULL);
 }
 
 Tensor *import_sequence_construct(Import *im, const OnnxNode *n)
@@ -82,7 +90,7 @@ Tensor *import_sequence_construct(Import *im, const OnnxNode *n)
     Tensor **items = NEW_ARRAY(im->cx->arena, Tensor *, n->input_count + 1);
     for (uint32_t i = 0; i < n->input_count; i++)
         items[i] = arg(im, n, i);
-    return list_make(im, false, (int)n->input_count, items);
+    return list_make(im, LIST_sequence, (int)n->input_count, items);
 }
 
 /* The tensors of a list along a new axis; they have one shape. */
@@ -137,7 +145,7 @@ Tensor *import_sequence_insert(Import *im, const OnnxNode *n)
     Tensor **items = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
     for (int i = 0; i <= count; i++)
         items[i] = i == at ? item : list_item(list, i - (i > at));
-    return list_make(im, false, count + 1, items);
+    return list_make(im, LIST_sequence, count + 1, items);
 }
 
 Tensor *import_sequence_erase(Import *im, const OnnxNode *n)
@@ -153,7 +161,7 @@ Tensor *import_sequence_erase(Import *im, const OnnxNode *n)
     Tensor **items = NEW_ARRAY(im->cx->arena, Tensor *, count);
     for (int i = 0; i < count - 1; i++)
         items[i] = list_item(list, i + (i >= at));
-    return list_make(im, false, count - 1, items);
+    return list_make(im, LIST_sequence, count - 1, items);
 }
 
 Tensor *import_sequence_length(Import *im, const OnnxNode *n)
@@ -217,7 +225,7 @@ Tensor *import_split_to_sequence(Import *im, const OnnxNode *n)
     if (!graph_same_dim(im->graph, start, x->shape[axis]))
         return fail(im, ST_bad_model, "the parts do not add up to axis %d of %s", axis,
                     tensor_shape_text(im->cx, x));
-    return list_make(im, false, count, items);
+    return list_make(im, LIST_sequence, count, items);
 }
 
 Tensor *import_concat_from_sequence(Import *im, const OnnxNode *n)
@@ -273,7 +281,7 @@ Tensor *import_sequence_map(Import *im, const OnnxNode *n)
         }
     }
     for (uint32_t o = 0; o < outputs; o++)
-        set_result(im, o, list_make(im, false, count, lists + o * (size_t)(count + 1)));
+        set_result(im, o, list_make(im, LIST_sequence, count, lists + o * (size_t)(count + 1)));
     return outputs ? im->results[0] : graph_poison(im->graph);
 }
 
@@ -283,7 +291,7 @@ Tensor *import_sequence_map(Import *im, const OnnxNode *n)
 Tensor *import_optional(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg_any(im, n, 0);
-    return list_make(im, true, x ? 1 : 0, &x);
+    return list_make(im, LIST_optional, x ? 1 : 0, &x);
 }
 
 /* Since opset 18 what is no optional counts as one that is there. */
@@ -292,7 +300,7 @@ Tensor *import_optional_get_element(Import *im, const OnnxNode *n)
     Tensor *x = arg_any(im, n, 0);
     if (!x)
         return arg(im, n, 0);
-    if (!is_list(x) || !is_optional(x))
+    if (!is_optional(x))
         return x;
     return list_count(x) ? list_item(x, 0) : fail(im, ST_bad_model, "the optional holds nothing");
 }
@@ -300,7 +308,7 @@ Tensor *import_optional_get_element(Import *im, const OnnxNode *n)
 Tensor *import_optional_has_element(Import *im, const OnnxNode *n)
 {
     const Tensor *x = arg_any(im, n, 0);
-    bool there = x && !(is_list(x) && is_optional(x) && !list_count(x));
+    bool there = x && !(is_optional(x) && !list_count(x));
     const Expr *value = expr_const(im->cx, there);
     return graph_elements_of(im->graph, DT_bool, 0, NULL, &value);
 }

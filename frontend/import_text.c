@@ -38,8 +38,7 @@ static Tensor *positions_of(Import *im, const Tensor *x, const Expr *first)
     return reshape(im, list, x->rank, x->shape);
 }
 
-/* The strings at positions; `texts` are count tensors, one behind the other. */
-static Tensor *take(Import *im, Tensor *positions, int count, Tensor *const *texts)
+Tensor *text_take(Import *im, Tensor *positions, int count, Tensor *const *texts)
 {
     Tensor **inputs = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
     inputs[0] = positions;
@@ -55,7 +54,7 @@ Tensor *gather_axis(Import *im, Tensor *x, Tensor *indices, int axis)
     if (tensor_is_poison(x) || x->dtype != DT_string)
         return graph_gather(im->graph, x, indices, axis);
     Tensor *positions = positions_of(im, x, expr_const(im->cx, 0));
-    return take(im, graph_gather(im->graph, positions, indices, axis), 1, &x);
+    return text_take(im, graph_gather(im->graph, positions, indices, axis), 1, &x);
 }
 
 /* ---- operators that move */
@@ -102,8 +101,8 @@ Tensor *import_moved_texts(Import *im, const OnnxNode *n, ImportOp *op)
         im->values[ids[i]] = texts[i];
     for (uint32_t i = 1; i < n->output_count; i++)
         if (im->results[i] && wants(n, i))
-            im->results[i] = take(im, im->results[i], count, texts);
-    return result ? take(im, result, count, texts) : NULL;
+            im->results[i] = text_take(im, im->results[i], count, texts);
+    return result ? text_take(im, result, count, texts) : NULL;
 }
 
 /* ---- host operations: an operand of bytes from an attribute, and checks */

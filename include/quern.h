@@ -319,14 +319,19 @@ typedef struct qn_tensor_info {
 /* What a value of a model is. A sequence is known by its length, an optional by whether it is
  * there, when a model is compiled: give a qn_shape of one dim, the length, or 1 or 0. A program has
  * their elements as inputs and outputs of its own: those of `x` are `x[0]`, `x[1]` ..., of
- * sequences `x[0][0]` ... */
-typedef enum qn_kind { QN_OTHER, QN_TENSOR, QN_SEQUENCE, QN_OPTIONAL } qn_kind;
+ * sequences `x[0][0]` ...
+ *
+ * A map `x` is two tensors of a program: its values `x` and their keys `x[keys]`, both of one dim
+ * (of an input the symbol `x_0`, like that of a tensor). Keys are told apart by their values, in
+ * any order, each once. A sequence of maps, which classifiers end in (ZipMap), is two as well,
+ * since all have the same keys: values `x` with a row for each map, and one `x[keys]`. */
+typedef enum qn_kind { QN_OTHER, QN_TENSOR, QN_SEQUENCE, QN_OPTIONAL, QN_MAP } qn_kind;
 
 /* What the model takes and gives, as declared in the file; initializers that are listed as inputs
  * too are not counted. The index runs from 0; QN_MISSING past the last. */
 QN_API qn_status qn_model_input(const qn_model *model, int32_t index, qn_tensor_info *info);
 QN_API qn_status qn_model_output(const qn_model *model, int32_t index, qn_tensor_info *info);
-/* The kind of the same; what is no tensor has dtype QN_NONE there. */
+/* The kind of the same; what is no tensor has dtype QN_NONE there, a map one dim. */
 QN_API qn_status qn_model_input_kind(const qn_model *model, int32_t index, qn_kind *kind);
 QN_API qn_status qn_model_output_kind(const qn_model *model, int32_t index, qn_kind *kind);
 

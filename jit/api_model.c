@@ -11,13 +11,14 @@
 
 static void set_port(Cx *cx, Port *port, const OnnxValueInfo *info)
 {
+    static const OnnxDim keys = {-1, ""};
     const OnnxType *type = &info->type;
-    bool known = type->kind == OK_tensor && type->rank >= 0;
-    int rank = known ? type->rank : 0;
+    bool map = type->kind == OK_map, known = map || (type->kind == OK_tensor && type->rank >= 0);
+    int rank = map ? 1 : known ? type->rank : 0;
     int64_t count = known ? 1 : -1;
     port->dims = NEW_ARRAY(cx->arena, qn_dim, rank);
     for (int d = 0; d < rank; d++) {
-        const OnnxDim *dim = &type->dims[d];
+        const OnnxDim *dim = map ? &keys : &type->dims[d];
         port->dims[d] = (qn_dim){dim->value, api_string(dim->value < 0 ? dim->symbol : "")};
         if (count >= 0 && (dim->value < 0 || __builtin_mul_overflow(count, dim->value, &count)))
             count = -1;
@@ -205,6 +206,7 @@ static qn_kind kind_of(const OnnxType *type)
     return type->kind == OK_tensor     ? QN_TENSOR
            : type->kind == OK_sequence ? QN_SEQUENCE
            : type->kind == OK_optional ? QN_OPTIONAL
+           : type->kind == OK_map      ? QN_MAP
                                        : QN_OTHER;
 }
 

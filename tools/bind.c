@@ -145,9 +145,7 @@ static bool finish_input(Tensor *tensor, Setup *setup, int32_t index, Fill fill,
                         info.name.data, info.name.data);
     if (!make_tensor(&info, tensor, fail))
         return false;
-    if (fill == FILL_RANDOM)
-        fill_random(tensor, info.name.data);
-    return true;
+    return fill != FILL_RANDOM || fill_random(tensor, info.name.data, fail);
 }
 
 /* Whether the output is in memory of the session. Asked before a run. */

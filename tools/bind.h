@@ -4,7 +4,8 @@
 
 #include "tools/setup.h"
 
-/* A sequence or optional among the inputs (its value holds nothing), or what one of them holds. */
+/* A sequence or optional among the inputs (its value holds nothing), what one of them holds, or the
+ * values or keys of a map. */
 typedef struct Element {
     char *name;
     Tensor value;
@@ -24,9 +25,13 @@ typedef enum Fill { FILL_NONE, FILL_RANDOM, FILL_ZEROS } Fill;
 bool bind_begin(Binding *binding, Setup *setup, Fail *fail);
 /* Reads an input's value from a .npy or .pb file and makes its shape that of the compile. */
 bool bind_read(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail);
-/* The same for an input that is a sequence or optional, from a .pb file: also gives the compile
- * their lengths. */
+/* The same for an input that is a sequence, optional or map, from a .pb file: also gives the
+ * compile their lengths. */
 bool bind_read_list(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail);
+/* Finds the input, or map whose keys, are named so, and reads its value, as one of these; -1 and no
+ * message when none is. */
+int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t length,
+                    const char *path, Fail *fail);
 /* setup_compile. When it fails because contents of inputs have to be known, it is done again with
  * those that have a small value: integers and bools of at most 256 elements, floats of at most 16
  * in one dimension. */
@@ -52,16 +57,17 @@ qn_string bind_name(const Binding *binding, Setup *setup, qn_string name);
 bool bind_arrange(Binding *binding, Setup *setup, Fail *fail);
 void bind_free_elements(Binding *binding);
 
-/* What a .pb file holds: a tensor, or a list of values. */
+/* What a .pb file holds: a tensor, or a list of values. A map is a list of its values and its keys,
+ * as tensors; so is a sequence of maps with equal keys, whose values have a row for each map. */
 typedef struct PbValue PbValue;
 struct PbValue {
-    bool is_list;
+    bool is_list, is_map;
     Tensor tensor;
     int32_t count;
     PbValue *items;
 };
-/* A SequenceProto, OptionalProto or, for other kinds, a TensorProto file. Nothing to free after a
- * failure. */
+/* A SequenceProto, OptionalProto, MapProto or, for other kinds, a TensorProto file. Nothing to free
+ * after a failure. */
 bool read_pb_value(const char *path, qn_kind kind, PbValue *to, Fail *fail);
 void pb_value_free(PbValue *value);
 

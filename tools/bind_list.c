@@ -1,9 +1,11 @@
-/* Sequences and optionals of a model's inputs and outputs: their elements are inputs and outputs of
- * the program, called x[0], x[1] and so on. Files are .pb. */
+/* Sequences, optionals and maps of a model's inputs: their elements are inputs of the program,
+ * called x[0], x[1] and so on, and x and x[keys] of a map. Files are .pb; those of values or keys
+ * of a map may be .npy. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tools/bind.h"
+#include "tools/npy.h"
 
 static Element *add_element(Binding *binding, const char *name, Fail *fail)
 {
@@ -22,23 +24,34 @@ static Element *add_element(Binding *binding, const char *name, Fail *fail)
     return &elements[count];
 }
 
+/* A tensor, which is moved, and its shape. */
+static bool add_tensor(Binding *binding, Setup *setup, const char *name, Tensor *tensor, Fail *fail)
+{
+    Element *element = add_element(binding, name, fail);
+    if (!element)
+        return false;
+    element->value = *tensor;
+    *tensor = (Tensor){0};
+    return setup_shape(setup, element->name, &element->value, fail);
+}
+
 /* The value and what it holds, with their shapes; takes the tensors out of `list`. */
 static bool add_value(Binding *binding, Setup *setup, const char *name, PbValue *value, Fail *fail)
 {
     char item[512];
-    Element *element = add_element(binding, name, fail);
-    if (!element)
-        return false;
-    if (!value->is_list) {
-        element->value = value->tensor;
-        value->tensor = (Tensor){0};
-        return setup_shape(setup, element->name, &element->value, fail);
-    }
+    if (!value->is_list)
+        return add_tensor(binding, setup, name, &value->tensor, fail);
+    Element *element = value->is_map ? NULL : add_element(binding, name, fail);
     Tensor length = {.rank = 1, .dims = {value->count}};
-    if (!setup_shape(setup, element->name, &length, fail))
+    if (!value->is_map && (!element || !setup_shape(setup, element->name, &length, fail)))
         return false;
     for (int32_t i = 0; i < value->count; i++) {
-        if (snprintf(item, sizeof item, "%s[%d]", name, (int)i) >= (int)sizeof item)
+        char part[16] = "";
+        if (!value->is_map)
+            snprintf(part, sizeof part, "[%d]", (int)i);
+        else if (i)
+            snprintf(part, sizeof part, "[keys]");
+        if (snprintf(item, sizeof item, "%s%s", name, part) >= (int)sizeof item)
             return fail_set(fail, "'%s': the name is too long", name);
         if (!add_value(binding, setup, item, &value->items[i], fail))
             return false;
@@ -65,6 +78,12 @@ bool bind_read_list(Binding *binding, Setup *setup, int32_t index, const char *p
     return done;
 }
 
+static bool is_pb(const char *path)
+{
+    size_t length = strlen(path);
+    return length >= 3 && !strcmp(path + length - 3, ".pb");
+}
+
 static const Element *find_element(const Binding *binding, qn_string name)
 {
     for (int32_t i = 0; i < binding->element_count; i++)
@@ -72,6 +91,38 @@ static const Element *find_element(const Binding *binding, qn_string name)
             !memcmp(binding->elements[i].name, name.data, name.length))
             return &binding->elements[i];
     return NULL;
+}
+
+int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t length,
+                    const char *path, Fail *fail)
+{
+    static const char keys[] = "[keys]";
+    size_t tail = sizeof keys - 1;
+    qn_kind kind = QN_OTHER;
+    int32_t index = bind_find(setup, name, length);
+    bool of_keys = index < 0 && length > tail && !memcmp(name + length - tail, keys, tail);
+    if (of_keys)
+        index = bind_find(setup, name, length - tail);
+    if (qn_model_input_kind(setup->model, index, &kind) != QN_OK || (of_keys && kind != QN_MAP))
+        return -1;
+    setup->status = QN_BAD_ARGUMENT;
+    if (binding->inputs[index].data || find_element(binding, (qn_string){name, length}))
+        return fail_set(fail, "two values for input '%.*s'", (int)length, name);
+    if (kind == QN_TENSOR || kind == QN_OTHER)
+        return bind_read(binding, setup, index, path, fail);
+    if (kind != QN_MAP || (is_pb(path) && !of_keys))
+        return bind_read_list(binding, setup, index, path, fail);
+    char own[512];
+    Tensor tensor;
+    if (snprintf(own, sizeof own, "%.*s", (int)length, name) >= (int)sizeof own)
+        return fail_set(fail, "'%.*s': the name is too long", (int)length, name);
+    setup->status = QN_BAD_FILE;
+    if (is_pb(path) ? !read_pb(path, &tensor, fail) : !npy_read(path, QN_NONE, &tensor, fail))
+        return false;
+    setup->status = QN_BAD_ARGUMENT;
+    bool done = add_tensor(binding, setup, own, &tensor, fail);
+    tensor_free(&tensor);
+    return done;
 }
 
 qn_string bind_name(const Binding *binding, Setup *setup, qn_string name)
@@ -96,8 +147,6 @@ const Tensor *bind_value(const Binding *binding, Setup *setup, qn_string name)
 bool bind_arrange(Binding *binding, Setup *setup, Fail *fail)
 {
     qn_program_info program;
-    if (!binding->element_count)
-        return true;
     setup->status = qn_program_describe(setup->program, &program);
     if (setup->status != QN_OK)
         return fail_set(fail, "%s", qn_program_message(setup->program));

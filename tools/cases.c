@@ -120,7 +120,7 @@ static bool read_inputs(Binding *binding, Setup *setup, const char *folder, Fail
         qn_tensor_info info;
         qn_kind kind = QN_OTHER;
         qn_model_input_kind(setup->model, i, &kind);
-        bool is_list = kind == QN_SEQUENCE || kind == QN_OPTIONAL;
+        bool is_list = kind == QN_SEQUENCE || kind == QN_OPTIONAL || kind == QN_MAP;
         if (qn_model_input(setup->model, i, &info) != QN_OK ||
             (!is_list && qn_dtype_bits(info.dtype) == 0 && info.dtype != QN_STRING))
             continue;

@@ -27,11 +27,22 @@ static Dtype part_of(qn_dtype dtype)
     return dtype == QN_C64 ? DT_f32 : dtype == QN_C128 ? DT_f64 : (Dtype)dtype;
 }
 
-void fill_random(Tensor *tensor, const char *name)
+static bool fill_letters(Tensor *tensor, uint64_t *state, Fail *fail)
 {
+    static const char letters[] = "abcdefghijklmnop";
+    qn_string *list = tensor->data;
+    for (int64_t i = 0; i < tensor->count; i++)
+        list[i] = (qn_string){letters + (next(state) >> 60), 1};
+    return tensor_set_strings(tensor, list, fail);
+}
+
+bool fill_random(Tensor *tensor, const char *name, Fail *fail)
+{
+    uint64_t state = hash_bytes64(name, strlen(name));
+    if (tensor->dtype == QN_STRING)
+        return fill_letters(tensor, &state, fail);
     Dtype dtype = part_of(tensor->dtype);
     int64_t count = tensor->count * (dtype == (Dtype)tensor->dtype ? 1 : 2);
-    uint64_t state = hash_bytes64(name, strlen(name));
     for (int64_t i = 0; i < count; i++) {
         Scalar value;
         if (dtype_is_float(dtype))
@@ -40,4 +51,5 @@ void fill_random(Tensor *tensor, const char *name)
             value.i = (int64_t)(next(&state) >> 63);
         dtype_store(dtype, tensor->data, i, value);
     }
+    return true;
 }

@@ -5,7 +5,8 @@
 #include "tools/tensor.h"
 
 /* Floats: normally distributed, mean 0, deviation 1. Integers: 0 or 1, so that they are legal as
- * indices of almost anything. The same name gives the same values. */
-void fill_random(Tensor *tensor, const char *name);
+ * indices of almost anything. Strings: one letter. The same name gives the same values. False, with
+ * a message, without memory for strings. */
+bool fill_random(Tensor *tensor, const char *name, Fail *fail);
 
 #endif

@@ -8,12 +8,15 @@
 
 #include "base/dtype.h"
 #include "base/os_file.h"
+#include "tools/npy_text.h"
 
 static const unsigned char MAGIC[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
+enum { MOST_CHARACTERS = 1 << 24 };
+
 /* What the header says. */
 typedef struct Header {
-    char order, kind; /* of '<' '>' '|' and of 'b' 'i' 'u' 'f' 'c' 'V' */
+    char order, kind; /* of '<' '>' '|' and of 'b' 'i' 'u' 'f' 'c' 'V' 'U' */
     int size;         /* bytes of an element in the file */
     bool fortran;
     int rank;
@@ -105,19 +108,23 @@ static bool take_descr(Cursor *c, Header *h, Fail *fail)
 {
     char text[32];
     if (!take_string(c, text))
-        return fail_set(fail, "element type is a structure or malformed; only plain numbers and "
-                              "booleans can be read");
+        return fail_set(fail, "element type is a structure or malformed; only plain numbers, "
+                              "booleans and strings can be read");
     size_t digits = strspn(text + (strlen(text) >= 2 ? 2 : 0), "0123456789");
-    if (strlen(text) < 3 || strlen(text) > 5 || digits != strlen(text) - 2 ||
-        !strchr("<>|=", text[0]) || !strchr("biufcV", text[1]))
+    if (strlen(text) < 3 || strlen(text) > 10 || digits != strlen(text) - 2 ||
+        !strchr("<>|=", text[0]) || !strchr("biufcVU", text[1]))
         return fail_set(fail, "element type '%s' cannot be read", text);
     h->order = text[0];
     h->kind = text[1];
     h->size = 0;
     for (const char *p = text + 2; *p; p++)
         h->size = h->size * 10 + (*p - '0');
-    if (h->size > 16 || (h->size & (h->size - 1)) || h->size == 0)
+    bool texts = h->kind == 'U';
+    if (h->size == 0 ||
+        (texts ? h->size > MOST_CHARACTERS : h->size > 16 || (h->size & (h->size - 1))))
         return fail_set(fail, "element type '%s' cannot be read", text);
+    if (texts)
+        h->size *= 4;
     h->has_descr = true;
     return true;
 }
@@ -191,6 +198,8 @@ static qn_dtype named_dtype(const Header *h)
                  {'i', 8, QN_I64},  {'u', 1, QN_U8},   {'u', 2, QN_U16}, {'u', 4, QN_U32},
                  {'u', 8, QN_U64},  {'f', 2, QN_F16},  {'f', 4, QN_F32}, {'f', 8, QN_F64},
                  {'c', 8, QN_C64},  {'c', 16, QN_C128}};
+    if (h->kind == 'U')
+        return QN_STRING;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (names[i].kind == h->kind && names[i].size == h->size)
             return names[i].dtype;
@@ -234,8 +243,9 @@ static bool is_raw_of(const Header *h, qn_dtype want)
 }
 
 /* Where element `index` of the row-major result lies in the file's order. */
-static int64_t file_index(const Header *h, int64_t index)
+static int64_t file_index(const void *header, int64_t index)
 {
+    const Header *h = header;
     if (!h->fortran)
         return index;
     int64_t coords[QN_MAX_RANK] = {0}, at = 0;
@@ -266,6 +276,10 @@ static bool pack(Tensor *to, int64_t index, int bits, unsigned char byte)
 
 static bool copy_elements(const Header *h, Tensor *to, Fail *fail)
 {
+    if (to->dtype == QN_STRING) {
+        const NpyTexts texts = {h->data, h->size / 4, h->order == '>'};
+        return npy_texts_read(&texts, file_index, h, to, fail);
+    }
     int bits = dtype_bits((Dtype)to->dtype);
     int part = h->kind == 'c' ? h->size / 2 : h->size; /* what has a byte order */
     bool swap = h->order == '>' && part > 1;
@@ -375,8 +389,11 @@ static const char *descr_of(qn_dtype dtype)
     return NULL;
 }
 
-static bool write_elements(FILE *file, const Tensor *tensor)
+/* `characters` of a string. */
+static bool write_elements(FILE *file, const Tensor *tensor, int64_t characters)
 {
+    if (tensor->dtype == QN_STRING)
+        return npy_texts_write(file, tensor, characters);
     int bits = dtype_bits((Dtype)tensor->dtype);
     if (bits >= 8)
         return fwrite(tensor->data, 1, tensor->bytes, file) == tensor->bytes;
@@ -419,13 +436,22 @@ static bool write_header(FILE *file, const Tensor *tensor, const char *descr)
 bool npy_write(const char *path, const Tensor *tensor, Fail *fail)
 {
     const char *descr = descr_of(tensor->dtype);
+    char text_descr[32];
+    int64_t characters = 0;
+    if (tensor->dtype == QN_STRING) {
+        characters = npy_texts_width(tensor, fail);
+        if (characters < 0)
+            return fail_prefix(fail, "%s", path);
+        snprintf(text_descr, sizeof text_descr, "<U%" PRId64, characters);
+        descr = text_descr;
+    }
     if (!descr)
         return fail_set(fail, "%s: elements of type %s cannot be written", path,
                         dtype_name((Dtype)tensor->dtype));
     FILE *file = fopen(path, "wb");
     if (!file)
         return fail_set(fail, "%s: %s", path, strerror(errno));
-    bool done = write_header(file, tensor, descr) && write_elements(file, tensor);
+    bool done = write_header(file, tensor, descr) && write_elements(file, tensor, characters);
     done = fclose(file) == 0 && done;
     if (!done) {
         fail_set(fail, "%s: could not be written: %s", path, strerror(errno));

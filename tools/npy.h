@@ -1,4 +1,4 @@
-/* NumPy's .npy files (format versions 1 to 3), of numbers and booleans.
+/* NumPy's .npy files (format versions 1 to 3), of numbers, booleans and strings.
  *
  * Types NumPy has no name for are read and written as raw bytes of their size, as the ml_dtypes
  * package saves them: bf16 as '<V2', float8 and e8m0 as '|V1'. Types below 8 bits have one element

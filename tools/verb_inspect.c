@@ -53,10 +53,15 @@ static const char *language(const Caps *target)
     return "";
 }
 
-static void print_value(const char *word, const qn_tensor_info *info)
+static void print_value(const char *word, const qn_tensor_info *info, qn_kind kind)
 {
-    printf("%-8s %s %s", word, info->name.data, qn_dtype_name(info->dtype));
-    if (info->rank < 0)
+    static const char *const kinds[] = {[QN_OTHER] = "no tensor",
+                                        [QN_SEQUENCE] = "sequence",
+                                        [QN_OPTIONAL] = "optional",
+                                        [QN_MAP] = "map"};
+    printf("%-8s %s %s", word, info->name.data,
+           kind == QN_TENSOR ? qn_dtype_name(info->dtype) : kinds[kind]);
+    if (info->rank < 0 && kind == QN_TENSOR)
         printf(" of unknown rank");
     for (int32_t d = 0; d < info->rank; d++) {
         const qn_dim *dim = &info->dims[d];
@@ -88,6 +93,7 @@ static int print_model(const qn_model *model)
 {
     qn_model_info info;
     qn_tensor_info value;
+    qn_kind kind;
     if (qn_model_describe(model, &info) != QN_OK)
         return 0;
     printf("graph    %s, IR version %" PRId64 ", by %s %s\n", info.graph_name.data, info.ir_version,
@@ -97,9 +103,11 @@ static int print_model(const qn_model *model)
     printf("weights  %" PRId64 " parameters, %.3f MB\n", info.parameters,
            (double)info.weight_bytes / 1e6);
     for (int32_t i = 0; qn_model_input(model, i, &value) == QN_OK; i++)
-        print_value("input", &value);
+        if (qn_model_input_kind(model, i, &kind) == QN_OK)
+            print_value("input", &value, kind);
     for (int32_t i = 0; qn_model_output(model, i, &value) == QN_OK; i++)
-        print_value("output", &value);
+        if (qn_model_output_kind(model, i, &kind) == QN_OK)
+            print_value("output", &value, kind);
     return print_operators(model);
 }
 

@@ -79,33 +79,25 @@ static int parse(Work *w)
     return EXIT_DONE;
 }
 
-/* Splits "NAME=FILE" where NAME is an input, since both may hold '='; -1 when none is. */
-static int32_t split_input(Work *w, const char *text, const char **path)
+/* "NAME=FILE" where NAME is an input, since both may hold '='. */
+static bool read_input(Work *w, const char *text, Fail *fail)
 {
     for (const char *at = strchr(text, '='); at; at = strchr(at + 1, '=')) {
-        int32_t index = bind_find(&w->setup, text, (size_t)(at - text));
-        *path = at + 1;
-        if (index >= 0)
-            return index;
+        size_t length = (size_t)(at - text);
+        int done = bind_read_named(&w->binding, &w->setup, text, length, at + 1, fail);
+        if (done >= 0)
+            return done;
     }
-    return -1;
+    w->setup.status = QN_BAD_ARGUMENT;
+    return fail_set(fail, "the model has no input '%.*s'; `quern inspect` lists them",
+                    (int)strcspn(text, "="), text);
 }
 
 static bool read_inputs(Work *w, Fail *fail)
 {
-    for (size_t i = 0; i < w->file_count; i++) {
-        const char *text = w->files[i], *path;
-        int32_t index = split_input(w, text, &path);
-        int length = (int)strcspn(text, "=");
-        w->setup.status = QN_BAD_ARGUMENT;
-        if (index < 0)
-            return fail_set(fail, "the model has no input '%.*s'; `quern inspect` lists them",
-                            length, text);
-        if (w->binding.inputs[index].data)
-            return fail_set(fail, "two values for input '%.*s'", length, text);
-        if (!bind_read(&w->binding, &w->setup, index, path, fail))
+    for (size_t i = 0; i < w->file_count; i++)
+        if (!read_input(w, w->files[i], fail))
             return false;
-    }
     return true;
 }
 

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import unittest
 
+import tiny_onnx as t
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
@@ -197,6 +199,35 @@ class Models(Case):
             for a, b in zip(results[0], other):
                 self.assertLessEqual(abs(a - b), 1e-4 * max(map(abs, results[0])))
         self.assertEqual(results[0], results[1])
+
+    def test_run_maps(self):
+        """A map is its values and its keys, in files of their own or in one."""
+        ml = "ai.onnx.ml"
+        node = t.node("DictVectorizer", ["x"], ["y"], domain=ml, string_vocabulary=["b", "a", "c"])
+        zips = t.node("ZipMap", ["y"], ["z"], domain=ml, classlabels_strings=["p", "\u00e9", "r"])
+        kind = t.map_type(t.STRING)
+        model = self.path("maps.onnx", t.model(t.graph(
+            [node, zips], [t.typed("x", kind)], [t.typed("z", t.sequence_type(kind))]),
+            (("", 21), (ml, 1))))
+        keys = self.path("keys.npy", npy((2,), "za".encode("utf-32-le"), "<U1"))
+        values = self.path("values.npy", npy((2,), (7, 1.5)))
+        out = self.path("out")
+        status, text, err = quern("run", model, "--input", f"x={values}", "--input",
+                                  f"x[keys]={keys}", "--output-dir", out)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(text, "z f32[1,3]: 0 1.5 0\nz[keys] string[3]: 'p' '\u00e9' 'r'\n")
+        self.assertEqual(read_npy(os.path.join(out, "z.npy")), ([1, 3], [0, 1.5, 0]))
+        with open(os.path.join(out, "z[keys].npy"), "rb") as file:
+            self.assertTrue(file.read().endswith("p\u00e9r".encode("utf-32-le")))
+        numbers = [t.piece(3, t.tensor("", (), struct.pack("<f", value))) for value in (7, 1.5)]
+        pb = self.path("map.pb", t.number(2, t.STRING) + t.piece(4, "z") + t.piece(4, "a") +
+                       t.piece(5, t.number(2, 1) + b"".join(numbers)))
+        self.assertEqual(quern("run", model, "--input", f"x={pb}"), (0, text, ""))
+        self.refused(1, ["x[keys]", "no value"], "run", model, "--input", f"x={values}")
+        self.refused(1, ["two values", "x[keys]"], "run", model, "--input", f"x={pb}", "--input",
+                     f"x[keys]={keys}")
+        status, text, err = quern("inspect", model)
+        self.assertIn("input    x map[?]\noutput   z sequence\n", text)
 
     def test_run_on_devices(self):
         """The same results on every device that computes here; zeros from the one that does not."""

@@ -3,7 +3,7 @@ numbers are those of frontend/onnx.proto. Everything is bytes of a protobuf mess
 
 import struct
 
-F32, I64, BOOL = 1, 7, 9
+F32, I64, STRING, BOOL = 1, 7, 8, 9
 
 
 def varint(value):
@@ -35,6 +35,19 @@ def value(name, dims, dtype=F32):
     return piece(1, name) + piece(2, piece(1, number(1, dtype) + piece(2, shape)))
 
 
+def map_type(key, dtype=F32):
+    return piece(5, number(1, key) + piece(2, piece(1, number(1, dtype))))
+
+
+def sequence_type(of):
+    return piece(4, piece(1, of))
+
+
+def typed(name, kind):
+    """An input or output of this type."""
+    return piece(1, name) + piece(2, kind)
+
+
 def tensor(name, dims, raw=None, dtype=F32, external=None):
     """External: {key: value} of the data's place."""
     out = b"".join(number(1, d) for d in dims) + number(2, dtype) + piece(8, name)
@@ -46,7 +59,7 @@ def tensor(name, dims, raw=None, dtype=F32, external=None):
 
 
 def attr(name, given):
-    """An int, a float, a list of ints, a string, or a graph (bytes)."""
+    """An int, a float, a list of ints or strings, a string, or a graph (bytes)."""
     out = piece(1, name)
     if isinstance(given, int):
         return out + number(3, given) + number(20, 2)
@@ -56,6 +69,8 @@ def attr(name, given):
         return out + piece(4, given) + number(20, 3)
     if isinstance(given, bytes):
         return out + piece(6, given) + number(20, 5)
+    if given and isinstance(given[0], str):
+        return out + b"".join(piece(9, i) for i in given) + number(20, 8)
     return out + b"".join(number(8, i) for i in given) + number(20, 7)
 
 

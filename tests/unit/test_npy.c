@@ -124,7 +124,7 @@ Test(npy, damaged)
              QN_NONE, "8 bytes");
     read_bad("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1)}", 4,
              QN_NONE, "dims");
-    read_bad("{'descr': '<U5', 'fortran_order': False, 'shape': (2,)}", 40, QN_NONE, "'<U5'");
+    read_bad("{'descr': '<S5', 'fortran_order': False, 'shape': (2,)}", 40, QN_NONE, "'<S5'");
     read_bad("{'descr': '<f3', 'fortran_order': False, 'shape': (2,)}", 6, QN_NONE, "'<f3'");
     read_bad("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", 8, QN_NONE,
              "structure");
@@ -208,9 +208,60 @@ Test(npy, files)
     cr_assert_not(npy_read("/nowhere/x.npy", QN_NONE, &t, &fail));
     cr_assert(strstr(fail.text, "/nowhere/x.npy"));
     cr_assert_not(npy_read("/", QN_NONE, &t, &fail));
-    t = (Tensor){.dtype = QN_STRING};
+    t = (Tensor){.dtype = QN_NONE};
     cr_assert_not(npy_write("/nowhere/x.npy", &t, &fail));
-    cr_assert(strstr(fail.text, "string"));
+    cr_assert(strstr(fail.text, "none"));
+}
+
+/* UTF-8 here, UTF-32 there, filled up with NULs. */
+Test(npy, strings)
+{
+    static const char *const texts[] = {"", "abc", "\xc3\xa9\xe2\x82\xac", "\xf0\x9f\x99\x82"};
+    char path[] = "/tmp/quern-npy-XXXXXX";
+    int64_t dims[2] = {2, 2};
+    qn_string list[4];
+    Tensor t, back;
+    Fail fail = {""};
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (int i = 0; i < 4; i++)
+        list[i] = qn_str(texts[i]);
+    cr_assert(tensor_make(&t, QN_STRING, 2, dims, &fail) && tensor_set_strings(&t, list, &fail));
+    cr_assert(npy_write(path, &t, &fail), "%s", fail.text);
+    cr_assert(npy_read(path, QN_STRING, &back, &fail), "%s", fail.text);
+    cr_assert(tensor_same_shape(&back, &t));
+    for (int i = 0; i < 4; i++) {
+        qn_string text = ((qn_string *)back.data)[i];
+        cr_expect(text.length == strlen(texts[i]) && !memcmp(text.data, texts[i], text.length));
+    }
+    list[3] = qn_str("\xff");
+    cr_assert(tensor_set_strings(&t, list, &fail));
+    cr_assert_not(npy_write(path, &t, &fail));
+    cr_expect(strstr(fail.text, "string 3 is not UTF-8"), "%s", fail.text);
+    list[3] = (qn_string){"a", 2};
+    cr_assert(tensor_set_strings(&t, list, &fail));
+    cr_assert_not(npy_write(path, &t, &fail));
+    cr_expect(strstr(fail.text, "ends in a NUL"), "%s", fail.text);
+    tensor_free(&t);
+    tensor_free(&back);
+    remove(path);
+}
+
+Test(npy, foreign_strings)
+{
+    const unsigned char data[16] = {0, 0, 0, 'a', 0, 0, 0, 0, 0, 0, 0, 'b', 0, 0, 0, 'c'};
+    Tensor t =
+        read_ok("{'descr': '>U2', 'fortran_order': True, 'shape': (2,), }\n", data, 16, QN_NONE);
+    const qn_string *list = t.data;
+    cr_expect(t.dtype == QN_STRING && list[0].length == 1 && *list[0].data == 'a');
+    cr_expect(list[1].length == 2 && !memcmp(list[1].data, "bc", 2));
+    tensor_free(&t);
+    Fail fail = {""};
+    File f = file_of("{'descr': '<U4', 'fortran_order': False, 'shape': (1,), }\n", data, 16);
+    cr_assert_not(npy_parse("f", f.bytes, f.size, QN_NONE, &t, &fail));
+    cr_expect(strstr(fail.text, "no character"), "%s", fail.text);
+    read_bad("{'descr': '<U0', 'fortran_order': False, 'shape': (9,), }\n", 0, QN_NONE, "'<U0'");
 }
 
 Test(tensor, limits)
