@@ -278,6 +278,12 @@ Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value)
     return to(im, graph_elements(im->graph, 0, NULL, &value), dtype);
 }
 
+Tensor *known_true(Import *im)
+{
+    static const bool yes[1] = {true};
+    return graph_constant(im->graph, NULL, DT_bool, 0, NULL, yes);
+}
+
 Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype)
 {
     const Expr *n = expr_const(im->cx, 1);

@@ -25,12 +25,6 @@ static bool is_known(const Tensor *x, bool *value)
     return true;
 }
 
-static Tensor *known_true(Import *im)
-{
-    static const bool yes[1] = {true};
-    return graph_constant(im->graph, NULL, DT_bool, 0, NULL, yes);
-}
-
 /* All results of a node that failed, or that uses what did. */
 static Tensor *give_up(Import *im, Tensor **results, uint32_t count)
 {
@@ -268,21 +262,11 @@ static bool open_shapes(Import *im, const LoopJob *job, const Body *body, Tensor
 static bool finish_loop(Import *im, const LoopJob *job, const Body *body, Tensor *const *results,
                         Tensor **outputs)
 {
-    Arena *arena = im->cx->arena;
-    Graph *graph = body->graph;
     bool go_on = false, until = job->until && !(is_known(results[0], &go_on) && go_on);
     for (uint32_t i = job->is_loop && !until; i < result_count(job); i++)
-        graph_output(graph, results[i], NULL);
-    graph_body_end(graph);
-    uint32_t count = 0, capacity = 0;
-    Tensor **inputs = NULL;
-    VEC_PUSH(arena, inputs, count, capacity, job->trip);
-    VEC_PUSH(arena, inputs, count, capacity, job->condition);
-    for (uint32_t i = 0; i < job->carried; i++)
-        VEC_PUSH(arena, inputs, count, capacity, job->initial[i]);
-    for (uint32_t i = 0; i < body->count; i++)
-        VEC_PUSH(arena, inputs, count, capacity, body->captures[i]);
-    return graph_loop(im->graph, graph, (int)job->carried, until, (int)count, inputs, outputs);
+        graph_output(body->graph, results[i], NULL);
+    const BodyLoop loop = {job->trip, job->condition, job->carried, job->initial, until};
+    return body_loop(im, body, &loop, outputs);
 }
 
 /* ---- unrolling: for what carries sequences */
@@ -400,22 +384,6 @@ static int64_t list_value(Import *im, const OnnxNode *n, const char *name, uint3
     return attr_list(im, n, name, &count, &list) && (int)i < count ? list[i] : 0;
 }
 
-Tensor *arrange(Import *im, Tensor *x, int axis, bool reverse)
-{
-    int64_t perm[MAX_RANK], steps[MAX_RANK];
-    const Expr *starts[MAX_RANK];
-    if (tensor_is_poison(x))
-        return x;
-    for (int d = 0; d < x->rank; d++) {
-        perm[d] = d < axis ? d + 1 : d == axis ? 0 : d;
-        steps[d] = d ? 1 : -1;
-        starts[d] = d ? expr_const(im->cx, 0) : expr_addi(im->cx, x->shape[0], -1);
-    }
-    if (reverse)
-        x = graph_slice(im->graph, x, starts, (const Expr *const *)x->shape, steps);
-    return tensor_is_poison(x) ? x : graph_transpose(im->graph, x, perm);
-}
-
 /* Fills in what Scan says of its slices; the lists are in the arena. */
 static bool scan_inputs(Import *im, const OnnxNode *n, LoopJob *job, const char *directions,
                         const char *axes, Tensor *const *scans)
@@ -504,7 +472,7 @@ Tensor *import_scan_batches(Import *im, const OnnxNode *n)
     for (uint32_t i = 0; i < count; i++)
         if (!inputs[i]->rank)
             return fail(im, ST_bad_model, "input %u has no batch dim", i + 1);
-    Tensor *trip = expr_scalar(im, DT_i64, inputs[0]->shape[0]), *yes = known_true(im);
+    Tensor *trip = expr_scalar(im, DT_i64, inputs[0]->shape[0]);
     Tensor **outputs = NEW_ARRAY(im->cx->arena, Tensor *, outs + 1);
     if (!body_begin(im, &body, job.graph->name))
         return graph_poison(im->graph);
@@ -521,13 +489,8 @@ Tensor *import_scan_batches(Import *im, const OnnxNode *n)
     body_end(im, &body);
     if (!done)
         return give_up(im, results, wanted);
-    graph_body_end(body.graph);
-    Tensor **all = NEW_ARRAY(im->cx->arena, Tensor *, body.count + 2);
-    all[0] = trip;
-    all[1] = yes;
-    for (uint32_t i = 0; i < body.count; i++)
-        all[2 + i] = body.captures[i];
-    if (!graph_loop(im->graph, body.graph, 0, false, (int)body.count + 2, all, outputs))
+    const BodyLoop loop = {trip, known_true(im), 0, NULL, false};
+    if (!body_loop(im, &body, &loop, outputs))
         return graph_poison(im->graph);
     for (uint32_t i = 0; i < wanted && i < outs; i++)
         results[i] = outputs[i];

@@ -79,13 +79,42 @@ Tensor *import_visible(Import *im, Tensor *tensor);
 /* Between them nodes go into a body of the present graph. False after a failure: too deep. */
 bool body_begin(Import *im, Body *body, const char *name);
 void body_end(Import *im, Body *body);
+/* The loop of a body that was ended and has its outputs: `again` (bool []) when `until`, carried
+ * values, stacked ones. Its inputs: the iteration's number (i64 []), carried values, captures. */
+typedef struct BodyLoop {
+    Tensor *trip,
+        *condition; /* i64 [], bool []: at most so many iterations; whether there is any */
+    uint32_t carried;
+    Tensor *const *initial;
+    bool until;
+} BodyLoop;
+/* Results: carried values, then stacked ones along a new axis 0. False after a failure. */
+bool body_loop(Import *im, const Body *body, const BodyLoop *loop, Tensor **results);
 /* Imports the nodes of a subgraph in the present scope; `inputs` are what its inputs stand for
  * (NULL: it has none), results by output of the graph. Nothing is left of it but the results. */
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count);
 
-/* ---- import_loop.c: what a loop stacked, with axis 0 moved to `axis`, from the last to the first
- * when reversed. */
+/* ---- import_recur.c: a step applied again and again, unrolled or as a loop */
+enum { RECURRENCE_VALUES = 2 };
+typedef struct Recurrence {
+    const char *name;
+    const Expr *steps;
+    bool reverse; /* t goes from the last to the first */
+    bool stacks;  /* the outputs are wanted */
+    int count;    /* of the values that a step hands to the next */
+    /* Brings what `step` uses into the present graph, a body's. */
+    void (*enter)(void *user);
+    /* Replaces the values by those after step t (i64 []); gives its output. */
+    Tensor *(*step)(void *user, Tensor *t, Tensor **values);
+    void *user;
+} Recurrence;
+/* Replaces the values by those after the last step; gives the outputs along a new axis 0, by t, or
+ * NULL when they are not wanted or after a failure. */
+Tensor *recur(Import *im, const Recurrence *r, Tensor **values);
+/* x with the extent `want` along an axis, which must be what it is: types that have to be equal. */
+Tensor *with_extent(Import *im, Tensor *x, int axis, const Expr *want);
+/* What a loop stacked, with axis 0 moved to `axis`, from the last to the first when reversed. */
 Tensor *arrange(Import *im, Tensor *x, int axis, bool reverse);
 
 /* ---- import_custom.c: operators of the application */
@@ -189,6 +218,7 @@ Tensor *split_heads(Import *im, Tensor *x, int64_t heads);
 /* Number of elements over some axes, as a rank 0 tensor. */
 Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype);
 Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value);
+Tensor *known_true(Import *im); /* bool [] */
 /* Product of dims [from, to). */
 const Expr *product(Import *im, const Tensor *x, int from, int until);
 /* x of [d0.., dn] as [prod(..axis), prod(axis..)]. */

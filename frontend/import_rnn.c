@@ -1,4 +1,4 @@
-/* Importers: RNN, GRU and LSTM, unrolled over a short sequence of known length, else as loops.
+/* Importers: RNN, GRU and LSTM, as recurrences (import_recur.c).
  *
  * The products with the inputs do not depend on time: one matmul for all steps, with both biases
  * added. A step then is one product with the last state and elementwise gates. Where a sequence of
@@ -9,12 +9,19 @@
 
 #include <string.h>
 
-enum { MOST_UNROLLED = 128, RNN = 1, GRU = 3, LSTM = 4 }; /* the cell's number of gates */
+enum { RNN = 1, GRU = 3, LSTM = 4 }; /* the cell's number of gates */
 
 typedef struct Activation {
     const char *name;
     double alpha, beta;
 } Activation;
+
+/* One direction of a node. */
+typedef struct Way {
+    const OnnxNode *node;
+    int direction;
+    bool reverse, batch_first;
+} Way;
 
 typedef struct Cell {
     Import *im;
@@ -28,15 +35,15 @@ typedef struct Cell {
     Tensor *late_bias; /* GRU with reset_later: [hidden], added before the reset gate */
     Tensor *peephole;  /* [3 * hidden] (i, o, f) or NULL */
     Tensor *lengths;   /* [batch, 1] i64 or NULL */
-    Tensor *state, *memory;
+    Way way;
 } Cell;
 
-static Tensor *part(Cell *c, Tensor *x, int axis, int which)
+static Tensor *part(const Cell *c, Tensor *x, int axis, int which)
 {
     return slice_axis(c->im, x, axis, expr_muli(c->im->cx, c->hidden, which), c->hidden);
 }
 
-static Tensor *activate(Cell *c, const Activation *a, Tensor *x)
+static Tensor *activate(const Cell *c, const Activation *a, Tensor *x)
 {
     Import *im = c->im;
     if (c->clip > 0)
@@ -124,14 +131,14 @@ static Tensor *transposed(Import *im, Tensor *x)
     return graph_transpose(im->graph, x, swap);
 }
 
-static Tensor *step_rnn(Cell *c, Tensor *x, Tensor *h)
+static Tensor *step_rnn(const Cell *c, Tensor *x, Tensor *h)
 {
     Import *im = c->im;
     return activate(c, &c->f, ew(im, S_add, x, graph_matmul(im->graph, h, c->recurrent)));
 }
 
 /* z, r, h: (1 - z) * new + z * old */
-static Tensor *step_gru(Cell *c, Tensor *x, Tensor *h)
+static Tensor *step_gru(const Cell *c, Tensor *x, Tensor *h)
 {
     Import *im = c->im;
     Tensor *rest = graph_matmul(im->graph, h, c->recurrent), *inner;
@@ -148,7 +155,7 @@ static Tensor *step_gru(Cell *c, Tensor *x, Tensor *h)
     return ew(im, S_add, ew(im, S_mul, ew(im, S_sub, scalar(im, z, 1), z), new), kept);
 }
 
-static Tensor *peep(Cell *c, Tensor *gate, Tensor *memory, int which)
+static Tensor *peep(const Cell *c, Tensor *gate, Tensor *memory, int which)
 {
     if (!c->peephole)
         return gate;
@@ -156,7 +163,7 @@ static Tensor *peep(Cell *c, Tensor *gate, Tensor *memory, int which)
 }
 
 /* i, o, f, c */
-static Tensor *step_lstm(Cell *c, Tensor *x, Tensor *h, Tensor **memory)
+static Tensor *step_lstm(const Cell *c, Tensor *x, Tensor *h, Tensor **memory)
 {
     Import *im = c->im;
     Tensor *all = ew(im, S_add, x, graph_matmul(im->graph, h, c->recurrent)), *old = *memory;
@@ -167,50 +174,30 @@ static Tensor *step_lstm(Cell *c, Tensor *x, Tensor *h, Tensor **memory)
     Tensor *kept = ew(im, S_mul, f, old);
     *memory = ew(im, S_add, kept, ew(im, S_mul, i, new));
     Tensor *o = activate(c, &c->f, peep(c, part(c, all, 1, 1), *memory, 1));
-    double clip = c->clip; /* the memory is not clipped */
-    c->clip = 0;
-    Tensor *out = ew(im, S_mul, o, activate(c, &c->h, *memory));
-    c->clip = clip;
-    return out;
+    Cell unclipped = *c; /* as the memory is */
+    unclipped.clip = 0;
+    return ew(im, S_mul, o, activate(&unclipped, &c->h, *memory));
 }
 
-/* The step at time t (i64 []): its output; state and memory become those after it. */
-static Tensor *step(Cell *c, Tensor *t)
+/* The step at time t (i64 []): its output; values are the state and the memory. */
+static Tensor *step(void *user, Tensor *t, Tensor **values)
 {
+    const Cell *c = user;
     Import *im = c->im;
-    Tensor *x = graph_gather(im->graph, c->inputs, t, 0), *memory = c->memory;
-    Tensor *h = c->gates == LSTM  ? step_lstm(c, x, c->state, &memory)
-                : c->gates == GRU ? step_gru(c, x, c->state)
-                                  : step_rnn(c, x, c->state);
+    Tensor *x = graph_gather(im->graph, c->inputs, t, 0), *memory = values[1];
+    Tensor *h = c->gates == LSTM  ? step_lstm(c, x, values[0], &memory)
+                : c->gates == GRU ? step_gru(c, x, values[0])
+                                  : step_rnn(c, x, values[0]);
     Tensor *output = h;
     if (c->lengths) {
         Tensor *runs = ew(im, S_lt, t, c->lengths);
         output = pick(im, runs, h, scalar(im, h, 0));
-        h = pick(im, runs, h, c->state);
-        memory = memory ? pick(im, runs, memory, c->memory) : NULL;
+        h = pick(im, runs, h, values[0]);
+        memory = memory ? pick(im, runs, memory, values[1]) : NULL;
     }
-    c->state = h;
-    c->memory = memory;
+    values[0] = h;
+    values[1] = memory;
     return output;
-}
-
-/* One direction of a cell. */
-typedef struct Way {
-    const OnnxNode *node;
-    int direction;
-    bool reverse, batch_first;
-} Way;
-
-/* x with the extent `want` along an axis, which must be what it is; in a loop types do not change.
- */
-static Tensor *with_extent(Import *im, Tensor *x, int axis, const Expr *want)
-{
-    if (tensor_is_poison(x) || x->shape[axis] == want)
-        return x;
-    if (!graph_same_dim(im->graph, x->shape[axis], want))
-        return fail(im, ST_bad_model, "a state or sequence_lens of shape %s",
-                    tensor_shape_text(im->cx, x));
-    return slice_axis(im, x, axis, expr_const(im->cx, 0), want);
 }
 
 static Tensor *initial(Cell *c, const Way *way, uint32_t input, const Tensor *x)
@@ -231,9 +218,11 @@ static Tensor *initial(Cell *c, const Way *way, uint32_t input, const Tensor *x)
 
 /* The parameters of a step in one direction, in the present graph: a loop's body makes them of the
  * weights again, so that they fold and pack there. */
-static void read_parameters(Cell *c, const OnnxNode *n, int direction)
+static void read_parameters(Cell *c)
 {
     Import *im = c->im;
+    const OnnxNode *n = c->way.node;
+    int direction = c->way.direction;
     Tensor *bias = arg_maybe(im, n, 3), *lengths = arg_maybe(im, n, 4);
     Tensor *peephole = c->gates == LSTM ? arg_maybe(im, n, 7) : NULL;
     c->recurrent = transposed(im, row(im, arg(im, n, 2), direction));
@@ -311,92 +300,30 @@ static Tensor *stack(Import *im, int count, Tensor *const *list, int axis)
     return graph_concat(im->graph, count, parts, axis);
 }
 
-/* All outputs with the steps along axis 0, or along axis 1 with the batch first. */
-static Tensor *run_unrolled(Cell *c, const Way *way)
+static void enter(void *user)
 {
-    Import *im = c->im;
-    int64_t steps = c->steps->value;
-    Tensor **outputs = NEW_ARRAY(im->cx->arena, Tensor *, steps);
-    for (int64_t i = 0; i < steps; i++) {
-        int64_t t = way->reverse ? steps - 1 - i : i;
-        outputs[t] = step(c, expr_scalar(im, DT_i64, expr_const(im->cx, t)));
-    }
-    return wants(way->node, 0) ? stack(im, (int)steps, outputs, way->batch_first) : NULL;
+    Cell *c = user;
+    c->inputs = import_visible(c->im, c->inputs);
+    read_parameters(c);
 }
 
-/* The body: one step on the carried state and memory. What it gives: those, and the output. */
-static bool loop_body(const Cell *outer, const Way *way, Body *body)
-{
-    Cell c = *outer;
-    Import *im = c.im;
-    const Expr *shape[] = {c.batch, c.hidden};
-    if (!body_begin(im, body, way->node->op))
-        return false;
-    Tensor *t = graph_input(im->graph, "iteration", DT_i64, 0, NULL);
-    c.state = graph_input(im->graph, "state", c.state->dtype, 2, shape);
-    if (c.memory)
-        c.memory = graph_input(im->graph, "memory", c.memory->dtype, 2, shape);
-    c.inputs = import_visible(im, c.inputs);
-    read_parameters(&c, way->node, way->direction);
-    if (way->reverse)
-        t = ew(im, S_sub, expr_scalar(im, DT_i64, expr_addi(im->cx, c.steps, -1)), t);
-    Tensor *output = step(&c, t);
-    graph_output(im->graph, c.state, NULL);
-    if (c.memory)
-        graph_output(im->graph, c.memory, NULL);
-    if (wants(way->node, 0))
-        graph_output(im->graph, output, NULL);
-    body_end(im, body);
-    if (cx_failed(im->cx))
-        return false;
-    graph_body_end(body->graph);
-    return true;
-}
-
-/* As run_unrolled, for any number of steps. */
-static Tensor *run_loop(Cell *c, const Way *way)
-{
-    static const bool yes[1] = {true};
-    Import *im = c->im;
-    Body body;
-    Tensor *results[3], **inputs = NULL;
-    uint32_t count = 0, capacity = 0;
-    if (!loop_body(c, way, &body))
-        return NULL;
-    VEC_PUSH(im->cx->arena, inputs, count, capacity, expr_scalar(im, DT_i64, c->steps));
-    VEC_PUSH(im->cx->arena, inputs, count, capacity,
-             graph_constant(im->graph, NULL, DT_bool, 0, NULL, yes));
-    VEC_PUSH(im->cx->arena, inputs, count, capacity, c->state);
-    if (c->memory)
-        VEC_PUSH(im->cx->arena, inputs, count, capacity, c->memory);
-    int carried = c->memory ? 2 : 1;
-    for (uint32_t i = 0; i < body.count; i++)
-        VEC_PUSH(im->cx->arena, inputs, count, capacity, body.captures[i]);
-    if (!graph_loop(im->graph, body.graph, carried, false, (int)count, inputs, results))
-        return NULL;
-    c->state = results[0];
-    c->memory = c->memory ? results[1] : NULL;
-    return wants(way->node, 0) ? arrange(im, results[carried], way->batch_first, way->reverse)
-                               : NULL;
-}
-
-/* As run_unrolled, from the inputs [steps, batch, size]; the last state and memory are the cell's.
- */
-static Tensor *run(Cell *c, Tensor *x, const Way *way, int directions)
+/* All outputs with the steps along axis 0, or along axis 1 with the batch first, from the inputs
+ * [steps, batch, size]; values are the last state and memory. */
+static Tensor *run(Cell *c, const Way *way, Tensor *x, int directions, Tensor *values[2])
 {
     Import *im = c->im;
     const OnnxNode *n = way->node;
+    const Recurrence r = {
+        n->op, c->steps, way->reverse, wants(n, 0), c->gates == LSTM ? 2 : 1, enter, step, c};
     if (!read_activations(c, n, way->direction, directions))
         return NULL;
-    read_parameters(c, n, way->direction);
+    c->way = *way;
+    read_parameters(c);
     c->inputs = project(c, n, x, way->direction);
-    c->state = initial(c, way, 5, x);
-    c->memory = c->gates == LSTM ? initial(c, way, 6, x) : NULL;
-    if (cx_failed(im->cx))
-        return NULL;
-    bool few =
-        c->steps->kind == EX_const && c->steps->value >= 1 && c->steps->value <= MOST_UNROLLED;
-    return few ? run_unrolled(c, way) : run_loop(c, way);
+    values[0] = initial(c, way, 5, x);
+    values[1] = c->gates == LSTM ? initial(c, way, 6, x) : NULL;
+    Tensor *all = recur(im, &r, values);
+    return all ? arrange(im, all, way->batch_first, false) : NULL;
 }
 
 /* Outputs: all states [steps, directions, batch, hidden], the last ones [directions, batch,
@@ -404,7 +331,7 @@ static Tensor *run(Cell *c, Tensor *x, const Way *way, int directions)
  * hidden] and [batch, directions, hidden]. */
 Tensor *import_rnn(Import *im, const OnnxNode *n)
 {
-    Tensor *x = arg(im, n, 0), *all[2] = {NULL}, *last[2], *memories[2];
+    Tensor *x = arg(im, n, 0), *all[2] = {NULL}, *last[2], *memories[2], *values[2];
     static const int64_t to_steps[] = {1, 0, 2};
     bool batch_first = attr_i(im, n, "layout", 0);
     Directions d;
@@ -415,11 +342,11 @@ Tensor *import_rnn(Import *im, const OnnxNode *n)
         x = graph_transpose(im->graph, x, to_steps);
     for (int k = 0; k < d.count; k++) {
         const Way way = {n, k, d.reverse[k], batch_first};
-        all[k] = run(c, x, &way, d.count);
+        all[k] = run(c, &way, x, d.count, values);
         if (cx_failed(im->cx))
             return graph_poison(im->graph);
-        last[k] = c->state;
-        memories[k] = c->memory;
+        last[k] = values[0];
+        memories[k] = values[1];
     }
     int axis = batch_first ? 1 : 0;
     if (wants(n, 1))

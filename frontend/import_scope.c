@@ -137,6 +137,24 @@ void body_end(Import *im, Body *body)
     im->body = body->up;
 }
 
+bool body_loop(Import *im, const Body *body, const BodyLoop *loop, Tensor **results)
+{
+    Arena *arena = im->cx->arena;
+    uint32_t count = 0, capacity = 0;
+    Tensor **inputs = NULL;
+    if (cx_failed(im->cx))
+        return false;
+    graph_body_end(body->graph);
+    VEC_PUSH(arena, inputs, count, capacity, loop->trip);
+    VEC_PUSH(arena, inputs, count, capacity, loop->condition);
+    for (uint32_t i = 0; i < loop->carried; i++)
+        VEC_PUSH(arena, inputs, count, capacity, loop->initial[i]);
+    for (uint32_t i = 0; i < body->count; i++)
+        VEC_PUSH(arena, inputs, count, capacity, body->captures[i]);
+    return graph_loop(im->graph, body->graph, (int)loop->carried, loop->until, (int)count, inputs,
+                      results);
+}
+
 bool import_subgraph(Import *im, const OnnxGraph *graph, Tensor *const *inputs, Tensor **results,
                      uint32_t count)
 {

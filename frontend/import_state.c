@@ -1,15 +1,16 @@
 /* Importers: operators of decoders that carry a state from call to call: CausalConvWithState,
  * LinearAttention, TensorScatter.
  *
- * LinearAttention is its recurrence, unrolled over a sequence of known, limited length; per step t
- * and head, with the state S [dk, dv] and everything in float32: S *= exp(g) (gated) v = beta * (v
- * - k S)              (delta) S += k' v,  o = scale * q S */
+ * LinearAttention is its recurrence (import_recur.c); per step t and head, with the state S [dk,
+ * dv] and everything in float32:
+ *
+ *   S *= exp(g)           (gated)
+ *   v = beta * (v - k S)  (delta)
+ *   S += k' v,  o = scale * q S */
 #include "frontend/import_ops.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { MOST_STEPS = 256 };
 
 /* ---- convolution */
 
@@ -56,31 +57,40 @@ typedef struct Linear {
     Tensor *k, *v;        /* [b, groups, t, dk], [b, groups, t, dv] */
     Tensor *decay;        /* [b, groups, t, dk or 1], or NULL */
     Tensor *beta;         /* [b, groups or 1, t, 1], or NULL */
-    Tensor *state;        /* [b, groups, dk, dv] */
+    double scale;
 } Linear;
 
-/* Step t of x, whose axis `axis` is time. */
-static Tensor *at_step(Import *im, Tensor *x, int axis, int64_t t)
+/* Step t (i64 []) of x, without the axis of time. */
+static Tensor *at_step(const Linear *l, Tensor *x, int axis, Tensor *t)
 {
-    return slice_axis(im, x, axis, expr_const(im->cx, t), expr_const(im->cx, 1));
+    return gather_axis(l->im, x, t, axis);
 }
 
-static Tensor *step(Linear *l, int64_t t)
+/* As of a Recurrence; the state is [b, groups, dk, dv], the output [b, groups, each, dv]. */
+static Tensor *step(void *user, Tensor *t, Tensor **state)
 {
-    static const int64_t swap[] = {0, 1, 3, 2};
+    const Linear *l = user;
     Import *im = l->im;
     Graph *graph = im->graph;
-    Tensor *k = at_step(im, l->k, 2, t), *v = at_step(im, l->v, 2, t);
-    if (l->decay) {
-        Tensor *g = graph_transpose(graph, at_step(im, l->decay, 2, t), swap);
-        l->state = ew(im, S_mul, l->state, ew1(im, S_exp, g));
-    }
+    Tensor *k = at_step(l, l->k, 2, t), *v = unsqueeze(im, at_step(l, l->v, 2, t), 2);
+    Tensor *s = *state;
+    if (l->decay)
+        s = ew(im, S_mul, s, ew1(im, S_exp, unsqueeze(im, at_step(l, l->decay, 2, t), 3)));
     if (l->beta) {
-        Tensor *error = ew(im, S_sub, v, graph_matmul(graph, k, l->state));
-        v = ew(im, S_mul, at_step(im, l->beta, 2, t), error);
+        Tensor *error = ew(im, S_sub, v, graph_matmul(graph, unsqueeze(im, k, 2), s));
+        v = ew(im, S_mul, unsqueeze(im, at_step(l, l->beta, 2, t), 2), error);
     }
-    l->state = ew(im, S_add, l->state, ew(im, S_mul, graph_transpose(graph, k, swap), v));
-    return graph_matmul(graph, squeeze(im, at_step(im, l->q, 3, t), 3), l->state);
+    *state = ew(im, S_add, s, ew(im, S_mul, unsqueeze(im, k, 3), v));
+    Tensor *o = graph_matmul(graph, at_step(l, l->q, 3, t), *state);
+    return ew(im, S_mul, o, scalar(im, o, l->scale));
+}
+
+static void enter(void *user)
+{
+    Linear *l = user;
+    Tensor **used[] = {&l->q, &l->k, &l->v, &l->decay, &l->beta};
+    for (int i = 0; i < 5; i++)
+        *used[i] = import_visible(l->im, *used[i]);
 }
 
 /* decay [b, t, groups * dk] or [b, t, groups]; beta [b, t, groups] or [b, t, 1] */
@@ -110,7 +120,8 @@ static bool read_rule(Linear *l, const OnnxNode *n)
     return !cx_failed(im->cx);
 }
 
-static bool read_linear(Linear *l, const OnnxNode *n)
+/* The state before the first step; NULL after a failure. */
+static Tensor *read_linear(Linear *l, const OnnxNode *n)
 {
     Import *im = l->im;
     Tensor *q = arg(im, n, 0), *past = arg_maybe(im, n, 3);
@@ -119,54 +130,67 @@ static bool read_linear(Linear *l, const OnnxNode *n)
     if (cx_failed(im->cx) || l->groups < 1 || heads < 1 || heads % l->groups) {
         fail(im, ST_bad_model, "%lld query heads for %lld key heads", (long long)heads,
              (long long)l->groups);
-        return false;
+        return NULL;
     }
     l->each = heads / l->groups;
     l->k = split_heads(im, wide(im, arg(im, n, 1)), l->groups);
     l->v = split_heads(im, wide(im, arg(im, n, 2)), l->groups);
     q = split_heads(im, wide(im, q), heads);
-    const Expr *state[] = {dim(im, l->k, 0), dim(im, l->k, 1), dim(im, l->k, 3), dim(im, l->v, 3)};
-    const Expr *apart[] = {dim(im, q, 0), state[1], expr_const(im->cx, l->each), dim(im, q, 2),
+    const Expr *shape[] = {dim(im, l->k, 0), dim(im, l->k, 1), dim(im, l->k, 3), dim(im, l->v, 3)};
+    const Expr *apart[] = {dim(im, q, 0), shape[1], expr_const(im->cx, l->each), dim(im, q, 2),
                            dim(im, q, 3)};
     l->q = reshape(im, q, 5, apart);
-    l->state = past ? wide(im, past) : graph_fill(im->graph, scalar(im, l->k, 0), 4, state);
-    return read_rule(l, n);
+    if (!read_rule(l, n))
+        return NULL;
+    Tensor **by_time[] = {&l->k, &l->v, &l->decay, &l->beta};
+    for (int i = 0; i < 4; i++)
+        if (*by_time[i])
+            *by_time[i] = with_extent(im, *by_time[i], 2, apart[3]);
+    if (!past)
+        return graph_fill(im->graph, scalar(im, l->k, 0), 4, shape);
+    if (past->rank != 4)
+        return fail(im, ST_bad_model, "a past state of shape %s", tensor_shape_text(im->cx, past));
+    past = wide(im, past);
+    for (int d = 0; d < 4; d++)
+        past = with_extent(im, past, d, shape[d]);
+    return past;
 }
 
-/* The results of all steps, [b, groups, each, dv] each, as [b, t, heads * dv]. */
-static Tensor *join_steps(Import *im, Tensor **steps, int count)
+static bool read_scale(Linear *l, const OnnxNode *n)
 {
-    for (int t = 0; t < count; t++)
-        steps[t] = unsqueeze(im, steps[t], 1);
-    Tensor *y = graph_concat(im->graph, count, steps, 1);
-    if (tensor_is_poison(y))
-        return y;
-    return reshape(im, y, 3, (const Expr *[]){y->shape[0], y->shape[1], product(im, y, 2, 5)});
+    const Expr *size = dim(l->im, l->q, 4);
+    l->scale = attr_f(l->im, n, "scale", 0);
+    if (l->scale < 0 || l->scale > 0)
+        return true;
+    if (size->kind != EX_const || size->value < 1) {
+        fail(l->im, ST_unsupported,
+             "heads whose size is not known when compiling, without attribute 'scale'; fix that "
+             "dim");
+        return false;
+    }
+    l->scale = 1 / sqrt((double)size->value);
+    return true;
 }
 
 Tensor *import_linear_attention(Import *im, const OnnxNode *n)
 {
     Linear *l = NEW(im->cx->arena, Linear);
-    Tensor *query = arg(im, n, 0), *past = arg_maybe(im, n, 3), *steps[MOST_STEPS];
+    Tensor *query = arg(im, n, 0), *past = arg_maybe(im, n, 3);
     l->im = im;
-    if (cx_failed(im->cx) || !read_linear(l, n))
+    Tensor *state = cx_failed(im->cx) ? NULL : read_linear(l, n);
+    if (!state || cx_failed(im->cx) || !read_scale(l, n))
         return graph_poison(im->graph);
-    const Expr *length = dim(im, l->q, 3), *size = dim(im, l->q, 4);
-    if (length->kind != EX_const || length->value < 1 || length->value > MOST_STEPS)
-        return fail(im, ST_unsupported,
-                    "a sequence whose length is not known or not within 1..%d; fix that dim",
-                    MOST_STEPS);
-    double scale = attr_f(im, n, "scale", 0);
-    if (!(scale < 0 || scale > 0)) {
-        if (size->kind != EX_const || size->value < 1)
-            return fail(im, ST_unsupported, "heads of unknown size");
-        scale = 1 / sqrt((double)size->value);
-    }
-    for (int64_t t = 0; t < length->value; t++)
-        steps[t] = ew(im, S_mul, step(l, t), scalar(im, l->k, scale));
+    const Recurrence r = {n->op, l->q->shape[3], false, true, 1, enter, step, l};
+    Tensor *y = recur(im, &r, &state); /* [t, b, groups, each, dv] */
+    if (!y)
+        return graph_poison(im->graph);
     if (wants(n, 1))
-        set_result(im, 1, to(im, l->state, past ? past->dtype : query->dtype));
-    return to(im, join_steps(im, steps, (int)length->value), query->dtype);
+        set_result(im, 1, to(im, state, past ? past->dtype : query->dtype));
+    y = arrange(im, y, 1, false);
+    if (tensor_is_poison(y))
+        return y;
+    y = reshape(im, y, 3, (const Expr *[]){y->shape[0], y->shape[1], product(im, y, 2, 5)});
+    return to(im, y, query->dtype);
 }
 
 /* ---- caches */

@@ -62,9 +62,9 @@ Test(import_state, linear_refused)
     expect_refused(27, attention("some", "q,k,v", 1, 1), in, "update_rule 'some'");
     expect_refused(27, attention("gated", "q,k,v", 1, 1), in, "input 4 is missing");
     expect_refused(27, attention("linear", "q,k,v", 1, 2), in, "query heads");
-    const Item *open =
-        ITEMS(OPEN("q", "1,1,1", "1,T,1", 1), OPEN("k", "1,1,1", "1,T,1", 3), F32("v", "1,1,1", 5));
-    expect_refused(27, attention("linear", "q,k,v", 1, 1), open, "fix that dim");
+    const Item *short_k =
+        ITEMS(F32("q", "1,2,1", 1, 2), F32("k", "1,1,1", 3), F32("v", "1,2,1", 5, 6));
+    expect_refused(27, attention("linear", "q,k,v", 1, 1), short_k, "a length of shape");
 }
 
 Test(import_state, tensor_scatter)

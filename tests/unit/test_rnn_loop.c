@@ -9,7 +9,7 @@
 
 TestSuite(rnn_loop, .init = wire_init, .fini = wire_finish);
 
-enum { BATCH = 2, SIZE = 3, HIDDEN = 4, MOST = 150, MOST_ROWS = 4 * HIDDEN };
+enum { BATCH = 2, SIZE = 3, HIDDEN = 4, MOST = 40, MOST_ROWS = 4 * HIDDEN };
 
 typedef struct Net {
     const char *op;
@@ -285,11 +285,11 @@ Test(rnn_loop, symbolic_length)
 {
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         const Net *n = &nets[i];
-        setup(20);
-        Road open = open_net(n, 0), fixed = open_net(n, 20);
-        run_net(&open, n, 20, &loop);
-        run_net(&fixed, n, 20, &unrolled);
-        reference(n, 20, &want);
+        setup(12);
+        Road open = open_net(n, 0), fixed = open_net(n, 12);
+        run_net(&open, n, 12, &loop);
+        run_net(&fixed, n, 12, &unrolled);
+        reference(n, 12, &want);
         expect_results(n, &loop, &want);
         expect_results(n, &unrolled, &want);
         expect_results(n, &loop, &unrolled);
