@@ -2,8 +2,10 @@
 #include "base/hash.h"
 
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY /* for the size of the streaming state */
+#define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "base/hash_avx2.h"
 
 _Static_assert(sizeof(Hasher) >= sizeof(XXH3_state_t), "Hasher holds the library's state");
 _Static_assert(_Alignof(Hasher) >= _Alignof(XXH3_state_t), "Hasher is aligned for it");
@@ -45,8 +47,21 @@ Hash128 hash_finish(const Hasher *hasher)
     return from_library(XXH3_128bits_digest((const XXH3_state_t *)hasher));
 }
 
+/* Vectors of 32 bytes: twice as fast on what is long. */
+static bool is_wide(size_t size)
+{
+#ifdef __x86_64__
+    return size >= 1024 && __builtin_cpu_supports("avx2");
+#else
+    (void)size;
+    return false;
+#endif
+}
+
 Hash128 hash_bytes(const void *data, size_t size)
 {
+    if (is_wide(size))
+        return hash_bytes_avx2(data, size);
     return from_library(XXH3_128bits(size ? data : "", size));
 }
 
