@@ -147,8 +147,9 @@ typedef void qn_tasks(void *arg, int64_t begin, int64_t end, int worker);
 
 /* Threads. parallel_for calls `body` until each of [0, tasks) was done exactly once, then returns,
  * with what the bodies wrote visible to the caller. Tasks never wait for each other, so any order
- * and any concurrency will do. It is called from qn_run, during session creation, by qn_pack_add
- * and qn_pack_write, and from no other place. worker_count must not change. */
+ * and any concurrency will do. It is called from qn_run, during session creation, by qn_pack_add,
+ * qn_pack_write, qn_program_save and qn_program_load, and from no other place. worker_count must
+ * not change. */
 typedef struct qn_executor {
     void *user;
     int (*worker_count)(void *user);
@@ -197,9 +198,9 @@ QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
 
 /* An entry of a cache directory or a pack. The strings are valid during the call only. */
 typedef struct qn_entry_info {
-    qn_string name; /* of its file; its key in a pack */
-    qn_string
-        kind; /* "program", "constants" (packed weights), "hashes" (of weights), "" = damaged */
+    qn_string name;  /* of its file; its key in a pack */
+    qn_string kind;  /* "program", "constants" (packed weights), "hashes" (of weights), "saved" (a
+                        program  that needs no model), "weight" (of one), "" = damaged */
     qn_string parts; /* what its key is made of: lines "name value" */
     int64_t bytes;
     int64_t used; /* seconds since 1970; 0 = not known */
@@ -427,14 +428,18 @@ typedef struct qn_compile_options {
 /* Compiles, or loads from the cache what was compiled before. */
 QN_API qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                                     qn_program **program);
-/* Writes the program with all it needs to one file: its code, its weights, the contents of inputs
- * it was compiled for. Not the model, not the operators of the application. */
+/* Writes the program with all it needs to one file, a pack (below): its code, its weights, the
+ * contents of inputs it was compiled for. Not the model, not the operators of the application.
+ * Where this machine can run the program its constants are computed (if no session has) and written
+ * instead of the weights they are made of, so that a start from the file computes nothing. */
 QN_API qn_status qn_program_save(qn_program *program, qn_string path);
 /* A saved program, for a context of any kind, also of libquern_runtime: no model and no compiler
- * are needed. QN_UNSUPPORTED or QN_MISSING when this machine is not what it was compiled for. The
- * file stays mapped as long as the program lives, and must not be changed in place. */
+ * are needed. QN_MISSING when there is no such file; QN_UNSUPPORTED or QN_MISSING when this machine
+ * is not what it was compiled for. The file stays mapped as long as the program lives, and must not
+ * be changed in place. A pack may hold other things besides, but no second saved program. */
 QN_API qn_status qn_program_load(qn_context *context, qn_string path, qn_program **program);
-/* The same from memory, which must stay unchanged as long as the program lives. */
+/* The same from memory, which must stay unchanged as long as the program lives. Aligned to 64 bytes
+ * it is used where it lies, else copied. */
 QN_API qn_status qn_program_from_memory(qn_context *context, const void *data, size_t bytes,
                                         qn_program **program);
 QN_API qn_program *qn_program_retain(qn_program *program);
@@ -528,7 +533,8 @@ QN_API qn_status qn_program_tune(qn_model *model, const qn_compile_options *opti
  * packed weights of those that can run where the pack is made: what an application ships so that
  * its first start compiles and packs nothing. Made by `quern prewarm` or by these functions; used
  * through qn_context_add_pack. A program in a pack is found by its model (without large weights),
- * target, options and version of Quern; packed weights by the contents of the model's weights. */
+ * target, options and version of Quern; packed weights by the contents of the model's weights. What
+ * qn_program_save writes is a pack too, with a program that needs no model. */
 typedef struct qn_pack qn_pack;
 
 /* A pack to be filled, by one thread at a time. */

@@ -67,8 +67,10 @@ static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
 
 static void build_image(Cx *cx, Compilation *c)
 {
-    if (run_compiler(cx, c, NULL))
-        c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
+    if (!run_compiler(cx, c, NULL))
+        return;
+    api_keep_contents(c->compiled.plan, &c->import);
+    c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }
 
 static void warn_once(qn_context *context, const char *why)
@@ -177,13 +179,12 @@ static void compile_job(Cx *cx, void *user)
 /* --- the program --- */
 
 /* What the program keeps of the compile that no image has. */
-static void keep_more(Cx *cx, qn_program *p, void *user)
+static void texts_job(Cx *cx, void *user)
 {
     const Compilation *c = user;
     for (int i = 0; i < KEEP_count; i++)
         if (c->compiled.texts[i])
-            p->texts[i] = arena_strdup(cx->arena, c->compiled.texts[i]);
-    api_keep_contents(cx, p, &c->import);
+            c->program->texts[i] = arena_strdup(cx->arena, c->compiled.texts[i]);
 }
 
 static void release_model(void *model)
@@ -234,10 +235,10 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
                                 .parts = is_text_only(&c) ? NULL : c.parts,
                                 .elsewhere = c.options.elsewhere != 0,
                                 .file_count = model->file_count,
-                                .files = model->files,
-                                .more = keep_more,
-                                .user = &c};
+                                .files = model->files};
         status = api_program_load(p, &source);
+        if (status == QN_OK)
+            cx_run(&p->cx, texts_job, &c);
     } else {
         name_file(p, &c);
         if (c.problems.wanted_count)

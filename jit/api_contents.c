@@ -1,5 +1,5 @@
 /* The public interface: inputs whose contents are known when compiling. The import takes them as
- * constants; the program keeps a copy, and a run refuses anything else. */
+ * constants; the plan keeps a copy, and a run refuses anything else. */
 #include <string.h>
 
 #include "jit/api_contents.h"
@@ -78,13 +78,18 @@ void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents
     import->value_count = (uint32_t)count;
 }
 
-void api_keep_contents(Cx *cx, qn_program *p, const ImportOptions *import)
+void api_keep_contents(Plan *plan, const ImportOptions *import)
 {
-    for (uint32_t i = 0; i < p->plan->input_count; i++) {
-        const qn_tensor_info *info = &p->inputs[i].info;
-        for (uint32_t k = 0; k < import->value_count; k++)
-            if (strcmp(import->values[k].input, info->name.data) == 0 && info->bytes > 0)
-                p->contents[i] = arena_copy(cx->arena, import->values[k].data, (size_t)info->bytes);
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        PlanPort *port = &plan->inputs[i];
+        for (uint32_t k = 0; k < import->value_count; k++) {
+            if (strcmp(import->values[k].input, port->name) != 0)
+                continue;
+            int64_t bytes = plan_fixed_bytes(&plan->tensors[port->tensor]);
+            if (bytes > 0)
+                port->contents = import->values[k].data;
+            port->content_bytes = bytes;
+        }
     }
 }
 

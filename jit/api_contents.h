@@ -11,8 +11,8 @@ enum { MOST_CONTENTS = 1 << 16 }; /* elements of one input */
  * the model's inputs or not whole. The data stays the caller's. */
 void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents, size_t count,
                       ImportOptions *import);
-/* Copies what runs have to be compared with into the program, whose inputs are known. */
-void api_keep_contents(Cx *cx, qn_program *p, const ImportOptions *import);
+/* Sets what the plan's inputs have to hold in a run. */
+void api_keep_contents(Plan *plan, const ImportOptions *import);
 /* Copies the names of inputs that a failed import asked for. */
 void api_keep_wanted(Cx *cx, qn_program *p, const ImportProblems *problems);
 

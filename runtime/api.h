@@ -61,8 +61,8 @@ struct qn_context {
     const void *compiler;          /* NULL until something had to be compiled; stays loaded */
     Device *devices[API_DEVICES];  /* by row; NULL = not opened yet */
     char device_texts[API_DEVICES][API_DEVICE_TEXT]; /* given out by qn_device_at */
-    PackNode *packs;               /* only ever added to */
-    RecordsNode *records;          /* likewise */
+    PackNode *packs;                                 /* only ever added to */
+    RecordsNode *records;                            /* likewise */
 };
 
 /* An input or output, as it is given out; dims in the arena of its handle. */
@@ -95,7 +95,6 @@ struct qn_program {
     bool remembers; /* may use the cache directory */
     bool loaded;    /* all of the above is there */
     const char *texts[API_TEXTS];
-    const void **contents; /* by input: what it has to hold in a run; NULL = anything */
     uint32_t wanted_count; /* of a failed compile: inputs whose contents it asked for */
     const qn_string *wanted;
 };
@@ -113,9 +112,6 @@ typedef struct ProgramSource {
     const FileRange *files; /* in which weights lie; they stay */
     const char *parts;      /* of its key; NULL = not known */
     bool elsewhere;         /* it is not to be run here: only looked at, and put into packs */
-    /* Called when inputs and outputs are known; NULL = nothing more to do. */
-    void (*more)(Cx *cx, qn_program *program, void *user);
-    void *user;
 } ProgramSource;
 
 /* A handle without a program, with one reference; NULL when memory runs out. */

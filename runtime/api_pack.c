@@ -331,7 +331,7 @@ qn_status qn_pack_describe(const qn_pack *pack, qn_pack_info *info)
         return QN_BAD_ARGUMENT;
     *info = (qn_pack_info){0};
     for (uint32_t i = 0; i < pack->list.count; i++) {
-        const Entry *entry = &pack->list.entries[i];
+        const Entry *entry = &pack->list.items[i].entry;
         bool weights = entry->kind == ENTRY_constants;
         info->programs += entry->kind == ENTRY_program;
         info->weights += weights;

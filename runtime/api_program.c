@@ -10,16 +10,15 @@
 static void set_port(Cx *cx, const Plan *plan, const PlanPort *from, Port *port)
 {
     const PlanTensor *t = &plan->tensors[from->tensor];
-    bool fixed = true;
     port->dims = NEW_ARRAY(cx->arena, qn_dim, t->rank);
     for (int d = 0; d < t->rank; d++) {
         int64_t value = -1;
-        if (!expr_code_valid(t->shape[d], 0) || !expr_code_run(t->shape[d], NULL, &value))
-            fixed = false;
+        if (expr_code_valid(t->shape[d], 0))
+            expr_code_run(t->shape[d], NULL, &value);
         port->dims[d] = (qn_dim){value, api_string(value < 0 ? from->symbols[d] : "")};
     }
     port->info = (qn_tensor_info){api_string(from->name), (qn_dtype)t->dtype, t->rank, port->dims,
-                                  fixed ? plan_tensor_bytes(t, NULL) : -1};
+                                  plan_fixed_bytes(t)};
 }
 
 /* Pointers to the weights in the model's files. */
@@ -69,7 +68,6 @@ static void set_ports(Cx *cx, qn_program *p)
 {
     p->inputs = NEW_ARRAY(cx->arena, Port, p->plan->input_count);
     p->outputs = NEW_ARRAY(cx->arena, Port, p->plan->output_count);
-    p->contents = NEW_ARRAY(cx->arena, const void *, p->plan->input_count);
     for (uint32_t i = 0; i < p->plan->input_count; i++)
         set_port(cx, p->plan, &p->plan->inputs[i], &p->inputs[i]);
     for (uint32_t i = 0; i < p->plan->output_count; i++)
@@ -105,8 +103,6 @@ static void load_job(Cx *cx, void *user)
         return;
     p->plan_bytes = (int64_t)image.plan_size;
     set_ports(cx, p);
-    if (source->more)
-        source->more(cx, p, source->user);
     ProgramParts parts = {.plan = p->plan,
                           .weights = find_weights(cx, p->plan, source),
                           .device = p->device,
@@ -228,10 +224,10 @@ static int64_t step_bytes(const Plan *plan, const PlanStep *step)
         if (step->buffers[b] == PLAN_NONE)
             continue;
         const PlanTensor *t = &plan->tensors[step->buffers[b]];
-        for (int d = 0; d < t->rank; d++)
-            if (!expr_code_valid(t->shape[d], 0))
-                return -1;
-        sum += plan_tensor_bytes(t, NULL);
+        int64_t bytes = plan_fixed_bytes(t);
+        if (bytes < 0)
+            return -1;
+        sum += bytes;
     }
     return sum;
 }

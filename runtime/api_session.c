@@ -230,13 +230,12 @@ static bool fits(qn_session *s, const qn_buffer *buffer, const Port *port, const
 /* An input whose contents were known when compiling holds them. */
 static bool is_expected(qn_session *s, const qn_buffer *buffer, uint32_t input)
 {
-    const void *contents = s->program->contents[input];
-    const qn_tensor_info *info = &s->inputs[input].info;
-    if (!contents || memcmp(contents, buffer->data, (size_t)info->bytes) == 0)
+    const PlanPort *port = &s->program->plan->inputs[input];
+    if (!port->contents || memcmp(port->contents, buffer->data, (size_t)port->content_bytes) == 0)
         return true;
     report_fail(&s->report, ST_bad_argument,
                 "input '%s' holds other values than the contents the program was compiled for",
-                info->name.data);
+                port->name);
     return false;
 }
 

@@ -45,7 +45,7 @@ static Hash128 hash_of(Head head, const Place *index)
 /* The map is page-aligned and stays as it is. */
 static const Place *places(const Pack *pack)
 {
-    return (const Place *)(const void *)(pack->map.data + sizeof(Head));
+    return (const Place *)(const void *)(pack->data + sizeof(Head));
 }
 
 static int by_offset(const void *a, const void *b)
@@ -57,7 +57,7 @@ static int by_offset(const void *a, const void *b)
 static const char *check_index(Cx *cx, const Pack *pack)
 {
     const Place *index = places(pack);
-    uint64_t size = pack->map.size, end = sizeof(Head) + pack->count * sizeof *index;
+    uint64_t size = pack->size, end = sizeof(Head) + pack->count * sizeof *index;
     for (uint32_t i = 0; i < pack->count; i++) {
         if (i && compare_keys(index[i - 1].key, index[i].key) >= 0)
             return "its index is not in order";
@@ -79,10 +79,10 @@ static const char *check_index(Cx *cx, const Pack *pack)
 static const char *check(Cx *cx, Pack *pack)
 {
     Head head;
-    size_t size = pack->map.size;
-    if (size < sizeof head || memcmp(pack->map.data, magic, sizeof magic) != 0)
+    size_t size = pack->size;
+    if (size < sizeof head || memcmp(pack->data, magic, sizeof magic) != 0)
         return "it is no pack";
-    memcpy(&head, pack->map.data, sizeof head);
+    memcpy(&head, pack->data, sizeof head);
     if (head.version != PACK_VERSION)
         return "it was written by another version of Quern";
     if (head.size != size)
@@ -99,7 +99,7 @@ bool pack_entry(Cx *cx, const Pack *pack, const Executor *executor, uint32_t ind
 {
     const Place *place = &places(pack)[index];
     if (os_map_check(&pack->map) == 0 &&
-        entry_read(cx->arena, executor, pack->map.data + place->offset, place->size, entry) &&
+        entry_read(cx->arena, executor, pack->data + place->offset, place->size, entry) &&
         hash_equal(entry_key(entry->parts).base, place->key))
         return true;
     cx_fail(cx, ST_bad_file, "%s: the pack is damaged: an entry does not have its checksum",
@@ -129,7 +129,7 @@ static const char *list(Storage *storage, Cx *cx, StorageEach *each, void *user)
     for (uint32_t i = 0; i < pack->count; i++) {
         StorageItem item = {.name = "", .key = places(pack)[i].key};
         item.size = (int64_t)places(pack)[i].size;
-        item.whole = entry_peek(pack->map.data + places(pack)[i].offset, places(pack)[i].size,
+        item.whole = entry_peek(pack->data + places(pack)[i].offset, places(pack)[i].size,
                                 places(pack)[i].size, &item.entry);
         item.entry.data = NULL;
         if (!each(user, &item))
@@ -150,21 +150,39 @@ static const char *remove_entry(Storage *storage, Cx *cx, Hash128 key)
     return "packs are not written to";
 }
 
-bool pack_open(Cx *cx, const char *path, Pack *pack)
+static bool open_data(Cx *cx, const char *name, const void *data, size_t size, Pack *pack)
 {
     static const StorageClass class = {get, put, list, remove_entry};
-    *pack = (Pack){.storage = {&class, path}};
-    int error = os_map_file(path, &pack->map);
-    if (error) {
-        cx_fail(cx, error == ENOENT ? ST_missing : ST_io, "%s: %s", path, os_error_text(error));
-        return false;
-    }
+    pack->storage = (Storage){&class, name};
+    pack->data = data;
+    pack->size = size;
     const char *why = check(cx, pack);
     if (!why)
         return true;
-    cx_fail(cx, ST_bad_file, "%s: %s", path, why);
+    cx_fail(cx, ST_bad_file, "%s: %s", name, why);
     pack_close(pack);
     return false;
+}
+
+bool pack_open(Cx *cx, const char *path, Pack *pack)
+{
+    *pack = (Pack){.map = OS_MAP_NONE};
+    int error = os_map_file(path, &pack->map);
+    if (!error)
+        return open_data(cx, path, pack->map.data, pack->map.size, pack);
+    cx_fail(cx, error == ENOENT ? ST_missing : ST_io, "%s: %s", path, os_error_text(error));
+    return false;
+}
+
+bool pack_open_memory(Cx *cx, const void *data, size_t size, Pack *pack)
+{
+    *pack = (Pack){.map = OS_MAP_NONE};
+    if ((uintptr_t)data % ENTRY_ALIGN) {
+        char *room = arena_alloc(cx->arena, size + ENTRY_ALIGN);
+        room += (ENTRY_ALIGN - (uintptr_t)room % ENTRY_ALIGN) % ENTRY_ALIGN;
+        data = memcpy(room, data, size);
+    }
+    return open_data(cx, "memory", data, size, pack);
 }
 
 void pack_close(Pack *pack)
@@ -178,48 +196,35 @@ void pack_close(Pack *pack)
 
 void pack_list_add(Cx *cx, PackList *list, const Entry *entry)
 {
-    Hash128 key = entry_key(entry->parts).base;
+    PackItem item = {entry_key(entry->parts).base, *entry};
     for (uint32_t i = 0; i < list->count; i++)
-        if (hash_equal(entry_key(list->entries[i].parts).base, key)) {
-            list->entries[i] = *entry;
+        if (hash_equal(list->items[i].key, item.key)) {
+            list->items[i] = item;
             return;
         }
-    VEC_PUSH(cx->arena, list->entries, list->count, list->capacity, *entry);
+    VEC_PUSH(cx->arena, list->items, list->count, list->capacity, item);
 }
 
-typedef struct Draft {
-    Place place;
-    const Entry *entry;
-} Draft;
-
-static int by_draft(const void *a, const void *b)
+static int by_item(const void *a, const void *b)
 {
-    return compare_keys(((const Draft *)a)->place.key, ((const Draft *)b)->place.key);
-}
-
-static Draft *order(Cx *cx, const PackList *list)
-{
-    Draft *drafts = NEW_ARRAY(cx->arena, Draft, list->count);
-    for (uint32_t i = 0; i < list->count; i++)
-        drafts[i] = (Draft){{.key = entry_key(list->entries[i].parts).base}, &list->entries[i]};
-    qsort(drafts, list->count, sizeof *drafts, by_draft);
-    return drafts;
+    return compare_keys(((const PackItem *)a)->key, ((const PackItem *)b)->key);
 }
 
 bool pack_write(Cx *cx, const Executor *executor, const char *path, const PackList *list)
 {
     static const char zeros[ENTRY_ALIGN];
-    Draft *drafts = order(cx, list);
+    PackItem *items = arena_copy(cx->arena, list->items, list->count * sizeof *items);
     Place *index = NEW_ARRAY(cx->arena, Place, list->count);
     OsPart *parts = NEW_ARRAY(cx->arena, OsPart, 3 + 3 * (size_t)list->count);
     uint64_t at = sizeof(Head) + list->count * sizeof *index;
     size_t used = 2;
+    qsort(items, list->count, sizeof *items, by_item);
     for (uint32_t i = 0; i < list->count; i++) {
         /* what is before is padded here, since entries start at multiples */
         parts[used++] = (OsPart){zeros, (ENTRY_ALIGN - at % ENTRY_ALIGN) % ENTRY_ALIGN};
         at += parts[used - 1].size;
-        EntryBytes bytes = entry_write(cx->arena, executor, drafts[i].entry);
-        index[i] = (Place){drafts[i].place.key, at, bytes.size};
+        EntryBytes bytes = entry_write(cx->arena, executor, &items[i].entry);
+        index[i] = (Place){items[i].key, at, bytes.size};
         parts[used++] = bytes.pieces[0];
         parts[used++] = bytes.pieces[1];
         at += bytes.size;

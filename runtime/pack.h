@@ -17,12 +17,17 @@ enum { PACK_VERSION = 1 };
 
 typedef struct Pack {
     Storage storage;
-    OsMap map;
+    OsMap map; /* OS_MAP_NONE when it is in memory */
+    const unsigned char *data;
+    size_t size;
     uint32_t count;
 } Pack;
 
 /* `path` stays the caller's. False after cx_fail, with nothing to close. */
 bool pack_open(Cx *cx, const char *path, Pack *pack);
+/* The same of memory, which stays the caller's: aligned to ENTRY_ALIGN it is used where it lies,
+ * else copied into the job's arena. */
+bool pack_open_memory(Cx *cx, const void *data, size_t size, Pack *pack);
 void pack_close(Pack *pack); /* an all-zero Pack is allowed */
 
 /* Entry number `index` in the order of keys, checked; false after cx_fail when it is damaged. */
@@ -30,8 +35,12 @@ bool pack_entry(Cx *cx, const Pack *pack, const Executor *executor, uint32_t ind
 
 /* What is to be written: of two entries with the same base key the later one counts. The entries
  * are referred to. */
+typedef struct PackItem {
+    Hash128 key;
+    Entry entry;
+} PackItem;
 typedef struct PackList {
-    Entry *entries;
+    PackItem *items;
     uint32_t count, capacity;
 } PackList;
 void pack_list_add(Cx *cx, PackList *list, const Entry *entry);

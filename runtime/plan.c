@@ -178,6 +178,8 @@ static void io_port(Codec *c, PlanPort *port)
             port->symbols[d] = "";
         io_text(c, &port->symbols[d]);
     }
+    if (io_limited(c, port->contents != NULL, 1, "contents of an input"))
+        port->contents = io_bytes(c, port->contents, &port->content_bytes, 0);
 }
 
 static void io_kernel(Codec *c, PlanKernel *kernel)
@@ -379,6 +381,21 @@ void plan_step_uses(const Plan *plan, const PlanStep *step,
     }
 }
 
+static void mark(void *used, uint32_t tensor)
+{
+    ((bool *)used)[tensor] = true;
+}
+
+void plan_run_uses(const Plan *plan, bool *used)
+{
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        for (uint32_t b = 0; b < plan->steps[i].buffer_count; b++)
+            if (plan->steps[i].buffers[b] != PLAN_NONE)
+                mark(used, plan->steps[i].buffers[b]);
+        plan_step_uses(plan, &plan->steps[i], mark, used);
+    }
+}
+
 bool plan_grows(const Plan *plan)
 {
     for (uint32_t i = 0; i < plan->dim_count; i++)
@@ -403,4 +420,12 @@ int64_t plan_tensor_bytes(const PlanTensor *tensor, const int64_t *dims)
             __builtin_mul_overflow(count, extent, &count))
             return -1;
     return plan_bytes(tensor->dtype, count);
+}
+
+int64_t plan_fixed_bytes(const PlanTensor *tensor)
+{
+    for (int d = 0; d < tensor->rank; d++)
+        if (!expr_code_valid(tensor->shape[d], 0))
+            return -1;
+    return plan_tensor_bytes(tensor, NULL);
 }

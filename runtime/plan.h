@@ -29,7 +29,7 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 3, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 4, PLAN_RANK = 12 };
 enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* No tensor: a result nobody reads, a carried value nobody uses. */
@@ -79,6 +79,10 @@ typedef struct PlanPort {
     uint32_t tensor;
     /* by dim: name of its symbol when it is one, else "" or NULL */
     const char *symbols[PLAN_RANK];
+    /* Of an input: what it has to hold in a run, of so many bytes, those of its tensor, whose shape
+     * has no dims; NULL = anything. */
+    const void *contents;
+    int64_t content_bytes;
 } PlanPort;
 
 /* What the model assumes of its dims: a and b are equal, or (or_one) one of them is 1. Over the
@@ -189,9 +193,9 @@ typedef struct PlanStep {
     uint32_t dim_count;      /* as the kernel's */
     const uint32_t *dims;    /* for each dim of the kernel: which of the plan */
     ExprCode flops;          /* scalar operations, over the plan's dims */
-    const char *nodes;       /* the ONNX nodes inside, one per line, for messages and people; first those whose
-                                index is bound number 0, 1, .. of the kernel */
-    const char *why;         /* why the fusion stopped there */
+    const char *nodes; /* the ONNX nodes inside, one per line, for messages and people; first those
+                          whose index is bound number 0, 1, .. of the kernel */
+    const char *why;   /* why the fusion stopped there */
     const char *schedule;
 } PlanStep;
 
@@ -233,14 +237,18 @@ Plan *plan_read(Cx *cx, const void *data, size_t size);
  * built. */
 bool plan_check(Cx *cx, const Plan *plan);
 
-/* Calls visit for the tensors that a loop or branch uses besides its list of buffers; for other steps
- * for none. */
+/* Calls visit for the tensors that a loop or branch uses besides its list of buffers; for other
+ * steps for none. */
 void plan_step_uses(const Plan *plan, const PlanStep *step,
                     void (*visit)(void *user, uint32_t tensor), void *user);
+/* Marks the tensors that the steps of a run use, in `used`, by tensor. */
+void plan_run_uses(const Plan *plan, bool *used);
 /* Whether some dim is bound during a run, so that memory may have to grow. */
 bool plan_grows(const Plan *plan);
 /* Bytes of so many elements on the host: dtype_bytes, and a HostString for each string. */
 int64_t plan_bytes(Dtype dtype, int64_t count);
+/* Bytes of a tensor whose shape has no dims; -1 when it has, or they overflow. */
+int64_t plan_fixed_bytes(const PlanTensor *tensor);
 /* Bytes of a tensor for these values of the plan's dims; -1 when they overflow. */
 int64_t plan_tensor_bytes(const PlanTensor *tensor, const int64_t *dims);
 

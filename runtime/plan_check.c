@@ -80,6 +80,13 @@ static bool check_tensors(PlanCheckJob *c)
     return true;
 }
 
+/* Contents fill an input of a known size, and no output has any. */
+static bool check_contents(const PlanPort *port, const PlanTensor *tensor, PlanPlace place)
+{
+    return !port->contents || (place == PP_input && tensor->dtype != DT_string &&
+                               plan_fixed_bytes(tensor) == port->content_bytes);
+}
+
 static bool check_ports(PlanCheckJob *c, const PlanPort *ports, uint32_t count, PlanPlace place)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -90,6 +97,8 @@ static bool check_ports(PlanCheckJob *c, const PlanPort *ports, uint32_t count, 
                         (t->place == PP_slab || t->place == PP_own || t->place == PP_alias);
         if (!sessions && (t->place != place || t->index != i))
             return plan_wrong(c, "place of an input or output", i);
+        if (!check_contents(&ports[i], t, place))
+            return plan_wrong(c, "contents of an input", i);
     }
     return true;
 }

@@ -121,12 +121,6 @@ static bool is_used(const Prepare *r, uint32_t tensor)
     return is_ours(r, tensor) && (r->stays[tensor] || r->items[tensor].first != UINT32_MAX);
 }
 
-static void stays(void *user, uint32_t tensor)
-{
-    if (tensor != PLAN_NONE)
-        ((bool *)user)[tensor] = true;
-}
-
 static void find_lives(Prepare *r)
 {
     const Plan *plan = r->plan;
@@ -140,11 +134,7 @@ static void find_lives(Prepare *r)
                 item->first = plan->tensors[t].place == PP_weight ? 0 : i;
             item->last = i;
         }
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        for (uint32_t b = 0; b < plan->steps[i].buffer_count; b++)
-            stays(r->stays, plan->steps[i].buffers[b]);
-        plan_step_uses(plan, &plan->steps[i], stays, r->stays);
-    }
+    plan_run_uses(plan, r->stays);
 }
 
 /* Offsets of both kinds; false when sizes overflow. */

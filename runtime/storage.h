@@ -25,6 +25,8 @@ typedef enum EntryKind {
     ENTRY_program,   /* an image (image.h) */
     ENTRY_constants, /* results of a program's init steps (program.h) */
     ENTRY_hashes,    /* of tensors of a file (weights.h) */
+    ENTRY_saved,     /* an image whose weights are entries too (saved.h) */
+    ENTRY_weight,    /* one of these */
     ENTRY_count
 } EntryKind;
 

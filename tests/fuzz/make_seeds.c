@@ -1,6 +1,6 @@
 /* Writes the seeds of binary formats that change with their version, so that no file of an old one
- * has to be kept: make_seeds FOLDER OBJECT gives FOLDER/plan/hand and FOLDER/image/hand, with
- * OBJECT as the image's machine code. */
+ * has to be kept: make_seeds FOLDER OBJECT gives FOLDER/plan/hand, FOLDER/image/hand, with OBJECT
+ * as the image's machine code, and FOLDER/pack/hand and /saved. */
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -40,14 +40,13 @@ static bool write_pack(Cx *cx, const char *folder, PlanBytes image)
 static bool write_saved(Cx *cx, const char *folder, PlanBytes image)
 {
     qn_context *context;
-    const char *path = arena_printf(cx->arena, "%s/saved", folder);
-    mkdir(path, 0777);
+    const char *path = arena_printf(cx->arena, "%s/pack/saved", folder);
     if (qn_context_create(NULL, &context) != QN_OK)
         return false;
     qn_program *program = api_program_new(context);
     ProgramSource source = {.image = image};
     bool done = program && api_program_load(program, &source) == QN_OK &&
-                qn_program_save(program, qn_str(arena_printf(cx->arena, "%s/hand", path))) == QN_OK;
+                qn_program_save(program, qn_str(path)) == QN_OK;
     if (!done)
         fprintf(stderr, "make_seeds: %s\n", qn_program_message(program));
     qn_program_release(program);

@@ -86,7 +86,7 @@ class Install(unittest.TestCase):
         run(os.path.join(self.prefix, "bin", "quern"), "export", MODEL, "--dim", "N=1", "-o", saved)
         self.assertEqual(run(program, saved, env=shared(install("bare", "--component", "runtime"))),
                          first)
-        self.assertIn("not a saved program", run(program, MODEL, env=shared(self.prefix), code=1))
+        self.assertIn("it is no pack", run(program, MODEL, env=shared(self.prefix), code=1))
 
     def test_find_package(self):
         project, build = os.path.join(folder, "project"), os.path.join(folder, "project-build")

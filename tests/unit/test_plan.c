@@ -189,6 +189,17 @@ static void spoil_copy_types(Plan *p)
     p->tensors[T_c].dtype = DT_i32;
 }
 
+static void spoil_contents_of_open_size(Plan *p)
+{
+    p->inputs[0].contents = hand_weight;
+    p->inputs[0].content_bytes = 16;
+}
+static void spoil_contents_of_output(Plan *p)
+{
+    p->outputs[0].contents = hand_weight;
+    p->outputs[0].content_bytes = plan_fixed_bytes(&p->tensors[T_y]);
+}
+
 static void check_spoiled(Cx *c, void *user)
 {
     Plan *plan = hand_plan(c);
@@ -198,10 +209,20 @@ static void check_spoiled(Cx *c, void *user)
 
 Test(plan, rules)
 {
-    static Spoil *const spoils[] = {spoil_step_tensor, spoil_step_kernel,  spoil_init_reads_input,
-                                    spoil_weight_size, spoil_weight_range, spoil_port,
-                                    spoil_dim_origin,  spoil_init_shape,   spoil_name,
-                                    spoil_scratch,     spoil_code,         spoil_copy_types};
+    static Spoil *const spoils[] = {spoil_step_tensor,
+                                    spoil_step_kernel,
+                                    spoil_init_reads_input,
+                                    spoil_weight_size,
+                                    spoil_weight_range,
+                                    spoil_port,
+                                    spoil_dim_origin,
+                                    spoil_init_shape,
+                                    spoil_name,
+                                    spoil_scratch,
+                                    spoil_code,
+                                    spoil_copy_types,
+                                    spoil_contents_of_open_size,
+                                    spoil_contents_of_output};
     for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
         Cx own;
         Spoil *spoil = spoils[i];
