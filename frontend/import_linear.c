@@ -63,15 +63,18 @@ Tensor *import_gemm(Import *im, const OnnxNode *n)
     Tensor *y = times(im, graph_matmul(im->graph, a, b), attr_f(im, n, "alpha", 1));
     if (!c || tensor_is_poison(y))
         return y;
-    bool spreads = n->opset >= 7 || attr_i(im, n, "broadcast", 0);
+    bool spreads = n->opset >= 7 || attr_i(im, n, "broadcast", 0), open = false;
     for (int d = 0; d < 2; d++) {
         int at = c->rank - 2 + d;
-        bool one = spreads && (at < 0 || expr_is_const(c->shape[at], 1));
-        if (c->rank > 2 ||
-            !(one || (at >= 0 && graph_same_dim(im->graph, c->shape[at], y->shape[d]))))
+        const Expr *have = at >= 0 ? c->shape[at] : expr_const(im->cx, 1);
+        bool may_be_one = spreads && have->lo <= 1 && have != y->shape[d];
+        open |= may_be_one && have->kind != EX_const;
+        if (c->rank > 2 || !(may_be_one || graph_same_dim(im->graph, have, y->shape[d])))
             return fail(im, ST_bad_model, "C of shape %s does not fit a result of shape %s",
                         tensor_shape_text(im->cx, c), tensor_shape_text(im->cx, y));
     }
+    if (open)
+        c = graph_expand(im->graph, c, 2, (const Expr *const *)y->shape);
     return ew(im, S_add, y, times(im, c, attr_f(im, n, "beta", 1)));
 }
 

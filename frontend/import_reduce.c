@@ -331,6 +331,10 @@ Tensor *import_batch_norm(Import *im, const OnnxNode *n)
         return fail(im, ST_unsupported, "spatial = 0");
     if (x->rank < 2)
         return fail(im, ST_bad_model, "expected [n, c, ..], got %s", tensor_shape_text(im->cx, x));
+    for (uint32_t i = 1; i <= 4; i++)
+        if (!graph_same_dim(im->graph, dim(im, x, 1), dim(im, arg(im, n, i), 0)))
+            return fail(im, ST_bad_model, "input %u does not fit the channels of %s", i,
+                        tensor_shape_text(im->cx, x));
     Tensor *w = wide(im, x), *scale = as(im, arg(im, n, 1), w), *bias = as(im, arg(im, n, 2), w);
     Tensor *average = as(im, arg(im, n, 3), w), *spread_of = as(im, arg(im, n, 4), w);
     Tensor *f = ew(im, S_mul, scale, inverse_root(im, spread_of, attr_f(im, n, "epsilon", 1e-5)));

@@ -1,7 +1,8 @@
 /* The pipeline:
  *
- *   graph -> groups (fusion) -> for each group: nest -> schedule -> tile program -> kernel and step
- *                                   and for each constant it wants packed: nest -> ... -> init step
+ *   graph -> the same with equal dims as one -> groups (fusion)
+ *         -> for each group: nest -> schedule -> tile program -> kernel and step
+ *            and for each constant it wants packed: nest -> ... -> init step
  *         -> code of the distinct kernels -> plan
  *
  * Nodes that are steps of their own (on the host, loops, branches) become that; bodies go the same
@@ -14,6 +15,7 @@
 
 #include <string.h>
 
+#include "passes/equal_dims.h"
 #include "passes/group.h"
 #include "passes/place_gpu.h"
 #include "passes/nonempty.h"
@@ -22,6 +24,7 @@
 typedef struct Compile {
     Cx *cx;
     Graph *graph;
+    const Graph *equal; /* of the same nodes, by number: equal dims are one (equal_dims) */
     const CompileOptions *options;
     const Grouping *grouping;
     PlanBuild *build;
@@ -194,8 +197,8 @@ static bool is_init(const Compile *c, const GroupInfo *group)
                 return false;
         }
     }
-    for (uint32_t o = 0; o < c->graph->output_count; o++)
-        if (c->graph->outputs[o] == group->group.roots[0])
+    for (uint32_t o = 0; o < c->equal->output_count; o++)
+        if (c->equal->outputs[o] == group->group.roots[0])
             return false; /* the caller's memory is there only in a run */
     return true;
 }
@@ -273,7 +276,7 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     LoweredGroup lowered_group;
     Lowered lowered;
     NonEmpty nonempty;
-    nonempty_group(cx, c->graph, &group->group, c->grouping->layouts, &nonempty);
+    nonempty_group(cx, c->equal, &group->group, c->grouping->layouts, &nonempty);
     plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
     if (!lower_group(cx, nonempty.graph, &nonempty.group, nonempty.layouts, &lowered_group))
         return false;
@@ -384,7 +387,7 @@ static bool compile_groups(Compile *c, bool whole)
 {
     for (uint32_t g = 0; g < c->grouping->count; g++) {
         const GroupInfo *group = &c->grouping->groups[g];
-        const GraphNode *root = group->group.roots[0]->producer;
+        const GraphNode *root = c->graph->nodes[group->group.roots[0]->producer->id];
         if (whole && !progress(c, g, "lowering"))
             return false;
         if (!(tensor_is_bundle(root->output) ? compile_step(c, root) : compile_group(c, group)))
@@ -393,30 +396,34 @@ static bool compile_groups(Compile *c, bool whole)
     return true;
 }
 
+static bool group_nodes(Compile *c, Graph *graph)
+{
+    c->graph = graph;
+    c->equal = equal_dims(c->cx, graph);
+    c->grouping = group_graph(c->cx, c->equal, c->options->caps);
+    return !cx_failed(c->cx);
+}
+
 /* A body: a graph of its own, whose scope is set up. */
 static bool compile_region(void *user, Graph *graph)
 {
-    Compile *c = user;
-    Graph *around = c->graph;
-    const Grouping *grouping = c->grouping;
-    c->graph = graph;
-    c->grouping = group_graph(c->cx, graph, c->options->caps);
-    bool done = !cx_failed(c->cx) && compile_groups(c, false);
-    c->graph = around;
-    c->grouping = grouping;
+    Compile *c = user, around = *c;
+    bool done = group_nodes(c, graph) && compile_groups(c, false);
+    c->graph = around.graph;
+    c->equal = around.equal;
+    c->grouping = around.grouping;
     return done;
 }
 
 bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled *out)
 {
     Compile *c = NEW(cx->arena, Compile);
-    *c = (Compile){.cx = cx, .graph = graph, .options = options, .out = out};
+    *c = (Compile){.cx = cx, .options = options, .out = out};
     *out = (Compiled){0};
     text_init(&c->nests, cx->arena);
     text_init(&c->tiles, cx->arena);
     text_init(&c->placed, cx->arena);
-    c->grouping = group_graph(cx, graph, options->caps);
-    if (cx_failed(cx))
+    if (!group_nodes(c, graph))
         return false;
     c->build = plan_build(cx, graph, options->file_count, options->files);
     c->build->plan->target = options->caps->name;

@@ -53,7 +53,7 @@ typedef struct Open {
 
 typedef struct Fuse {
     Cx *cx;
-    Graph *graph;
+    const Graph *graph;
     Place *places; /* by tensor id */
     uint32_t tensor_count;
     Open *open;
@@ -468,7 +468,7 @@ static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
     return layouts;
 }
 
-Grouping *group_graph(Cx *cx, Graph *graph, const Caps *caps)
+Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps)
 {
     Fuse *f = NEW(cx->arena, Fuse);
     *f = (Fuse){.cx = cx, .graph = graph, .cpu = caps->kind == TK_cpu};

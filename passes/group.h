@@ -22,7 +22,7 @@ typedef struct Grouping {
 
 /* Every graph output that is no input or constant is the root of a group or copied by one. `caps`:
  * the target, which decides what one kernel can do. */
-Grouping *group_graph(Cx *cx, Graph *graph, const Caps *caps);
+Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps);
 
 /* For group.c only. By tensor id: the matrix product whose attention kernel may compute the tensor,
  * or NULL (group_attention.c). `readers` by tensor id, NULL-terminated. */

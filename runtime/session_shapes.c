@@ -217,6 +217,46 @@ static Status set_dims(Session *s, const SessionShape *shapes, Report *report)
     return ST_ok;
 }
 
+static void take_slot(void *user, uint32_t slot)
+{
+    *(uint32_t *)user = slot;
+}
+
+/* The dim of an input that the code is; NULL when it is anything else. */
+static const PlanDim *as_input_dim(const Session *s, ExprCode code)
+{
+    enum { WORDS_OF_A_SYMBOL = 2 };
+    uint32_t slot = PLAN_NONE;
+    if (code.count == WORDS_OF_A_SYMBOL)
+        expr_code_slots(code, take_slot, &slot);
+    return slot != PLAN_NONE && is_input_dim(s, slot) ? &s->plan->dims[slot] : NULL;
+}
+
+static const char *input_of(const Session *s, const PlanDim *dim)
+{
+    return s->plan->inputs[s->plan->tensors[dim->tensor].index].name;
+}
+
+/* The node, and where the caller finds what does not fit. */
+static Status fail_assumption(const Session *s, const PlanCheck *check, int64_t a, int64_t b,
+                              Report *report)
+{
+    const PlanDim *dim = as_input_dim(s, check->a), *other = as_input_dim(s, check->b);
+    char also[300] = "";
+    if (!dim && !other)
+        return report_fail(report, ST_bad_argument,
+                           "%s: with these shapes two dims that have to agree are %lld and %lld",
+                           check->source, (long long)a, (long long)b);
+    if (dim && other)
+        snprintf(also, sizeof also, ", as dim %u of input '%s'", other->axis, input_of(s, other));
+    int64_t is = dim ? a : b, needed = dim ? b : a;
+    dim = dim ? dim : other;
+    return report_fail(report, ST_bad_argument,
+                       "input '%s': dim %u, '%s', is %lld; %s needs %lld%s%s", input_of(s, dim),
+                       dim->axis, dim->name, (long long)is, check->source, (long long)needed,
+                       check->or_one ? " or 1" : "", also);
+}
+
 static Status check_assumptions(const Session *s, const Block *block, Report *report)
 {
     for (uint32_t i = block->check; i < block->check + block->check_count; i++) {
@@ -225,10 +265,7 @@ static Status check_assumptions(const Session *s, const Block *block, Report *re
         if (!expr_code_run(check->a, s->dims, &a) || !expr_code_run(check->b, s->dims, &b))
             return report_fail(report, ST_limit, "%s: the size of a dim overflows", check->source);
         if (a != b && !(check->or_one && (a == 1 || b == 1)))
-            return report_fail(
-                report, ST_bad_argument,
-                "%s: with these shapes two dims that have to agree are %lld and %lld",
-                check->source, (long long)a, (long long)b);
+            return fail_assumption(s, check, a, b, report);
     }
     return ST_ok;
 }
