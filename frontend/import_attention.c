@@ -3,10 +3,10 @@
  * Attention, over q [b, heads, s, size] and k, v [b, groups, t, size]:
  *   scores = scale q k', soft-capped, masked; y = softmax(scores) v
  * Heads that share keys are an axis of their own in the products: q [b, groups, heads / groups, s,
- * size] by k [b, groups, 1, size, t]. What is not allowed (causal, window, padding, boolean mask)
- * is selected to -inf; a row with nothing allowed gives 0. Everything is computed in float32 or
- * float64, also where softmax_precision is absent and ONNX names the inputs' type: sums of many
- * probabilities in 8 or 11 bits stop growing. */
+ * size] by k [b, groups, 1, size, t]. What is not allowed (causal, window, padding, a mask of false
+ * or -inf) is selected to -inf; a row with nothing allowed gives 0. Everything is computed in
+ * float32 or float64, also where softmax_precision is absent and ONNX names the inputs' type: sums
+ * of many probabilities in 8 or 11 bits stop growing. */
 #include "frontend/import_ops.h"
 
 #include <math.h>
@@ -92,16 +92,20 @@ static void read_mask(Import *im, Tensor *mask, const Expr *keys, Dtype compute,
         allow(im, m, mask);
     else
         m->bias = to(im, mask, compute);
+    if (m->bias) /* whatever the scores are there: infinities would give NaN */
+        allow(im, m, ew(im, S_lt, scalar(im, m->bias, (double)-INFINITY), m->bias));
 }
 
-/* Position of a query among the keys minus that of the key: [s, t], or [b, 1, s, t] with lengths
- * per batch. */
-static Tensor *distance(Import *im, const Expr *queries, const Expr *keys, Tensor *offset)
+/* Position of a query among the keys: [s, 1], or [b, 1, s, 1] with lengths per batch. */
+static Tensor *query_positions(Import *im, const Expr *queries, Tensor *offset)
 {
-    const Expr *one = expr_const(im->cx, 1), *rows[] = {queries, one}, *columns[] = {one, keys};
-    Tensor *i = graph_iota(im->graph, DT_i64, 2, rows, 0),
-           *j = graph_iota(im->graph, DT_i64, 2, columns, 1);
-    return ew(im, S_sub, ew(im, S_add, i, offset), j);
+    const Expr *rows[] = {queries, expr_const(im->cx, 1)};
+    return ew(im, S_add, graph_iota(im->graph, DT_i64, 2, rows, 0), offset);
+}
+
+static Tensor *position(Import *im, int64_t value)
+{
+    return expr_scalar(im, DT_i64, expr_const(im->cx, value));
 }
 
 /* Conditions on positions: causal, windows, and how many keys there are. */
@@ -122,40 +126,16 @@ static void read_positions(Import *im, const OnnxNode *n, const Expr *queries, c
     }
     if (!causal && left < 0 && right < 0)
         return;
-    Tensor *d = distance(im, queries, keys, offset);
+    const Expr *columns[] = {expr_const(im->cx, 1), keys};
+    Tensor *row = query_positions(im, queries, offset),
+           *key = graph_iota(im->graph, DT_i64, 2, columns, 1);
     if (causal)
-        allow(im, m, ew(im, S_le, expr_scalar(im, DT_i64, expr_const(im->cx, 0)), d));
+        allow(im, m, ew(im, S_le, key, row));
     if (left >= 0)
-        allow(im, m, ew(im, S_le, d, expr_scalar(im, DT_i64, expr_const(im->cx, left))));
+        allow(im, m, ew(im, S_le, row, ew(im, S_add, key, position(im, left))));
     if (right >= 0)
-        allow(im, m, ew(im, S_le, expr_scalar(im, DT_i64, expr_const(im->cx, -right)), d));
+        allow(im, m, ew(im, S_le, key, ew(im, S_add, row, position(im, right))));
     m->row_may_be_empty |= left >= 0 || right >= 0;
-}
-
-static Tensor *last_axis(Import *im, Monoid monoid, Tensor *x)
-{
-    if (tensor_is_poison(x))
-        return x;
-    int64_t axis[] = {x->rank - 1};
-    return reduce(im, monoid, x, 1, axis, true);
-}
-
-/* Probabilities; a row that the mask empties is 0, whatever the scores were. */
-static Tensor *probabilities(Import *im, Tensor *scores, const Mask *m)
-{
-    if (tensor_is_poison(scores))
-        return scores;
-    Tensor *p = graph_softmax(im->graph, scores, scores->rank - 1), *some;
-    if (!m->row_may_be_empty)
-        return p;
-    if (m->bias) {
-        Tensor *least = scalar(im, m->bias, (double)-INFINITY);
-        Tensor *bias = m->allowed ? pick(im, m->allowed, m->bias, least) : m->bias;
-        some = ew(im, S_lt, least, last_axis(im, M_max, bias));
-    } else {
-        some = last_axis(im, M_or, m->allowed);
-    }
-    return pick(im, some, p, scalar(im, p, 0));
 }
 
 /* The optional fourth output: the scores at one of four stages. */
@@ -218,7 +198,9 @@ Tensor *import_attention(Import *im, const OnnxNode *n)
     Tensor *scores =
         grouped_product(im, to(im, q, compute), transpose(im, to(im, k, compute), swap));
     scores = masked_scores(im, n, ew(im, S_mul, scores, scalar(im, scores, scale)), &mask, dtype);
-    Tensor *p = probabilities(im, scores, &mask);
+    if (tensor_is_poison(scores))
+        return scores;
+    Tensor *p = graph_softmax(im->graph, scores, 3, mask.row_may_be_empty);
     expose(im, n, 3, p, dtype);
     Tensor *y = to(im, grouped_product(im, p, to(im, v, compute)), dtype);
     return joined ? join_heads(im, y) : y;
@@ -270,7 +252,7 @@ Tensor *import_flex_attention(Import *im, const OnnxNode *n)
     scores = modified(im, n, "score_mod", scores);
     if (tensor_is_poison(scores))
         return scores;
-    Tensor *p = modified(im, n, "prob_mod", graph_softmax(im->graph, scores, 3));
+    Tensor *p = modified(im, n, "prob_mod", graph_softmax(im->graph, scores, 3, false));
     return to(im, grouped_product(im, to(im, p, compute), to(im, v, compute)), q->dtype);
 }
 

@@ -169,7 +169,7 @@ static Tensor *hardmax(Import *im, Tensor *x, int axis)
 
 static Tensor *softmax(Import *im, Tensor *x, int axis)
 {
-    return graph_softmax(im->graph, x, axis);
+    return graph_softmax(im->graph, x, axis, false);
 }
 
 enum { SOFTMAX, LOG_SOFTMAX, HARDMAX };

@@ -33,7 +33,7 @@ static Tensor *softmax_zero(Import *im, Tensor *x)
 Tensor *post_apply(Import *im, PostTransform post, Tensor *x)
 {
     switch (post) {
-    case POST_softmax: return graph_softmax(im->graph, x, 1);
+    case POST_softmax: return graph_softmax(im->graph, x, 1, false);
     case POST_logistic: return sigmoid(im, x);
     case POST_softmax_zero: return softmax_zero(im, x);
     case POST_probit: return probit(im, x);

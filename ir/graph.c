@@ -517,9 +517,11 @@ Tensor *graph_matmul(Graph *graph, Tensor *a, Tensor *b)
     return graph_node(graph, OP_matmul, 2, inputs, NULL);
 }
 
-Tensor *graph_softmax(Graph *graph, Tensor *x, int axis)
+Tensor *graph_softmax(Graph *graph, Tensor *x, int axis, bool masked)
 {
     Attr at[AT_count] = {[AT_axis] = attr_int(axis)};
+    if (masked)
+        at[AT_masked] = attr_int(1);
     return graph_node(graph, OP_softmax, 1, &x, at);
 }
 

@@ -159,7 +159,7 @@ Tensor *graph_fill(Graph *graph, Tensor *scalar, int rank, const Expr *const *sh
 Tensor *graph_iota(Graph *graph, Dtype dtype, int rank, const Expr *const *shape, int axis);
 Tensor *graph_reduce(Graph *graph, Monoid monoid, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *graph_matmul(Graph *graph, Tensor *a, Tensor *b);
-Tensor *graph_softmax(Graph *graph, Tensor *x, int axis);
+Tensor *graph_softmax(Graph *graph, Tensor *x, int axis, bool masked);
 Tensor *graph_elements(Graph *graph, int rank, const int64_t *shape, const Expr *const *elements); /* OP_dim_value, i64 */
 /* The same of any integer type or bool. Elements that are all constant become a constant. */
 Tensor *graph_elements_of(Graph *graph, Dtype dtype, int rank, const int64_t *shape, const Expr *const *elements);

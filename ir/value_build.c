@@ -170,6 +170,31 @@ static Value *divide_by_power(ValueList list, Value *a, const Value *b, Dtype dt
     return value_scalar(list, S_mul, a, inverse, NULL);
 }
 
+/* A 64-bit integer as an expression; NULL when it is none, or too large to reckon with. */
+static const Expr *as_index(Cx *cx, const Value *v)
+{
+    const int64_t most = INT64_C(1) << 40;
+    if (v->dtype != DT_i64)
+        return NULL;
+    if (v->op == V_const)
+        return v->constant.i > -most && v->constant.i < most ? expr_const(cx, v->constant.i) : NULL;
+    return v->op == V_index && v->index->lo > -most && v->index->hi < most ? v->index : NULL;
+}
+
+/* Sums, differences and comparisons of positions are positions, and known conditions. */
+static Value *combine_indices(ValueList list, ScalarOp op, const Value *x, const Value *y)
+{
+    Cx *cx = list.cx;
+    const Expr *a = as_index(cx, x), *b = a ? as_index(cx, y) : NULL;
+    if (!b)
+        return NULL;
+    if (op == S_add || op == S_sub)
+        return value_index(list, DT_i64, op == S_add ? expr_add(cx, a, b) : expr_sub(cx, a, b));
+    bool always = op == S_le ? expr_always_le(cx, a, b) : expr_always_lt(cx, a, b);
+    bool never = op == S_le ? expr_always_lt(cx, b, a) : expr_always_le(cx, b, a);
+    return always || never ? value_const(list, DT_bool, (Scalar){.i = always}) : NULL;
+}
+
 /* Exact rules only. NULL when none fits. */
 static Value *simplify(ValueList list, ScalarOp op, Value *const args[3], Dtype operand,
                        Dtype result)
@@ -195,6 +220,14 @@ static Value *simplify(ValueList list, ScalarOp op, Value *const args[3], Dtype 
         return a->args[0];
     if ((op == S_min || op == S_max || op == S_and || op == S_or) && a == b)
         return a;
+    if ((op == S_and || op == S_or) && (a->op == V_const || b->op == V_const) &&
+        operand == DT_bool) {
+        bool known = a->op == V_const ? a->constant.i : b->constant.i;
+        Value *other = a->op == V_const ? b : a;
+        return known == (op == S_and) ? other : value_const(list, DT_bool, (Scalar){.i = known});
+    }
+    if (op == S_add || op == S_sub || op == S_le || op == S_lt)
+        return combine_indices(list, op, a, b);
     if (op == S_select && b == c)
         return b;
     if (op == S_select && a->op == V_const)

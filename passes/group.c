@@ -21,7 +21,8 @@
  *  8. A bitcast to or from a float is a root: memory alone has bits.
  *  9. A concatenation joins with at most three inputs, and never in front of a contraction.
  * 10. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
- * operations of its own shape follow the product: the scores stay in the cache. On a GPU the
+ * operations of its own shape, and views that merge or exchange its outer dims, follow the product:
+ * the scores stay in the cache. On a GPU the
  * products stay apart: they run on the matrix units.
  * 11. On a CPU a scatter is a root: its kernel stores updates one by one (sched_scatter.c).
  *
@@ -65,14 +66,18 @@ typedef struct Fuse {
 
 static Kind node_kind(const GraphNode *node);
 
-/* Sums and products of positions and numbers: indices that lowering sees through. */
+/* Sums, differences and products of positions and numbers, and conditions on them: indices and
+ * guards that lowering sees through. */
 static bool is_position(const GraphNode *node)
 {
     ScalarOp op = (ScalarOp)node->attrs[AT_scalar].i;
-    bool all = node->op == OP_map && node->output->dtype == DT_i64 && (op == S_add || op == S_mul);
+    Dtype dtype = node->output->dtype;
+    bool number = dtype == DT_i64 && (op == S_add || op == S_sub || op == S_mul);
+    bool condition = dtype == DT_bool && (op == S_le || op == S_lt || op == S_and);
+    bool all = node->op == OP_map && (number || condition);
     for (int i = 0; all && i < node->input_count; i++) {
         const Tensor *x = node->inputs[i];
-        all = node_kind(x->producer) == K_free &&
+        all = node_kind(x->producer) == K_free && (x->dtype == DT_i64 || x->dtype == DT_bool) &&
               (x->producer->op != OP_constant || x->rank == 0 || x->elements);
     }
     return all;
@@ -257,19 +262,6 @@ static bool is_gather(const GraphNode *node)
     return node->op == OP_gather || node->op == OP_gather_elements || node->op == OP_gather_nd;
 }
 
-/* From the group's root to the product there are only maps of its shape. */
-static bool is_plain_epilogue(const Fuse *f, const GraphNode *product, const GraphNode *root)
-{
-    const GraphNode *node = product;
-    while (node != root) {
-        node = f->readers[node->output->id][0];
-        if (!node || (node->op != OP_map && node->op != OP_cast) ||
-            !same_shape(node->output, product->output))
-            return false;
-    }
-    return true;
-}
-
 /* Part of an attention whose product is in this group, and so is what reads the part. */
 static bool joins_attention(const Fuse *f, const GraphNode *node, Open *open)
 {
@@ -278,7 +270,8 @@ static bool joins_attention(const Fuse *f, const GraphNode *node, Open *open)
     if (!group || &f->open[group - 1] != open)
         return false;
     if (node->op == OP_softmax)
-        open->attention = is_plain_epilogue(f, product, open->root);
+        open->attention = group_stores_attention(f->cx, (GraphNode *const *const *)f->readers,
+                                                 product, open->root);
     return open->attention;
 }
 

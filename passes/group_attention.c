@@ -2,9 +2,11 @@
  * of elementwise operations on another matrix product. As one kernel the scores never leave the
  * cache (sched_attention.c); group.c lets what is found here join that kernel.
  *
- *   matmul  <- softmax <- map* <- matmul      the scores and what is made of them have no other
- * reader ^                   ^        ^   ^ v         bias, mask, ..     q   k     k and v have the
- * same batch dims
+ *   matmul(., v)  <-  softmax  <-  map(.., bias, mask)*  <-  matmul(q, k)
+ *
+ * The scores and what is made of them have no other reader; k and v have the same batch dims.
+ * Reshapes of the batch dims may stand anywhere between (heads that share keys), and casts between
+ * floats: what is not stored is not rounded.
  *
  * What the nest must be for the skeleton to take it (nest_attention) is checked here: a group that
  * does not get there would compute scores again for every column of the result. */
@@ -44,13 +46,43 @@ static bool is_private(const Find *f, const Tensor *tensor, const GraphNode *pro
     return !is_output(f->graph, tensor);
 }
 
-/* Takes in what leads from the scores to `tensor`; false when it cannot be one kernel. */
+/* What may stand between the two products and computes point by point, rows and columns as they
+ * are. */
+static bool is_between(const GraphNode *node)
+{
+    const Tensor *x = node->input_count ? node->inputs[0] : NULL;
+    return node->op == OP_map || (node->op == OP_cast && dtype_is_float(x->dtype)) ||
+           (node->op == OP_reshape && lower_same_matrices(x, node->output));
+}
+
+/* The operand of a node between the products that may hold scores. */
+static bool may_be_scores(const GraphNode *node, int i)
+{
+    const Tensor *in = node->inputs[i];
+    return node->op != OP_map || (same_shape(in, node->output) && dtype_is_float(in->dtype));
+}
+
+static bool leads_to_product(const Tensor *tensor, int hops)
+{
+    const GraphNode *node = tensor->producer;
+    if (node->op == OP_matmul)
+        return true;
+    for (int i = 0; hops > 0 && is_between(node) && i < node->input_count; i++)
+        if (may_be_scores(node, i) && leads_to_product(node->inputs[i], hops - 1))
+            return true;
+    return false;
+}
+
+/* Takes in what leads from the scores to `tensor`; false when it cannot be one kernel. Operands
+ * that come from no product (masks, biases) are no part of it. */
 static bool take_scores(Find *f, Tensor *tensor, const GraphNode *product)
 {
+    enum { HOPS = 12 };
     const GraphNode *node = tensor->producer;
     if (f->member[tensor->id] == product)
         return true;
-    if (tensor->dtype != product->output->dtype || !is_private(f, tensor, product))
+    if (dtype_compute(tensor->dtype) != dtype_compute(product->output->dtype) ||
+        !is_private(f, tensor, product))
         return false;
     if (node->op == OP_matmul) {
         if (f->scores)
@@ -59,23 +91,35 @@ static bool take_scores(Find *f, Tensor *tensor, const GraphNode *product)
         f->member[tensor->id] = product;
         return true;
     }
-    if (node->op != OP_map)
+    if (!is_between(node))
         return false;
     f->member[tensor->id] = product;
     bool found = false;
     for (int i = 0; i < node->input_count; i++) {
-        Tensor *in = node->inputs[i];
-        GraphOp op = in->producer->op;
-        if (!same_shape(in, tensor) || (op != OP_map && op != OP_matmul) ||
-            in->dtype != tensor->dtype)
+        if (!may_be_scores(node, i) || !leads_to_product(node->inputs[i], HOPS))
             continue;
-        /* A bias of full shape that was computed is told from the scores by being no part of them:
-         * only one operand may be. */
-        if (found || !take_scores(f, in, product))
+        if (!take_scores(f, node->inputs[i], product))
             return false;
         found = true;
     }
     return found;
+}
+
+/* The softmax in front of a product, taken in with what stands between; NULL: none. */
+static const GraphNode *take_softmax(Find *f, const GraphNode *product)
+{
+    Tensor *tensor = product->inputs[0];
+    for (;;) {
+        const GraphNode *node = tensor->producer;
+        if (!is_private(f, tensor, product))
+            return NULL;
+        f->member[tensor->id] = product;
+        if (node->op == OP_softmax)
+            return node->attrs[AT_axis].i == tensor->rank - 1 ? node : NULL;
+        if (node->op == OP_map || !is_between(node))
+            return NULL;
+        tensor = node->inputs[0];
+    }
 }
 
 static bool small_dim(const Tensor *tensor, int from_end)
@@ -93,21 +137,48 @@ static bool same_batch(const Tensor *a, const Tensor *b)
 
 static bool is_attention(Find *f, const GraphNode *product)
 {
-    const GraphNode *softmax = product->inputs[0]->producer;
     const Tensor *v = product->inputs[1];
-    Dtype dtype = product->output->dtype;
+    Dtype dtype = dtype_compute(product->output->dtype);
     f->scores = NULL;
-    if (softmax->op != OP_softmax || softmax->attrs[AT_axis].i != softmax->output->rank - 1 ||
-        (dtype != DT_f32 && dtype != DT_f64) || !small_dim(v, 1) ||
-        !is_private(f, softmax->output, product))
+    if ((dtype != DT_f32 && dtype != DT_f64) || !small_dim(v, 1))
         return false;
-    f->member[softmax->output->id] = product;
-    if (!take_scores(f, softmax->inputs[0], product))
+    const GraphNode *softmax = take_softmax(f, product);
+    if (!softmax || !lower_same_matrices(softmax->output, product->inputs[0]) ||
+        !take_scores(f, softmax->inputs[0], product))
         return false;
     const Tensor *q = f->scores->inputs[0], *k = f->scores->inputs[1];
     const Expr *keys = k->shape[k->rank - 1];
     return same_batch(k, v) && small_dim(q, 1) && !expr_is_const(keys, 1) &&
-           same_shape(f->scores->output, softmax->output);
+           lower_same_matrices(f->scores->output, softmax->output);
+}
+
+/* A view after which every element is where it was along the last dim, and no dim is cut: the
+ * result of an attention may be stored through it. */
+static bool keeps_columns(Cx *cx, const GraphNode *node)
+{
+    DimSegment segments[2 * MAX_RANK];
+    int last = node->output->rank - 1;
+    if (node->op == OP_transpose)
+        return node->attrs[AT_perm].ints[last] == last;
+    int count = node->op == OP_reshape ? lower_reshape_segments(cx, node, segments) : 0;
+    for (int i = 0; i < count; i++)
+        if (segments[i].to_count > 1)
+            return false;
+    return count > 0;
+}
+
+bool group_stores_attention(Cx *cx, GraphNode *const *const *readers, const GraphNode *product,
+                            const GraphNode *root)
+{
+    const GraphNode *node = product;
+    while (node != root) {
+        const Tensor *x = node->output;
+        node = readers[x->id][0];
+        if (!node || ((node->op == OP_map || node->op == OP_cast) ? !same_shape(node->output, x)
+                                                                  : !keeps_columns(cx, node)))
+            return false;
+    }
+    return true;
 }
 
 const GraphNode **group_find_attention(Cx *cx, const Graph *graph, GraphNode *const *const *readers,

@@ -191,6 +191,62 @@ static int64_t channel_groups(const Pull *p, const Tensor *root)
     return 1;
 }
 
+static bool same_shape(const Tensor *a, const Tensor *b)
+{
+    if (a->rank != b->rank)
+        return false;
+    for (int d = 0; d < a->rank; d++)
+        if (a->shape[d] != b->shape[d])
+            return false;
+    return true;
+}
+
+/* Index of a reshape's result from that of its operand; false when a dim of the operand is cut. */
+static bool merged_index(Pull *p, const GraphNode *node, const Expr *const *own, const Expr **index)
+{
+    DimSegment segments[2 * MAX_RANK];
+    int count = lower_reshape_segments(p->cx, node, segments);
+    for (int i = 0; i < count; i++) {
+        DimSegment s = segments[i];
+        const Expr *at = expr_const(p->cx, 0);
+        for (int d = s.from; d < s.from + s.from_count; d++)
+            at = expr_add(p->cx, expr_mul(p->cx, at, node->inputs[0]->shape[d]), own[d]);
+        if (s.to_count > 1)
+            return false;
+        if (s.to_count)
+            index[s.to] = at;
+    }
+    return true;
+}
+
+/* Rows, columns and batches of an attention are axes of their own, also where what follows the
+ * product merges them. False when `tensor` does not come from one pointwise. */
+static bool attention_index(Pull *p, Tensor *tensor, const Expr **index)
+{
+    const GraphNode *node = tensor->producer;
+    const Expr *own[MAX_RANK];
+    uint64_t axes = 0;
+    if (!p->group->inside[tensor->id])
+        return false;
+    if (node->op == OP_matmul && lower_softmax_inside(p->group, node)) {
+        for (int d = 0; d < tensor->rank; d++)
+            index[d] = pull_axis(p, "a", tensor->shape[d], &axes);
+        return true;
+    }
+    if (node->op == OP_map || node->op == OP_cast) {
+        for (int i = 0; i < node->input_count; i++)
+            if (same_shape(node->inputs[i], tensor) && attention_index(p, node->inputs[i], index))
+                return true;
+        return false;
+    }
+    if ((node->op != OP_reshape && node->op != OP_transpose) ||
+        !attention_index(p, node->inputs[0], own))
+        return false;
+    for (int d = 0; node->op == OP_transpose && d < tensor->rank; d++)
+        index[d] = own[node->attrs[AT_perm].ints[d]];
+    return node->op == OP_transpose || merged_index(p, node, own, index);
+}
+
 static void root_axes(Pull *p, const Tensor *root, const Expr **index)
 {
     uint64_t axes = 0;
@@ -208,16 +264,6 @@ static void root_axes(Pull *p, const Tensor *root, const Expr **index)
             index[d] = pull_axis(p, "a", extent, &axes);
         }
     }
-}
-
-static bool same_shape(const Tensor *a, const Tensor *b)
-{
-    if (a->rank != b->rank)
-        return false;
-    for (int d = 0; d < a->rank; d++)
-        if (a->shape[d] != b->shape[d])
-            return false;
-    return true;
 }
 
 typedef struct UsedDims {
@@ -269,7 +315,7 @@ bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLay
     for (uint32_t r = 0; r < group->root_count; r++) {
         Tensor *root = group->roots[r];
         cx->where = root->producer->source;
-        if (!r || !same_shape(root, group->roots[0]))
+        if ((!r || !same_shape(root, group->roots[0])) && !attention_index(p, root, index))
             root_axes(p, root, index);
         Tensor *stored = lower_gives_bits(root->producer) ? root->producer->inputs[0] : root;
         Value *value = pull(p, stored, index);

@@ -38,6 +38,21 @@ typedef struct BoundIndex {
 bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
                  LoweredGroup *out);
 
+/* Neighbouring dims of a reshape's operand and of its result with equally many elements. */
+typedef struct DimSegment {
+    int from, from_count, to, to_count;
+} DimSegment;
+/* The smallest segments, the last dims first; at most 2 * MAX_RANK. Their number. */
+int lower_reshape_segments(Cx *cx, const GraphNode *node, DimSegment *segments);
+/* Index into the operand of a reshape for an index into its result; false when it has no elements.
+ */
+bool lower_reshape_index(Cx *cx, const GraphNode *node, const Expr *const *index, const Expr **own);
+/* The softmax over the last axis that gives the left operand of a product, through casts and
+ * reshapes that keep rows and columns, all inside the group; NULL: none. */
+const GraphNode *lower_softmax_inside(const Group *group, const GraphNode *product);
+/* The last two dims are the same. */
+bool lower_same_matrices(const Tensor *a, const Tensor *b);
+
 /* ---- for lower_<op> only ---- */
 typedef struct Pulled Pulled;
 
@@ -58,8 +73,8 @@ typedef struct Pull {
 
 /* The value of `tensor` at `index` (tensor->rank expressions), in its compute dtype. */
 Value *pull(Pull *p, Tensor *tensor, const Expr *const *index);
-/* Whether a node is a bitcast that is no conversion of integers: it has to be a root, and its kernel
- * stores the operand as what it is, for readers to load as the result's type. */
+/* Whether a node is a bitcast that is no conversion of integers: it has to be a root, and its
+ * kernel stores the operand as what it is, for readers to load as the result's type. */
 bool lower_gives_bits(const GraphNode *node);
 /* The same where the guards hold, `fill` elsewhere; nothing is read there. */
 Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Guard *guards,

@@ -2,6 +2,7 @@
  * scatters. */
 #include "passes/lower_nest.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool has_axis(const Attr *axes, int d)
@@ -87,6 +88,17 @@ static Value *product(Pull *p, Value *a, Value *b)
     return nest_scalar(p->nest, S_mul, a, b, NULL);
 }
 
+/* A masked softmax gives 0 where the row has nothing but -inf. */
+static Value *zero_if_masked(Pull *p, const GraphNode *softmax, Value *max, Value *value)
+{
+    Nest *nest = p->nest;
+    if (!softmax->attrs[AT_masked].i)
+        return value;
+    Value *least = nest_constf(nest, max->dtype, (double)-INFINITY);
+    Value *none = nest_scalar(nest, S_eq, max, least, NULL);
+    return nest_scalar(nest, S_select, none, nest_constf(nest, value->dtype, 0), value);
+}
+
 /* A softmax in front of a matrix product, in one kernel: sum(e * v) / sum(e) for sum((e / sum(e)) *
  * v), so that both sums run over one axis (match_attention.c). At most 2 ULP of the largest term
  * apart. */
@@ -94,7 +106,18 @@ static Value *softmax_product(Pull *p, const GraphNode *node, const Expr *const 
                               const Expr *const *in_v, uint64_t bits)
 {
     Nest *nest = p->nest;
-    Value *x = pull(p, node->inputs[0]->producer->inputs[0], in_p);
+    const Expr *own[MAX_RANK];
+    const GraphNode *softmax = lower_softmax_inside(p->group, node);
+    memcpy(own, in_p, (size_t)node->inputs[0]->rank * sizeof *own);
+    for (const GraphNode *at = node->inputs[0]->producer; at != softmax;
+         at = at->inputs[0]->producer)
+        if (at->op == OP_reshape) {
+            const Expr *outer[MAX_RANK];
+            memcpy(outer, own, (size_t)at->output->rank * sizeof *own);
+            if (!lower_reshape_index(p->cx, at, outer, own))
+                return nest_constf(nest, dtype_compute(node->output->dtype), 0);
+        }
+    Value *x = pull(p, softmax->inputs[0], own);
     Value *max = pull_reduce(p, M_max, bits, x);
     Value *e = nest_scalar(nest, S_exp, nest_scalar(nest, S_sub, x, max, NULL), NULL, NULL);
     Value *sum = pull_reduce(p, M_sum, bits, e);
@@ -105,14 +128,24 @@ static Value *softmax_product(Pull *p, const GraphNode *node, const Expr *const 
         Value *none = nest_scalar(nest, S_eq, nest_index(nest, DT_i64, keys), zero, NULL);
         sum = nest_scalar(nest, S_select, none, nest_constf(nest, sum->dtype, 1), sum);
     }
-    return nest_scalar(nest, S_div, weighted, sum, NULL);
+    return zero_if_masked(p, softmax, max, nest_scalar(nest, S_div, weighted, sum, NULL));
 }
 
-static bool is_softmax_inside(const Pull *p, const Tensor *a)
+bool lower_same_matrices(const Tensor *a, const Tensor *b)
 {
+    return a->rank >= 2 && b->rank >= 2 && a->shape[a->rank - 1] == b->shape[b->rank - 1] &&
+           a->shape[a->rank - 2] == b->shape[b->rank - 2];
+}
+
+const GraphNode *lower_softmax_inside(const Group *group, const GraphNode *product)
+{
+    const Tensor *a = product->inputs[0];
+    while (group->inside[a->id] && (a->producer->op == OP_cast || a->producer->op == OP_reshape))
+        a = a->producer->inputs[0];
     const GraphNode *node = a->producer;
-    return p->group->inside[a->id] && node->op == OP_softmax &&
-           node->attrs[AT_axis].i == a->rank - 1;
+    bool rows =
+        group->inside[a->id] && node->op == OP_softmax && node->attrs[AT_axis].i == a->rank - 1;
+    return rows && lower_same_matrices(product->inputs[0], a) ? node : NULL;
 }
 
 Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
@@ -128,7 +161,7 @@ Value *lower_matmul(Pull *p, const GraphNode *node, const Expr *const *index)
     in_a[a->rank - 1] = k;
     in_b[b->rank - 2] = k;
     in_b[b->rank - 1] = index[rank - 1];
-    if (is_softmax_inside(p, a))
+    if (lower_softmax_inside(p->group, node))
         return softmax_product(p, node, in_a, in_b, bits);
     return pull_reduce(p, M_sum, bits, product(p, pull(p, a, in_a), pull(p, b, in_b)));
 }
@@ -324,7 +357,7 @@ Value *lower_softmax(Pull *p, const GraphNode *node, const Expr *const *index)
                               NULL, NULL);
     /* one division a row: at most 1 ULP from dividing each element */
     Value *inverse = nest_scalar(nest, S_div, nest_constf(nest, sum->dtype, 1), sum, NULL);
-    return nest_scalar(nest, S_mul, here, inverse, NULL);
+    return zero_if_masked(p, node, max, nest_scalar(nest, S_mul, here, inverse, NULL));
 }
 
 /* Two passes: the mean, then the mean of squared differences; a one-pass sum of squares cancels. */

@@ -11,12 +11,12 @@ static Value *unsupported(Pull *p, const GraphNode *node, const char *why)
 }
 
 /* Row-major position of `index` in `shape`. */
-static const Expr *linear_index(Pull *p, int rank, const Expr *const *shape,
+static const Expr *linear_index(Cx *cx, int rank, const Expr *const *shape,
                                 const Expr *const *index)
 {
-    const Expr *at = expr_const(p->cx, 0);
+    const Expr *at = expr_const(cx, 0);
     for (int d = 0; d < rank; d++)
-        at = expr_add(p->cx, expr_mul(p->cx, at, shape[d]), index[d]);
+        at = expr_add(cx, expr_mul(cx, at, shape[d]), index[d]);
     return at;
 }
 
@@ -51,7 +51,7 @@ static bool progression(const Tensor *tensor, int64_t count, int64_t *step)
 static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *index)
 {
     Nest *nest = p->nest;
-    const Expr *at = linear_index(p, tensor->rank, tensor->shape, index);
+    const Expr *at = linear_index(p->cx, tensor->rank, tensor->shape, index);
     Dtype dtype = dtype_compute(tensor->dtype);
     int64_t count = 1;
     for (int d = 0; d < tensor->rank; d++)
@@ -159,21 +159,65 @@ Value *lower_cast(Pull *p, const GraphNode *node, const Expr *const *index)
     return nest_cast(p->nest, node->output->dtype, pull(p, node->inputs[0], index));
 }
 
+/* The fewest dims at the ends of two shapes that have equally many elements; all of them when no
+ * fewer are known to. */
+static DimSegment last_segment(Cx *cx, const Tensor *x, int from, const Tensor *y, int to)
+{
+    for (int n = 1; n < from + to; n++)
+        for (int a = n < from ? n : from; a >= 0 && n - a <= to; a--) {
+            const Expr *one = expr_const(cx, 1), *left = one, *right = one;
+            for (int d = from - a; d < from; d++)
+                left = expr_mul(cx, left, x->shape[d]);
+            for (int d = to - (n - a); d < to; d++)
+                right = expr_mul(cx, right, y->shape[d]);
+            if (left == right)
+                return (DimSegment){from - a, a, to - (n - a), n - a};
+        }
+    return (DimSegment){0, from, 0, to};
+}
+
+int lower_reshape_segments(Cx *cx, const GraphNode *node, DimSegment *segments)
+{
+    const Tensor *x = node->inputs[0], *y = node->output;
+    int count = 0;
+    for (int from = x->rank, to = y->rank; from || to; count++) {
+        segments[count] = last_segment(cx, x, from, y, to);
+        from = segments[count].from;
+        to = segments[count].to;
+    }
+    return count;
+}
+
+bool lower_reshape_index(Cx *cx, const GraphNode *node, const Expr *const *index, const Expr **own)
+{
+    const Tensor *x = node->inputs[0], *y = node->output;
+    DimSegment segments[2 * MAX_RANK];
+    for (int d = 0; d < x->rank; d++)
+        if (expr_is_const(x->shape[d], 0))
+            return false;
+    int count = lower_reshape_segments(cx, node, segments);
+    for (int i = 0; i < count; i++) {
+        DimSegment s = segments[i];
+        const Expr *rest = linear_index(cx, s.to_count, y->shape + s.to, index + s.to);
+        for (int d = s.from + s.from_count - 1; d >= s.from; d--) {
+            /* the outermost quotient is in range by itself; a known extent makes that plain */
+            bool first = d == s.from, one_to_one = s.from_count == 1 && s.to_count == 1;
+            bool reduce = !one_to_one && (!first || x->shape[d]->kind == EX_const);
+            /* an element is there */
+            const Expr *extent = expr_max(cx, x->shape[d], expr_const(cx, 1));
+            own[d] = reduce ? expr_mod(cx, rest, extent) : rest;
+            rest = first ? rest : expr_floordiv(cx, rest, extent);
+        }
+    }
+    return true;
+}
+
 Value *lower_reshape(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0];
-    const Expr *one = expr_const(p->cx, 1);
-    const Expr *rest = linear_index(p, node->output->rank, node->output->shape, index),
-               *own[MAX_RANK];
-    for (int d = x->rank - 1; d >= 0; d--) {
-        /* the outermost quotient is in range by itself; a known extent makes that plain to see */
-        bool reduce = d || x->shape[d]->kind == EX_const;
-        if (expr_is_const(x->shape[d], 0)) /* no elements: asked for, never read */
-            return nest_const(p->nest, dtype_compute(x->dtype), (Scalar){0});
-        const Expr *extent = expr_max(p->cx, x->shape[d], one); /* an element is there */
-        own[d] = reduce ? expr_mod(p->cx, rest, extent) : rest;
-        rest = d ? expr_floordiv(p->cx, rest, extent) : rest;
-    }
+    const Expr *own[MAX_RANK];
+    if (!lower_reshape_index(p->cx, node, index, own)) /* asked for, never read */
+        return nest_const(p->nest, dtype_compute(x->dtype), (Scalar){0});
     return pull(p, x, own);
 }
 

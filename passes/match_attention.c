@@ -60,22 +60,32 @@ static bool match_scores(Value *dot, Attention *a)
     return a->c >= 0 && (a->k->axes >> a->l & 1) && !(a->q->axes >> a->l & 1);
 }
 
-/* x = select(l <= f, .., -inf) with f free of l and c: a->last is f. */
-static void match_causal(Cx *cx, const Nest *nest, Attention *a)
+/* A condition, or a part of a conjunction, l <= f with f free of l and c: a->last is f. */
+static void match_last(Cx *cx, const Nest *nest, const Value *test, Attention *a)
 {
-    const Value *x = a->x;
-    if (!is_scalar(x, S_select) || x->args[2]->op != V_const || !isinf(x->args[2]->constant.f) ||
-        x->args[2]->constant.f > 0 || x->args[0]->op != V_scalar)
+    if (is_scalar(test, S_and)) {
+        match_last(cx, nest, test->args[0], a);
+        match_last(cx, nest, test->args[1], a);
         return;
-    const Value *test = x->args[0], *left = test->args[0], *right = test->args[1];
-    bool strict = test->scalar == S_lt;
-    if ((test->scalar != S_le && !strict) || left->op != V_index || right->op != V_index)
+    }
+    bool strict = is_scalar(test, S_lt);
+    if ((!is_scalar(test, S_le) && !strict) || test->args[0]->op != V_index ||
+        test->args[1]->op != V_index)
         return;
     int64_t step;
-    const Expr *rest, *room = expr_sub(cx, right->index, left->index);
+    const Expr *rest, *room = expr_sub(cx, test->args[1]->index, test->args[0]->index);
     room = expr_addi(cx, room, strict ? -1 : 0); /* >= 0 where l is seen */
     if (expr_linear(cx, room, nest->axes[a->l].sym, &step, &rest) && step == -1)
         a->last = rest;
+}
+
+/* x = select(.., .., -inf) */
+static void match_causal(Cx *cx, const Nest *nest, Attention *a)
+{
+    const Value *x = a->x;
+    if (is_scalar(x, S_select) && x->args[2]->op == V_const && isinf(x->args[2]->constant.f) &&
+        x->args[2]->constant.f < 0)
+        match_last(cx, nest, x->args[0], a);
 }
 
 static bool match_axes(Cx *cx, const Nest *nest, Attention *a)

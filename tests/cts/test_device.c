@@ -136,7 +136,8 @@ static Graph *make_graph(void)
     Tensor *y = graph_matmul(graph, in, constant(graph, "w", IN, w));
     y = graph_map(graph, S_add, y, b, NULL);
     y = graph_map(graph, S_max, y, graph_scalar(graph, DT_f32, 0), NULL);
-    Tensor *s = graph_softmax(graph, graph_matmul(graph, y, constant(graph, "v", OUT, v)), 1);
+    Tensor *s =
+        graph_softmax(graph, graph_matmul(graph, y, constant(graph, "v", OUT, v)), 1, false);
     graph->source = "node 'pick' (Gather)";
     Tensor *z = graph_gather(graph, s, at, 0);
     graph_output(graph, y, "y");

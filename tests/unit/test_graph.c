@@ -276,7 +276,7 @@ static void bad_conv(Graph *graph)
     Attr at[AT_count] = {[AT_groups] = attr_int(1)};
     Tensor *y = graph_node(graph, OP_conv, 2, (Tensor *[]){x, w}, at);
     cr_expect(tensor_is_poison(y));
-    cr_expect(tensor_is_poison(graph_softmax(graph, y, 7)), "poison in, poison out");
+    cr_expect(tensor_is_poison(graph_softmax(graph, y, 7, false)), "poison in, poison out");
 }
 
 Test(graph, errors_name_both_shapes)

@@ -22,7 +22,8 @@ Test(lower, matmul_bias_relu)
     cr_expect(groups == 1);
 }
 
-/* Queries 0 weigh all allowed keys alike: rows are means of values. `reader` follows the product. */
+/* Queries 0 weigh all allowed keys alike: rows are means of values. `reader` follows the product.
+ */
 static int attention_groups(const char *reader, const double *want, int64_t keys)
 {
     char text[2000];
@@ -57,6 +58,51 @@ Test(lower, attention_is_one_kernel)
     cr_expect(attention_groups(map, none, 0) == 1);
     static const double turned[] = {2, 2, 3, 3, 4, 4, 6, 6};
     cr_expect(attention_groups(turn, turned, 2) == 3, "the result's rows lie across");
+}
+
+/* Two heads share keys; the result's heads are merged and lie side by side. The second row of the
+ * mask allows nothing. */
+Test(lower, attention_of_shared_keys)
+{
+    int groups =
+        check_graph("graph g {"
+                    "  in %0 f32 [2, 2, 3]\n"
+                    "  in %1 f32 [1, 2, 3]\n"
+                    "  in %2 f32 [1, 2, 2]\n"
+                    "  in %3 bool [2, 2]\n"
+                    "  %4 = reshape %0 shape=[1, 2, 2, 3] : f32 [1, 2, 2, 3]\n"
+                    "  %5 = transpose %1 perm=[0, 2, 1] : f32 [1, 3, 2]\n"
+                    "  %6 = reshape %5 shape=[1, 1, 3, 2] : f32 [1, 1, 3, 2]\n"
+                    "  %7 = matmul %4, %6 : f32 [1, 2, 2, 2]\n"
+                    "  %8 = reshape %7 shape=[2, 2, 2] : f32 [2, 2, 2]\n"
+                    "  const %9 f32 [] = [-inf]\n"
+                    "  %10 = map %3, %8, %9 scalar=select : f32 [2, 2, 2]\n"
+                    "  %11 = softmax %10 axis=2 masked=1 : f32 [2, 2, 2]\n"
+                    "  %12 = reshape %11 shape=[1, 2, 2, 2] : f32 [1, 2, 2, 2]\n"
+                    "  %13 = reshape %2 shape=[1, 1, 2, 2] : f32 [1, 1, 2, 2]\n"
+                    "  %14 = matmul %12, %13 : f32 [1, 2, 2, 2]\n"
+                    "  %15 = transpose %14 perm=[0, 2, 1, 3] : f32 [1, 2, 2, 2]\n"
+                    "  %16 = reshape %15 shape=[2, 4] : f32 [2, 4]\n"
+                    "  out %16 \"y\" }",
+                    LIST(VALUES(0, 0, 0, 9, 9, 9, 1.0986122886681098, 0, 0, 9, 9, 9),
+                         VALUES(0, 0, 0, 1, 0, 0), VALUES(4, 8, 12, 0), VALUES(1, 1, 0, 0)),
+                    NULL, LIST(VALUES(8, 4, 10, 2, 0, 0, 0, 0)));
+    cr_expect(groups == 1);
+}
+
+/* Extents that are symbols stay apart: dims that a reshape leaves alone are not mixed up. */
+Test(lower, reshape_of_symbols)
+{
+    check_graph("graph g {"
+                "  dim S 1..4\n"
+                "  dim T 1..4\n"
+                "  in %0 f32 [2, 2, S, T]\n"
+                "  %1 = reshape %0 shape=[1, 4, S, T] : f32 [1, 4, S, T]\n"
+                "  %2 = transpose %1 perm=[0, 2, 1, 3] : f32 [1, S, 4, T]\n"
+                "  %3 = reshape %2 shape=[S, 2, 2 * T] : f32 [S, 2, 2 * T]\n"
+                "  out %3 \"y\" }",
+                LIST(VALUES(1, 2, 3, 4, 5, 6, 7, 8)), DIMS(2, 1),
+                LIST(VALUES(1, 3, 5, 7, 2, 4, 6, 8)));
 }
 
 Test(lower, matmul_broadcasts_batches)

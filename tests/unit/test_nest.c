@@ -417,6 +417,16 @@ Test(nest, builder_merges_and_folds)
     cr_expect_eq(nest_scalar(nest, S_div, a, zero, NULL)->scalar, S_div);
     cr_expect_neq(nest_constf(nest, DT_f32, -0.0), zero);
     cr_expect_eq(nest_constf(nest, DT_f32, NAN), nest_constf(nest, DT_f32, -NAN));
+    /* Sums and comparisons of positions. */
+    Value *at = nest_index(nest, DT_i64, i->sym), *last = nest_index(nest, DT_i64, four);
+    Value *next = nest_index(nest, DT_i64, expr_addi(&cx, i->sym, 4));
+    cr_expect_eq(nest_scalar(nest, S_add, at, last, NULL), next);
+    cr_expect_eq(nest_scalar(nest, S_sub, next, last, NULL), at);
+    cr_expect_eq(nest_scalar(nest, S_lt, at, last, NULL)->constant.i, 1);
+    cr_expect_eq(nest_scalar(nest, S_le, next, at, NULL)->op, V_const);
+    cr_expect_eq(
+        nest_scalar(nest, S_lt, at, nest_index(nest, DT_i64, expr_const(&cx, 2)), NULL)->op,
+        V_scalar);
     /* Guards that bounds decide vanish. */
     Guard always = {i->sym, expr_const(&cx, 0), four};
     Guard never = {i->sym, four, expr_const(&cx, 9)};
