@@ -357,6 +357,9 @@ void graph_infer(Graph *graph, const GraphNode *node, Tensor *out)
     for (int d = 0; d < out->rank && !cx_failed(graph->cx); d++)
         if (expr_is_poison(out->shape[d]))
             cx_fail(graph->cx, ST_limit, "%s: size overflows", graph_op_name(node->op));
-    if (!cx_failed(graph->cx) && expr_is_poison(tensor_count(graph->cx, out)))
+    /* Places are computed in bytes. */
+    int64_t bytes = dtype_bits(out->dtype) > 8 ? dtype_bits(out->dtype) / 8 : 1;
+    if (!cx_failed(graph->cx) &&
+        expr_is_poison(expr_muli(graph->cx, tensor_count(graph->cx, out), bytes)))
         cx_fail(graph->cx, ST_limit, "%s: size overflows", graph_op_name(node->op));
 }

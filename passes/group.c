@@ -24,7 +24,9 @@
  * operations of its own shape, and views that merge or exchange its outer dims, follow the product:
  * the scores stay in the cache. On a GPU the
  * products stay apart: they run on the matrix units.
- * 11. On a CPU a scatter is a root: its kernel stores updates one by one (sched_scatter.c).
+ * 11. At most MAX_DEPTH changes of the index follow each other in a kernel, and no node is asked
+ * for at more than MAX_COPIES indices: chains of concatenations would double the kernel at each.
+ * 12. On a CPU a scatter is a root: its kernel stores updates one by one (sched_scatter.c).
  *
  * Requirements for editors: the result is a function of the graph alone; a group's root is its last
  * node, so roots in node order are an order of execution; every rule that stops a fusion leaves its
@@ -42,7 +44,13 @@ typedef struct Place {
     bool pointwise; /* reached from the root through pointwise operations only */
     bool feeds;     /* in front of the group's contraction */
     bool weights_only;
+    uint32_t depth;  /* nodes that change the index, between the root and this one */
+    uint32_t copies; /* indices at which the kernel may ask for it: a bound */
 } Place;
+
+/* Every change of the index makes expressions longer, and every reader with an index of its own
+ * one more copy of what is in front: both are bounded, since they multiply along chains. */
+enum { MAX_DEPTH = 8, MAX_COPIES = 16 };
 
 typedef struct Open {
     GraphNode *root;
@@ -210,6 +218,8 @@ static void start_group(Fuse *f, GraphNode *node, const char *why)
     place->group = f->open_count;
     place->pointwise = true;
     place->feeds = false;
+    place->depth = 0;
+    place->copies = 1;
 }
 
 /* How a node's readers within the group see it. */
@@ -273,6 +283,26 @@ static bool joins_attention(const Fuse *f, const GraphNode *node, Open *open)
         open->attention = group_stores_attention(f->cx, (GraphNode *const *const *)f->readers,
                                                  product, open->root);
     return open->attention;
+}
+
+/* Depth and copies of a node within its readers' group. */
+static void measure(const Fuse *f, const GraphNode *node, Place *place)
+{
+    uint64_t same = 0,
+             others = 0; /* asked for at the readers' own index, and at indices made of it */
+    uint32_t depth = 0;
+    for (GraphNode **r = f->readers[node->output->id]; *r; r++) {
+        const Place *reader = &f->places[(*r)->output->id];
+        bool keeps = (*r)->op == OP_map || (*r)->op == OP_cast;
+        uint32_t to = reader->depth + !keeps;
+        depth = to > depth ? to : depth;
+        if (!keeps)
+            others += reader->copies;
+        else if (reader->copies > same)
+            same = reader->copies;
+    }
+    place->depth = depth;
+    place->copies = same + others < UINT32_MAX ? (uint32_t)(same + others) : UINT32_MAX;
 }
 
 /* NULL when the node may join, else the reason why not. Updates the group's anchors. */
@@ -382,7 +412,12 @@ static void place_node(Fuse *f, GraphNode *node, bool output)
         return;
     }
     View view;
-    const char *why = try_join(f, node, &f->open[group - 1], &view);
+    measure(f, node, place);
+    const char *why = place->depth > MAX_DEPTH     ? "too many views follow each other"
+                      : place->copies > MAX_COPIES ? "its readers ask for it at too many places"
+                                                   : NULL;
+    if (!why)
+        why = try_join(f, node, &f->open[group - 1], &view);
     if (why) {
         start_group(f, node, why);
         return;

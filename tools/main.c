@@ -1,4 +1,5 @@
 /* quern: finds the verb and hands the rest of the command line to it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,18 @@ static void help(FILE *file)
     fputs("\n`quern VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong usage.\n", file);
 }
 
+/* What a verb printed and could not be written makes its success a failure: a full disk, a closed
+ * descriptor. */
+static int finish(const char *verb, int status)
+{
+    errno = 0;
+    if ((fflush(stdout) || ferror(stdout)) && status == EXIT_DONE) {
+        fprintf(stderr, "quern %s: standard output: %s\n", verb, strerror(errno ? errno : EIO));
+        return EXIT_FAILED;
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -32,15 +45,15 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         help(stdout);
-        return EXIT_DONE;
+        return finish("--help", EXIT_DONE);
     }
     if (!strcmp(argv[1], "--version")) {
         printf("quern %s\n", qn_version());
-        return EXIT_DONE;
+        return finish("--version", EXIT_DONE);
     }
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (!strcmp(argv[1], verbs[i].name))
-            return verbs[i].run(argc - 1, argv + 1);
+            return finish(argv[1], verbs[i].run(argc - 1, argv + 1));
     }
     fprintf(stderr, "quern: no verb '%s'; `quern --help` lists them\n", argv[1]);
     return EXIT_BAD_USAGE;

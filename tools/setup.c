@@ -98,8 +98,41 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
     }
 }
 
+/* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */
+static qn_string dim_name(const qn_tensor_info *info, int32_t d, char text[SETUP_NAME])
+{
+    if (info->dims[d].symbol.length)
+        return info->dims[d].symbol;
+    snprintf(text, SETUP_NAME, "%s_%d", info->name.data, d);
+    return qn_str(text);
+}
+
+/* Whether what --dim says agrees with a value's shape. */
+static bool check_dims(const Setup *setup, const char *name, const Tensor *tensor, Fail *fail)
+{
+    qn_tensor_info info;
+    char label[SETUP_NAME];
+    int32_t index = 0;
+    while (qn_model_input(setup->model, index, &info) == QN_OK && strcmp(info.name.data, name) != 0)
+        index++;
+    for (int32_t d = 0; d < info.rank && info.rank == tensor->rank; d++) {
+        if (info.dims[d].value >= 0)
+            continue;
+        qn_string symbol = dim_name(&info, d, label);
+        for (size_t i = 0; i < setup->dim_count; i++)
+            if (is_same(setup->dims[i].symbol, symbol) && setup->dims[i].value != tensor->dims[d])
+                return fail_set(fail,
+                                "input '%s': dim %d of its value, '%s', is %" PRId64
+                                ", --dim says %" PRId64,
+                                name, d, symbol.data, tensor->dims[d], setup->dims[i].value);
+    }
+    return true;
+}
+
 bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fail)
 {
+    if (!check_dims(setup, name, tensor, fail))
+        return false;
     for (size_t i = 0; i < setup->shape_count; i++) {
         const qn_shape *given = &setup->shapes[i];
         if (!is_same(given->name, qn_str(name)))
@@ -145,15 +178,6 @@ static bool open_context(Setup *setup, Fail *fail)
     for (size_t i = 0; i < setup->record_count && setup->status == QN_OK; i++)
         setup->status = qn_context_add_records(setup->context, qn_str(setup->records[i]));
     return setup->status == QN_OK || fail_set(fail, "%s", qn_context_message(setup->context));
-}
-
-/* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */
-static qn_string dim_name(const qn_tensor_info *info, int32_t d, char text[SETUP_NAME])
-{
-    if (info->dims[d].symbol.length)
-        return info->dims[d].symbol;
-    snprintf(text, SETUP_NAME, "%s_%d", info->name.data, d);
-    return qn_str(text);
 }
 
 /* Whether some input has the name, or a dim with that symbol. Fails with the ones there are. */

@@ -111,12 +111,13 @@ static void print_entry(void *user, const qn_entry_info *info)
     totals->bytes += info->bytes;
 }
 
-static bool list(const char *path, Fail *fail)
+/* A cache that nobody has used does not exist yet; a pack has to. */
+static bool list(const char *path, bool is_cache, Fail *fail)
 {
     Totals totals = {0};
     qn_context *context;
     qn_context_options context_options = {.size = sizeof context_options, .threads = 1};
-    if (access(path, F_OK) != 0) {
+    if (access(path, F_OK) != 0 && is_cache) {
         printf("empty: %s does not exist\n", path);
         return true;
     }
@@ -206,7 +207,7 @@ int verb_cache(int argc, char **argv)
     Fail fail = {""};
     if (!clears && !lists)
         puts(place);
-    else if (!(clears ? clear : list)(place, &fail))
+    else if (!(clears ? clear(place, &fail) : list(place, count == 1, &fail)))
         return args_failed(&args, "%s", fail.text);
     return EXIT_DONE;
 }

@@ -322,7 +322,7 @@ static bool work(Check *check, char **directories, int count, Fail *fail)
     print_sums(check);
     printf("passed %" PRId64 ", failed %" PRId64 ", skipped %" PRId64 "\n",
            check->counts[CASE_PASSED], check->counts[CASE_FAILED], check->counts[CASE_SKIPPED]);
-    return fflush(stdout) == 0 || fail_set(fail, "standard output: %s", strerror(errno));
+    return true;
 }
 
 int verb_check(int argc, char **argv)

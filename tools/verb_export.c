@@ -44,7 +44,7 @@ static bool export(Setup *setup, const char *model, const char *output, Fail *fa
     (void)chmod(output, 0666 & ~mask); /* it is meant for others, unlike a cache */
     printf("%s: for %s, %d kernels, code %.3f MB, weights %.3f MB\n", output, info.target.data,
            info.kernels, (double)info.object_bytes / 1e6, (double)info.weight_bytes / 1e6);
-    return fflush(stdout) == 0 || fail_set(fail, "standard output cannot be written");
+    return true;
 }
 
 int verb_export(int argc, char **argv)

@@ -282,7 +282,5 @@ int verb_inspect(int argc, char **argv)
     Fail fail = {""};
     bool done = work(&w, rest[0], &fail);
     setup_close(&w.setup);
-    if (fflush(stdout) && done)
-        done = fail_set(&fail, "standard output: %s", strerror(errno));
     return done ? EXIT_DONE : args_failed(&w.args, "%s", fail.text);
 }

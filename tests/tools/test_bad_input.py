@@ -206,6 +206,114 @@ class Wrong(Case):
         self.assertTrue([f for _, _, files in os.walk(self.cache) for f in files])
 
 
+def ints(name, *values):
+    return t.tensor(name, [len(values)], b"".join(v.to_bytes(8, "little", signed=True)
+                                                  for v in values), t.I64)
+
+
+class Bombs(Case):
+    """Files of a few kilobytes that ask for much more: refused at once, or compiled in time that
+    their length bounds."""
+
+    LIMIT = 20  # seconds; each takes well below one on an idle machine
+
+    def compile(self, body):
+        path = self.save(t.model(body))
+        done = subprocess.run(
+            [QUERN, "export", path, "-o", os.path.join(self.folder, "out.qn"), "--no-cache"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=self.LIMIT, check=False)
+        return done.returncode, done.stderr
+
+    def chain(self, length, make):
+        """A model of one input [4] and `length` nodes, each made from the name of the one before."""
+        names = ["x", *(f"v{i}" for i in range(1, length)), "y"]
+        nodes = [make(before, after, i) for i, (before, after) in enumerate(zip(names, names[1:]))]
+        return t.graph(nodes, [t.value("x", [4])], [t.value("y", ["a"])])
+
+    def test_doubling(self):
+        """Twenty concatenations of a tensor with itself are four million elements, not as many
+        values in a kernel."""
+        body = self.chain(20, lambda a, b, i: t.node("Concat", [a, a], [b], axis=0))
+        self.assertEqual(self.compile(body), (0, ""))
+
+    def test_doubling_beyond_the_numbers(self):
+        body = self.chain(70, lambda a, b, i: t.node("Concat", [a, a], [b], f"n{i}", axis=0))
+        status, err = self.compile(body)
+        self.assertEqual(status, 1)
+        self.assertRegex(err, r"node 'n\d+' \(Concat\): concat: size overflows")
+
+    def test_many_views(self):
+        nodes, before = [], "x"
+        for i in range(200):
+            nodes.append(t.node("Reshape", [before, "s3"], [f"r{i}"]))
+            nodes.append(t.node("Transpose", [f"r{i}"], [f"t{i}"], perm=[2, 0, 1]))
+            before = f"t{i}"
+            nodes.append(t.node("Reshape", [before, "s2"], [f"u{i}"]))
+            before = f"u{i}"
+        nodes.append(t.node("Identity", [before], ["y"]))
+        body = t.graph(nodes, [t.value("x", [6, 4])], [t.value("y", [4, 6])],
+                       [ints("s3", 2, 3, 4), ints("s2", 4, 6)])
+        self.assertEqual(self.compile(body), (0, ""))
+
+    def test_many_symbolic_joins(self):
+        nodes = [t.node("Concat", [f"v{i}" if i else "x", "x"], [f"v{i + 1}" if i < 99 else "y"],
+                        axis=0) for i in range(100)]
+        body = t.graph(nodes, [t.value("x", ["N"])], [t.value("y", ["M"])])
+        self.assertEqual(self.compile(body), (0, ""))
+
+    def test_places_beyond_the_numbers(self):
+        """Element counts that fit into 63 bits, of tensors whose bytes do not."""
+        wide = t.value("x", [1 << 31, 1 << 31])
+        square = t.value("y", ["a", "b"])
+        for op, inputs in (("EyeLike", ["x"]), ("MatMul", ["x", "x"]), ("Relu", ["x"])):
+            with self.subTest(op=op):
+                status, err = self.compile(t.graph([t.node(op, inputs, ["y"], "n")], [wide], [square]))
+                self.assertEqual(status, 1, err)
+                self.assertIn("size overflows", err)
+        body = t.graph([t.node("Pad", ["x", "p"], ["y"], "n")], [t.value("x", [4])],
+                       [t.value("y", ["a"])], [ints("p", 1 << 61, 1 << 61)])
+        status, err = self.compile(body)
+        self.assertEqual(status, 1, err)
+        self.assertIn("node 'n' (Pad)", err)
+
+    def test_sizes_given(self):
+        body = t.graph([t.node("Relu", ["x"], ["y"], "n")], [t.value("x", ["N"])],
+                       [t.value("y", ["N"])])
+        err = self.refuse(t.model(body), options=("--dim", "N=9000000000000000000"))
+        self.assertIn("size overflows", err)
+
+    def test_functions_of_functions(self):
+        """Forty functions that call the one before twice."""
+        def function(name, nodes):
+            return (t.piece(1, name) + t.piece(4, "a") + t.piece(5, "z") +
+                    b"".join(t.piece(7, n) for n in nodes) +
+                    b"".join(t.piece(9, t.piece(1, d) + t.number(2, v))
+                             for d, v in (("", 21), ("d", 1))) + t.piece(10, "d"))
+        functions = [function("f0", [t.node("Relu", ["a"], ["z"])])]
+        functions += [function(f"f{k}", [t.node(f"f{k - 1}", ["a"], ["t"], domain="d"),
+                                         t.node(f"f{k - 1}", ["t"], ["z"], domain="d")])
+                      for k in range(1, 40)]
+        body = t.graph([t.node("f39", ["x"], ["y"], domain="d")], [X], [Y])
+        data = t.model(body, [("", 21), ("d", 1)]) + b"".join(t.piece(25, f) for f in functions)
+        self.refuse(data, "functions are inlined")
+
+    def test_loop_of_sequences(self):
+        """What is unrolled has a limit."""
+        name = lambda n, dtype: t.piece(1, n) + t.piece(2, t.piece(1, t.number(1, dtype) + t.piece(2, b"")))
+        sequence = lambda n: t.piece(1, n) + t.piece(2, t.piece(4, t.piece(1, t.piece(
+            1, t.number(1, t.F32) + t.piece(2, t.piece(1, t.number(1, 4)))))))
+        body = t.graph([t.node("Identity", ["c"], ["c2"]),
+                        t.node("SequenceInsert", ["q", "x"], ["q2"])],
+                       [name("i", t.I64), name("c", t.BOOL), sequence("q")],
+                       [name("c2", t.BOOL), sequence("q2")])
+        nodes = [t.node("SequenceEmpty", [], ["e"]),
+                 t.node("Loop", ["m", "", "e"], ["q9"], "long", body=body),
+                 t.node("ConcatFromSequence", ["q9"], ["y"], axis=0)]
+        trips = t.tensor("m", [], (1 << 60).to_bytes(8, "little"), t.I64)
+        self.refuse(t.model(t.graph(nodes, [t.value("x", [4])], [t.value("y", ["a"])], [trips])),
+                    "node 'long' (Loop)", "iterations")
+
+
 class Surroundings(Case):
     def test_garbage_in_the_cache(self):
         """Entries that are damaged, or of other lengths, are misses: the run is as the first."""

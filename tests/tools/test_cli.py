@@ -176,6 +176,32 @@ class Models(Case):
                      self.feed([self.size], [0.0] * self.size), *rest)
         self.assertFalse(os.path.exists(output))
 
+    def test_size_and_value_disagree(self):
+        count = self.size // 2
+        self.refused(1, ["'N', is 1", "--dim says 2"], "run", DIGITS, "--dim", "N=2", "--input",
+                     self.feed([1] + self.shape[1:], [0.0] * count))
+
+    def test_output_that_cannot_be_written(self):
+        """Whatever a verb prints: when it cannot, the exit status says so."""
+        quern("run", DIGITS, "--fill", "zeros", "--dim", "N=1")
+        pack = self.path("p.qnp")
+        for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in VERBS),
+                          ["run", DIGITS, "--fill", "zeros", "--dim", "N=1"],
+                          ["run", DIGITS, "--fill", "zeros", "--dim", "N=1", "--json"],
+                          ["inspect", DIGITS, "--model-only"], ["devices"], ["devices", "--json"],
+                          ["bench", DIGITS, "--duration", "0.01"], ["cache", "path"],
+                          ["cache", "list"], ["prewarm", DIGITS, "--dim", "N=1", "-o", pack],
+                          ["cache", "clear"]):
+            with self.subTest(arguments=arguments), open("/dev/full", "wb") as full:
+                done = subprocess.run([QUERN, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, timeout=120, check=False)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertRegex(done.stderr, "standard output: (No space left|Input/output error)")
+
+    def test_cache_that_is_not_there(self):
+        self.assertEqual(quern("cache", "list")[0], 0)
+        self.refused(1, ["gone.qnp"], "cache", "list", self.path("gone.qnp"))
+
     def test_unknown_names(self):
         self.refused(1, ["nosuchdim"], "run", DIGITS, "--dim", "nosuchdim=3")
         self.refused(1, ["nosuchinput"], "run", DIGITS, "--shape", "nosuchinput=3")
