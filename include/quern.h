@@ -200,7 +200,8 @@ QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
 typedef struct qn_entry_info {
     qn_string name;  /* of its file; its key in a pack */
     qn_string kind;  /* "program", "constants" (packed weights), "hashes" (of weights), "saved" (a
-                        program  that needs no model), "weight" (of one), "" = damaged */
+                        program  that needs no model), "weight" (of one), "binary" (of an OpenCL
+                        driver), "" = damaged */
     qn_string parts; /* what its key is made of: lines "name value" */
     int64_t bytes;
     int64_t used; /* seconds since 1970; 0 = not known */

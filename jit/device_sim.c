@@ -51,9 +51,10 @@ static void check_program(Cx *cx, void *user)
     read_program(cx, check->piece, check->kernel);
 }
 
-static Status load(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **code,
-                   Report *report)
+static Status load(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **code, Report *report)
 {
+    (void)kept;
     if (image->kind != CODE_tile || image->count != plan->kernel_count)
         return report_fail(report, ST_bad_file, "the image holds no programs for the simulator");
     for (uint32_t k = 0; k < plan->kernel_count; k++) {

@@ -140,6 +140,8 @@ void api_close_packs(qn_context *context);
 /* The context's records, in order. */
 uint32_t api_records(qn_context *context, Cx *cx, const RecordsNode ***nodes);
 void api_close_records(qn_context *context);
+/* The cache directory, if the program may use it; NULL = it must not, or there is none. */
+Storage *api_directory(const qn_program *program, Cache *cache);
 /* ProgramParts.constants: those that the context's packs hold. */
 Status api_constants(void *program, int64_t bytes, const void **data, Report *report);
 /* What names the constants of a program. */

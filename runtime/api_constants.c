@@ -8,6 +8,15 @@
 
 #include "runtime/weights.h"
 
+Storage *api_directory(const qn_program *p, Cache *cache)
+{
+    const qn_context *context = p->context;
+    if (!p->remembers || !context->cache_dir)
+        return NULL;
+    *cache = cache_in(context->cache_dir, context->cache_limit);
+    return &cache->storage;
+}
+
 typedef struct Constants {
     qn_program *program;
     int64_t bytes;
@@ -65,9 +74,8 @@ static void find_job(Cx *cx, void *user)
     uint32_t count = api_packs(p->context, cx, &storages);
     if (!count || !have_any(cx, p, storages, count))
         return;
-    Cache cache = cache_in(p->context->cache_dir, p->context->cache_limit);
-    bool remembers = p->remembers && p->context->cache_dir;
-    WeightSource source = {p->plan, p->file_count, p->files, remembers ? &cache.storage : NULL,
+    Cache cache;
+    WeightSource source = {p->plan, p->file_count, p->files, api_directory(p, &cache),
                            &p->context->executor};
     Hash128 identity;
     if (!weights_identity(cx, &source, &identity))

@@ -85,6 +85,7 @@ static qn_status load(qn_context *context, Open *open, qn_program **program)
     qn_program *p = *program = open->program = api_program_new(context);
     if (!p)
         return QN_OUT_OF_MEMORY;
+    p->remembers = true;
     cx_run(&p->cx, open_job, open);
     qn_status status = api_status(&p->report, &p->cx);
     if (status == QN_OK) {

@@ -262,9 +262,8 @@ static void add_constants(Cx *cx, const Adding *a)
         return;
     }
     const void *data = program_constants(p->program, &bytes);
-    Cache cache = cache_in(p->context->cache_dir, p->context->cache_limit);
-    WeightSource source = {p->plan, p->file_count, p->files,
-                           p->remembers && p->context->cache_dir ? &cache.storage : NULL,
+    Cache cache;
+    WeightSource source = {p->plan, p->file_count, p->files, api_directory(p, &cache),
                            &p->context->executor};
     Hash128 identity;
     if (!bytes || !weights_identity(cx, &source, &identity))

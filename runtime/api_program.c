@@ -53,13 +53,15 @@ static bool runs_here(Cx *cx, const qn_program *p, const Image *image)
 static bool load_code(Cx *cx, qn_program *p, const Image *image)
 {
     Target target;
+    Cache cache;
     if (!runs_here(cx, p, image))
         return false;
     if (!p->device && api_find_target(cx, p->context, p->plan->target, &target))
         p->device = target.device;
     if (cx_failed(cx))
         return false;
-    if (p->device->type->load(p->device, p->plan, &image->code, &p->code, &p->report) != ST_ok)
+    if (p->device->type->load(p->device, p->plan, &image->code, api_directory(p, &cache), &p->code,
+                              &p->report) != ST_ok)
         cx_fail(cx, p->report.status, "%s", p->report.text);
     return !cx_failed(cx);
 }

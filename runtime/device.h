@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "runtime/plan.h"
 #include "runtime/report.h"
+#include "runtime/storage.h"
 
 typedef struct DeviceType DeviceType;
 typedef struct DeviceCode DeviceCode;
@@ -69,9 +70,10 @@ struct DeviceType {
     void *(*alloc)(Device *device, int64_t bytes);
     void (*release)(Device *device, void *memory, int64_t bytes);
 
-    /* Code of every kernel of the plan; plan and image stay until unload. */
-    Status (*load)(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **code,
-                   Report *report);
+    /* Code of every kernel of the plan; plan and image stay until unload. What a driver makes of it
+     * may be kept in `kept`; NULL = nowhere. */
+    Status (*load)(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **code, Report *report);
     void (*unload)(DeviceCode *code);
 
     Status (*open_stream)(Device *device, const Plan *plan, Stream **stream, Report *report);

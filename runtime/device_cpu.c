@@ -121,9 +121,10 @@ static Status load_objects(DeviceCode *code, const CodeImage *image, Report *rep
     return ST_ok;
 }
 
-static Status load(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **out,
-                   Report *report)
+static Status load(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **out, Report *report)
 {
+    (void)kept;
     if (image->kind != CODE_object)
         return report_fail(report, ST_bad_file, "the image holds no machine code for a CPU");
     DeviceCode *code = new_code(device, plan, image->count);

@@ -264,9 +264,10 @@ static Status find_functions(DeviceCode *code, const Plan *plan, Report *report)
     return ST_ok;
 }
 
-static Status load(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **out,
-                   Report *report)
+static Status load(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **out, Report *report)
 {
+    (void)kept;
     CudaDevice *d = (CudaDevice *)device;
     if (image->kind != CODE_cubin)
         return report_fail(report, ST_bad_file, "the image holds no CUDA device code");

@@ -20,9 +20,10 @@ static void close_device(Device *device)
     device_host_free(device, device, sizeof *device);
 }
 
-static Status load(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **code,
-                   Report *report)
+static Status load(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **code, Report *report)
 {
+    (void)kept;
     (void)plan;
     (void)image;
     *code = device_host_alloc(device, sizeof **code);

@@ -6,8 +6,8 @@
  * address is looked up in the list of allocations. Kernels get a sub-buffer for each tensor, made
  * when sizes and memory are set (opencl_bind.c), so that a run only enqueues.
  *
- * A stream is an in-order queue. Code is built from text when it is loaded; drivers keep what they
- * have built. */
+ * A stream is an in-order queue. Code is built from text when it is loaded, or taken as the driver
+ * built it before from where that is kept. */
 #include "runtime/device_opencl.h"
 
 #include <stdio.h>
@@ -216,6 +216,7 @@ size_t opencl_round(const OpenclDevice *d, const OpenclPlace *place, int64_t byt
 typedef struct Build {
     const OpenclDevice *d;
     const CodeImage *image;
+    Storage *kept;
     DeviceCode *code;
 } Build;
 
@@ -224,7 +225,8 @@ static void build_job(Cx *cx, void *user)
     const Build *b = user;
     for (uint32_t i = 0; i < b->image->count; i++) {
         const CodePiece *piece = &b->image->pieces[i];
-        cl_program program = opencl_build(cx, b->d->context, b->d->id, piece->data, piece->size);
+        cl_program program =
+            opencl_build_kept(cx, b->d->context, b->d->id, piece->data, piece->size, b->kept);
         if (!program)
             return;
         b->code->programs[b->code->count++] = program;
@@ -275,8 +277,8 @@ static Status check_kernels(const DeviceCode *code, const Plan *plan, Report *re
     return ST_ok;
 }
 
-static Status load(Device *device, const Plan *plan, const CodeImage *image, DeviceCode **out,
-                   Report *report)
+static Status load(Device *device, const Plan *plan, const CodeImage *image, Storage *kept,
+                   DeviceCode **out, Report *report)
 {
     OpenclDevice *d = (OpenclDevice *)device;
     Cx cx;
@@ -288,7 +290,7 @@ static Status load(Device *device, const Plan *plan, const CodeImage *image, Dev
         return device_no_memory(report);
     *code = (DeviceCode){.device = d, .size = size};
     cx_init(&cx, device->from, 0);
-    Build build = {d, image, code};
+    Build build = {d, image, kept, code};
     cx_run(&cx, build_job, &build);
     Status status = ST_ok;
     if (cx_failed(&cx))

@@ -86,3 +86,48 @@ cl_program opencl_build_load(cl_context context, cl_device_id device, const void
     api->clReleaseProgram(program);
     return NULL;
 }
+
+/* --- kept binaries --- */
+
+/* Everything that a binary depends on; what the driver says of itself as a hash, for it may be any
+ * text. */
+static const char *binary_parts(Cx *cx, const OpenclApi *api, cl_device_id device,
+                                const char *source, size_t length)
+{
+    static const cl_device_info texts[] = {CL_DEVICE_NAME, CL_DEVICE_VENDOR, CL_DEVICE_VERSION,
+                                           CL_DRIVER_VERSION, CL_DEVICE_EXTENSIONS};
+    char driver[HASH_HEX_SIZE], text[HASH_HEX_SIZE];
+    Hasher hasher;
+    hash_init(&hasher);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t size = 0;
+        api->clGetDeviceInfo(device, texts[i], 0, NULL, &size);
+        char *value = arena_alloc(cx->arena, size + 1);
+        api->clGetDeviceInfo(device, texts[i], size, value, NULL);
+        hash_add_text(&hasher, value);
+    }
+    hash_to_hex(hash_finish(&hasher), driver);
+    hash_to_hex(hash_bytes(source, length), text);
+    return arena_printf(cx->arena, "kind binary\ndriver %s\noptions %s\ntext %s\n", driver,
+                        options(api, device), text);
+}
+
+cl_program opencl_build_kept(Cx *cx, cl_context context, cl_device_id device, const char *source,
+                             size_t length, Storage *kept)
+{
+    const OpenclApi *api = need_api(cx);
+    Entry entry = {.kind = ENTRY_binary};
+    cl_program program = NULL;
+    if (!api)
+        return NULL;
+    entry.parts = kept ? binary_parts(cx, api, device, source, length) : "";
+    if (kept && storage_get(kept, cx, &executor_inline, entry_key(entry.parts), &entry) &&
+        entry.kind == ENTRY_binary)
+        program = opencl_build_load(context, device, entry.data, entry.size);
+    if (program)
+        return program;
+    program = opencl_build(cx, context, device, source, length);
+    if (program && kept && (entry.data = opencl_build_save(cx, program, &entry.size)))
+        (void)kept->class->put(kept, cx, &executor_inline, &entry);
+    return program;
+}

@@ -27,6 +27,7 @@ typedef enum EntryKind {
     ENTRY_hashes,    /* of tensors of a file (weights.h) */
     ENTRY_saved,     /* an image whose weights are entries too (saved.h) */
     ENTRY_weight,    /* one of these */
+    ENTRY_binary,    /* what an OpenCL driver made of a text (opencl_build.h) */
     ENTRY_count
 } EntryKind;
 

@@ -310,8 +310,8 @@ EACH(too_much_memory)
 static DeviceCode *load_code(void)
 {
     DeviceCode *code = NULL;
-    cr_assert_eq(job.type->load(job.device, job.plan, &job.compiled.code, &code, &report), ST_ok,
-                 "%s", report.text);
+    cr_assert_eq(job.type->load(job.device, job.plan, &job.compiled.code, NULL, &code, &report),
+                 ST_ok, "%s", report.text);
     return code;
 }
 
@@ -322,14 +322,14 @@ static void wrong_code(void)
     CodePiece pieces[] = {{nonsense, sizeof nonsense - 1}};
     for (int kind = 0; kind < CODE_count; kind++) {
         CodeImage image = {(CodeKind)kind, 1, pieces};
-        Status status = job.type->load(job.device, job.plan, &image, &code, &report);
+        Status status = job.type->load(job.device, job.plan, &image, NULL, &code, &report);
         cr_assert(status == ST_bad_file || (status == ST_device && image.kind == job.kind->code),
                   "kind %d: %s", kind, report.text);
         cr_assert_gt(strlen(report.text), 10);
     }
     /* every kernel has to be there */
     CodeImage none = {job.kind->code, 0, NULL};
-    cr_assert_eq(job.type->load(job.device, job.plan, &none, &code, &report), ST_bad_file);
+    cr_assert_eq(job.type->load(job.device, job.plan, &none, NULL, &code, &report), ST_bad_file);
 }
 COMPUTING(wrong_code)
 

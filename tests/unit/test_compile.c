@@ -163,8 +163,8 @@ static void check_threads(int threads)
     Pool *pool = pool_create(NULL, threads);
     Device *device = device_cpu_open(&guarded, pool_executor(pool));
     DeviceCode *code;
-    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, &code, &report), ST_ok, "%s",
-                 report.text);
+    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, NULL, &code, &report), ST_ok,
+                 "%s", report.text);
     ProgramParts parts = {
         .plan = plan, .weights = weights, .device = device, .code = code, .from = &guarded};
     Program *program;
@@ -227,8 +227,8 @@ Test(compile, bad_index_names_the_node)
     cr_assert_eq(plan->step_count, 1);
     Device *device = device_cpu_open(&guarded, executor_inline);
     DeviceCode *code;
-    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, &code, &report), ST_ok, "%s",
-                 report.text);
+    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, NULL, &code, &report), ST_ok,
+                 "%s", report.text);
     ProgramParts parts = {.plan = plan, .device = device, .code = code, .from = &guarded};
     Program *program;
     Session *s;

@@ -70,8 +70,9 @@ static void open_text(const char *text)
     cr_assert_not_null(job.compiled.plan, "%s", cx.message);
     device = device_cpu_open(&counting, executor_inline);
     device->limits.host_memory = !far;
-    cr_assert_eq(device->type->load(device, job.compiled.plan, &job.compiled.code, &code, &report),
-                 ST_ok, "%s", report.text);
+    cr_assert_eq(
+        device->type->load(device, job.compiled.plan, &job.compiled.code, NULL, &code, &report),
+        ST_ok, "%s", report.text);
     const void **weights = NEW_ARRAY(cx.arena, const void *, job.compiled.plan->weight_count);
     ProgramParts parts = {.plan = job.compiled.plan,
                           .weights = weights,
