@@ -84,6 +84,11 @@ struct Session {
     Memory *outputs; /* by output, on devices with memory of their own: what session_output gives */
 };
 
+/* ---- session_blocks.c */
+
+/* Fills blocks, home, stays, bound and plain, whose memory is there. */
+void session_blocks(Session *s);
+
 /* ---- session_shapes.c */
 
 /* Which steps no device runs. */
