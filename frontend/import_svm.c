@@ -2,7 +2,9 @@
  * 2011).
  *
  * Kernel values of x with all support vectors, [n, vectors], times weights give the decisions. Of k
- * classes there is one decision for each pair i < j, from the vectors of both; each is a vote. */
+ * classes there is one decision for each pair i < j, from the vectors of both; each is a vote.
+ * Where the model has probabilities of pairs (Platt's), scores are those of classes, coupled by the
+ * host; labels still follow the votes. */
 #include "frontend/import_ops.h"
 
 #include <string.h>
@@ -149,8 +151,35 @@ static Tensor *decisions(const Svm *s, Tensor *x, int64_t classes, Tensor **vote
     return y;
 }
 
+static bool has_probabilities(const Svm *s)
+{
+    int64_t count;
+    return s->vector_floats && list_of(s->im, s->node, "prob_a", &count);
+}
+
+/* Of decisions [n, pairs], the probabilities [n, classes]: 1 / (1 + exp(a y + b)) for the first of
+ * each pair, kept from 0 and 1. */
+static Tensor *probabilities(const Svm *s, Tensor *y, int64_t classes)
+{
+    Import *im = s->im;
+    int64_t a_count, b_count, pairs = classes * (classes - 1) / 2;
+    const float *a = list_of(im, s->node, "prob_a", &a_count);
+    const float *b = list_of(im, s->node, "prob_b", &b_count);
+    if (a_count != pairs || b_count != pairs)
+        return fail(im, ST_bad_model,
+                    "%lld numbers in 'prob_a' and %lld in 'prob_b' for %lld pairs",
+                    (long long)a_count, (long long)b_count, (long long)pairs);
+    y = ew(im, S_add, ew(im, S_mul, y, matrix(s, 1, pairs, a, y->dtype)),
+           matrix(s, 1, pairs, b, y->dtype));
+    Tensor *r = to(im, clamp(im, sigmoid(im, ew1(im, S_neg, y)), 1e-7, 1 - 1e-7), DT_f32);
+    const Expr *shape[] = {dim(im, r, 0), expr_const(im->cx, classes)};
+    const HostResult result = {DT_f32, 2, shape, NULL};
+    return host(im, "couple", 2, (Tensor *[]){r, host_int(im, classes)}, &result);
+}
+
 /* The class: most votes or the highest score. Of two classes, when no weight is negative and the
- * best reaches a half, the second, as ONNX's reference implementation has it. */
+ * best reaches a half, the second, as ONNX's reference implementation has it; not with
+ * probabilities. */
 static Tensor *winner(const Svm *s, Tensor *x, int64_t classes)
 {
     Import *im = s->im;
@@ -161,7 +190,7 @@ static Tensor *winner(const Svm *s, Tensor *x, int64_t classes)
     for (int64_t i = 0; i < s->coefficient_count; i++)
         positive &= s->coefficients[i] >= 0;
     Tensor *best = graph_node(im->graph, OP_arg, 1, &x, at);
-    if (!positive || classes != 2 || s->rho_count != 1)
+    if (!positive || classes != 2 || s->rho_count != 1 || has_probabilities(s))
         return best;
     Tensor *most = reduce(im, M_max, x, 1, axis, false);
     return pick(im, ew(im, S_le, scalar(im, most, 0.5), most), scalar(im, best, 1), best);
@@ -179,9 +208,6 @@ Tensor *import_svm_classifier(Import *im, const OnnxNode *n)
         labels->type != (labels == texts ? OA_strings : OA_ints) || labels->count < 2 ||
         labels->count > 1000 || s.rho_count < 1)
         return fail(im, ST_bad_model, "labels or rho are missing, or fewer than two");
-    if (attr(im, n, "prob_a") && attr(im, n, "prob_a")->count)
-        return fail(im, ST_unsupported,
-                    "probabilities (prob_a, prob_b) of support vector machines; export raw scores");
     int64_t classes = (int64_t)labels->count;
     if (s.vector_floats) {
         y = decisions(&s, x, classes, &votes);
@@ -196,8 +222,10 @@ Tensor *import_svm_classifier(Import *im, const OnnxNode *n)
     if (cx_failed(im->cx))
         return graph_poison(im->graph);
     Tensor *best = winner(&s, votes, classes);
-    if (s.vector_floats && classes == 2 &&
-        strcmp(attr_s(im, n, "post_transform", "NONE"), "PROBIT") != 0)
+    if (has_probabilities(&s))
+        y = probabilities(&s, y, classes);
+    else if (s.vector_floats && classes == 2 &&
+             strcmp(attr_s(im, n, "post_transform", "NONE"), "PROBIT") != 0)
         y = graph_concat(im->graph, 2, (Tensor *[]){ew1(im, S_neg, y), y}, 1);
     set_result(im, 1, to(im, post_transform(im, n, y), DT_f32));
     Tensor *names = labels == texts

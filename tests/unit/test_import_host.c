@@ -129,3 +129,22 @@ Test(import_host, categories)
     expect_in("ai.onnx.ml", 1, n, LIST(TEXTS("2", "b", "?")), LIST(NUMBERS(i64, "2", 6, -1)));
     expect_in("ai.onnx.ml", 1, n, LIST(NUMBERS(i64, "2", 5, 9)), LIST(TEXTS("2", "a", "_Unused")));
 }
+
+/* Decisions of 0: even odds for the only pair, and a vote for the second. */
+Test(import_host, support_vector_probabilities)
+{
+    Wire n = node("SVMClassifier", "a", "p,q"), rho = attr("rho", 6);
+    static const char *const lists[] = {"coefficients", "support_vectors", "prob_a", "prob_b"};
+    static const float values[4][2] = {{40, -40}, {1, 1}, {-1, 0}, {0, 0}};
+    for (int i = 0; i < 4; i++) {
+        Wire a = attr(lists[i], 6);
+        for (int k = 0; k < (i < 2 ? 2 : 1); k++)
+            put_float(&a, 7, values[i][k]);
+        put_wire(&n, 5, a);
+    }
+    put_float(&rho, 7, 0);
+    put_wire(&n, 5, rho);
+    n = with_ints(with_ints(n, "vectors_per_class", "1,1"), "classlabels_ints", "10,20");
+    expect_in("ai.onnx.ml", 1, n, LIST(NUMBERS(f32, "2,1", 0, 3)),
+              LIST(NUMBERS(i64, "2", 20, 20), NUMBERS(f32, "2,2", 0.5, 0.5, 0.5, 0.5)));
+}

@@ -93,5 +93,5 @@ Test(import_ml, support_vector_classes)
     /* pair (0, 1): x; (0, 2): x + 0 * -x; (1, 2): -x, each with its rho */
     expect_node(17, n, ITEMS(F32("x", "2,1", 1, -1)),
                 ITEMS(I64("y", "2", 10, 20), F32("z", "2,3", 0.5, 1, -0.5, -1.5, -1, 1.5)));
-    expect_refused(17, with_numbers(n, "prob_a", FLOATS(1)), ITEMS(F32("x", "1,1", 1)), "prob_a");
+    expect_refused(17, with_numbers(n, "prob_a", FLOATS(1)), ITEMS(F32("x", "1,1", 1)), "prob_b");
 }
