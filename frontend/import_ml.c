@@ -147,7 +147,7 @@ Tensor *import_feature_extractor(Import *im, const OnnxNode *n)
     if (cx_failed(im->cx) || x->rank < 1)
         return fail(im, ST_bad_model, "a single number");
     ids = reshape(im, ids, 1, (const Expr *[]){tensor_count(im->cx, ids)});
-    Tensor *y = gather_axis(im, x, ids, x->rank - 1);
+    Tensor *y = graph_gather(im->graph, x, ids, x->rank - 1);
     return x->rank == 1 ? unsqueeze(im, y, 0) : y;
 }
 
@@ -173,22 +173,39 @@ Tensor *import_feature_vectorizer(Import *im, const OnnxNode *n)
     return graph_concat(im->graph, (int)n->input_count, parts, 1);
 }
 
-/* A category that is not listed gives zeros; `zeros` 0 would have to stop the run. */
+/* Where x stands among `count` categories; `count` itself when it is not listed. */
+static Tensor *category_of(Import *im, Tensor *x, Tensor *categories)
+{
+    Tensor *inputs[] = {x, categories};
+    const HostResult result = {DT_i64, x->rank, x->shape, NULL};
+    return host(im, "look_up", 2, inputs, &result);
+}
+
+/* A category that is not listed gives zeros, or stops the run where `zeros` is 0: then positions go
+ * through a list that ends before theirs. Numbers need no positions if not for that. */
 Tensor *import_one_hot_encoder(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0);
     const OnnxAttr *ints = attr(im, n, "cats_int64s"), *texts = attr(im, n, "cats_strings");
-    if (!attr_i(im, n, "zeros", 1))
-        return fail(im, ST_unsupported,
-                    "zeros = 0: unknown categories cannot stop a run; export with 1");
-    if (texts && texts->count)
-        return fail(im, ST_unsupported, "categories that are strings; use LabelEncoder in front");
-    if (tensor_is_poison(x) || !ints || ints->type != OA_ints || !ints->count ||
-        x->rank >= MAX_RANK)
-        return fail(im, ST_bad_model, "the categories are missing");
-    int64_t count = (int64_t)ints->count;
-    Tensor *categories = graph_constant(im->graph, NULL, DT_i64, 1, &count, ints->ints);
-    return to(im, ew(im, S_eq, unsqueeze(im, to(im, x, DT_i64), x->rank), categories), DT_f32);
+    const OnnxAttr *listed = texts && texts->count ? texts : ints;
+    bool zeros = attr_i(im, n, "zeros", 1), of_texts = listed == texts;
+    if (tensor_is_poison(x) || !listed || !listed->count || of_texts != (x->dtype == DT_string) ||
+        listed->type != (of_texts ? OA_strings : OA_ints) || x->rank >= MAX_RANK)
+        return fail(im, ST_bad_model,
+                    "the categories are missing, or of another type than the input");
+    int64_t count = (int64_t)listed->count;
+    const Expr *size = expr_const(im->cx, count);
+    Tensor *categories = of_texts
+                             ? text_constant(im, 1, &count, listed->strings)
+                             : graph_constant(im->graph, NULL, DT_i64, 1, &count, listed->ints);
+    Tensor *at = of_texts ? x : to(im, x, DT_i64);
+    if (of_texts || !zeros) {
+        at = category_of(im, at, categories);
+        categories = graph_iota(im->graph, DT_i64, 1, &size, 0);
+    }
+    if (!zeros)
+        at = graph_gather(im->graph, categories, at, 0);
+    return to(im, ew(im, S_eq, unsqueeze(im, at, x->rank), categories), DT_f32);
 }
 
 /* ---- linear models */

@@ -60,13 +60,28 @@ Tensor *gather_axis(Import *im, Tensor *x, Tensor *indices, int axis)
 /* ---- operators that move */
 
 static ImportOp *const movers[] = {
-    import_identity,         import_where,           import_reshape,
-    import_flatten,          import_squeeze,         import_unsqueeze,
-    import_transpose,        import_expand,          import_tile,
-    import_concat,           import_split,           import_slice,
-    import_gather,           import_gather_elements, import_gather_nd,
-    import_scatter_elements, import_scatter_nd,      import_depth_to_space,
-    import_reverse_sequence, import_compress,
+    import_identity,
+    import_where,
+    import_reshape,
+    import_flatten,
+    import_squeeze,
+    import_unsqueeze,
+    import_transpose,
+    import_expand,
+    import_tile,
+    import_concat,
+    import_split,
+    import_slice,
+    import_gather,
+    import_gather_elements,
+    import_gather_nd,
+    import_scatter_elements,
+    import_scatter_nd,
+    import_depth_to_space,
+    import_reverse_sequence,
+    import_compress,
+    import_space_to_depth,
+    import_feature_extractor,
 };
 
 bool moves_texts(Import *im, const OnnxNode *n, ImportOp *op)

@@ -134,8 +134,10 @@ static bool read_votes(Forest *f, const OnnxNode *n, const Names *names, const c
     return true;
 }
 
-/* Scores of the trees and the base values, in the type of the thresholds: [n, targets]. */
-static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t targets, int total)
+/* Scores of the trees and the base values, in the type of the thresholds: [n, targets]. `shared`:
+ * one base value may be that of all. */
+static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t targets, int total,
+                      bool shared)
 {
     Tensor *x = arg(im, n, 0);
     const OnnxAttr *modes = attr(im, n, "nodes_modes");
@@ -146,7 +148,7 @@ static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t t
         return graph_poison(im->graph);
     Tensor *y = forest_run(&f, x, total), *base = forest_floats(im, n, "base_values");
     int64_t count = base && !tensor_is_poison(base) ? tensor_count_const(im->cx, base) : 0;
-    if (count && count != targets)
+    if (count && count != targets && !(shared && count == 1))
         return fail(im, ST_bad_model, "%lld base values for %lld targets", (long long)count,
                     (long long)targets);
     return count ? ew(im, S_add, y, to(im, base, f.weights->dtype)) : y;
@@ -156,7 +158,7 @@ Tensor *import_tree_regressor(Import *im, const OnnxNode *n)
 {
     static const char *const totals[] = {"AVERAGE", "SUM", "MIN", "MAX"};
     int total = attr_word(im, n, "aggregate_function", totals, TOTAL_count, "SUM");
-    Tensor *y = scores(im, n, "target", attr_i(im, n, "n_targets", 1), total);
+    Tensor *y = scores(im, n, "target", attr_i(im, n, "n_targets", 1), total, false);
     return to(im, post_transform(im, n, y), DT_f32);
 }
 
@@ -193,11 +195,12 @@ Tensor *import_tree_classifier(Import *im, const OnnxNode *n)
     if (!labels || labels->type != (strings ? OA_strings : OA_ints) || labels->count < 2)
         return fail(im, ST_unsupported, "labels are missing, or fewer than two");
     int64_t classes = labels->count;
-    Tensor *y = scores(im, n, "class", classes, TOTAL_sum);
+    bool binary = is_binary(im, n, classes);
+    Tensor *y = scores(im, n, "class", classes, TOTAL_sum, binary);
     if (tensor_is_poison(y))
         return y;
     Tensor *deciding = y; /* the scores that the label follows */
-    if (is_binary(im, n, classes)) {
+    if (binary) {
         int64_t count = -1, id = forest_ints(im, n, "class_ids", &count)[0];
         Tensor *p = slice_axis(im, y, 1, expr_const(im->cx, id != 0), expr_const(im->cx, 1));
         deciding = both_scores(im, n, p, false);

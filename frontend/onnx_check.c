@@ -54,8 +54,8 @@ OnnxOpset *onnx_read_opsets(Reader *r, PbOpset *const *from, size_t count)
         opsets[i] = (OnnxOpset){onnx_name(r->names, is_default ? "" : domain), from[i]->version};
         check_opset(r, &opsets[i]);
         for (size_t j = 0; j < i; j++)
-            if (opsets[j].domain == opsets[i].domain)
-                onnx_fail(r, ST_bad_model, "imports the opset of domain '%s' twice",
+            if (opsets[j].domain == opsets[i].domain && opsets[j].version != opsets[i].version)
+                onnx_fail(r, ST_bad_model, "imports two opsets of domain '%s'",
                           domain ? onnx_show(r, domain) : "");
     }
     return opsets;

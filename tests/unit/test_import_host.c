@@ -148,3 +148,21 @@ Test(import_host, support_vector_probabilities)
     expect_in("ai.onnx.ml", 1, n, LIST(NUMBERS(f32, "2,1", 0, 3)),
               LIST(NUMBERS(i64, "2", 20, 20), NUMBERS(f32, "2,2", 0.5, 0.5, 0.5, 0.5)));
 }
+
+/* Strings, and numbers that must be listed. */
+Test(import_host, one_hot_encoder)
+{
+    Wire n = with_texts(node("OneHotEncoder", "a", "p"), "cats_strings", "x,y");
+    expect_in("ai.onnx.ml", 1, n, LIST(TEXTS("3", "y", "z", "x")),
+              LIST(NUMBERS(f32, "3,2", 0, 1, 0, 0, 1, 0)));
+    n = with_int(with_ints(node("OneHotEncoder", "a", "p"), "cats_int64s", "4,-7,9"), "zeros", 0);
+    expect_in("ai.onnx.ml", 1, n, LIST(NUMBERS(f32, "2,1", -7, 4)),
+              LIST(NUMBERS(f32, "2,1,3", 0, 1, 0, 1, 0, 0)));
+}
+
+Test(import_host, array_feature_extractor)
+{
+    expect_in("ai.onnx.ml", 1, node("ArrayFeatureExtractor", "a,b", "p"),
+              LIST(TEXTS("3", "x", "y", "z"), NUMBERS(i64, "1,2", 2, 0)),
+              LIST(TEXTS("1,2", "z", "x")));
+}

@@ -157,6 +157,10 @@ Test(import_tree, classifier)
     expect(with_floats(n, "class_weights", VALUES(-1, 2, 0.5, 0.25), 4), ITEMS(ROWS),
            ITEMS(I64("l", "5", 5, 6, 6, 6, 6),
                  F32("y", "5,2", 0.75, -0.75, -2.25, 2.25, -0.75, 0.75, -0.75, 0.75, -2.25, 2.25)));
+    n = with_floats(n, "class_weights", VALUES(-1, 2, 0.5, 0.25), 4);
+    expect(with_floats(n, "base_values", VALUES(-2), 1), ITEMS(ROWS),
+           ITEMS(I64("l", "5", 5, 6, 5, 5, 6),
+                 F32("y", "5,2", 2.75, -2.75, -0.25, 0.25, 1.25, -1.25, 1.25, -1.25, -0.25, 0.25)));
 }
 
 /* Nodes: 0 is x0 in {1, 3}, 1 is x1 <= 0. Leaves 0 and 1 for target 0, leaf 2 for target 1. */
