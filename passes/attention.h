@@ -1,5 +1,6 @@
 /* Inside the attention skeleton: what its files share. sched_attention.c opens with the picture.
  *
+ *   sched_flash.c       the same for blocks of threads on GPUs
  *   sched_attention.c   grid, tasks, blocks of keys      attention_rows.c   a row tile against a
  * block
  */
@@ -54,9 +55,25 @@ void attention_bind_row(const Part *p, TileOp *op);
 /* Scores, statistics, and what the block adds to the accumulator. */
 void attention_row_tile(Part *p, TileBlock *block);
 
+/* Recognises the attention and sets what does not depend on a schedule; false after a failure. */
+bool attention_begin(Attend *t, Lower *lower, const Schedule *schedule);
+/* The grid: batch axes and outer rows, then blocks of rows, whose number comes back; NULL after a
+ * failure. */
+const Expr *attention_grid(Attend *t, const Expr *row_blocks);
+/* Keys that some row of the chunk at chunk_lo may see. */
+const Expr *attention_key_end(Attend *t, int chunk_rows);
+
 /* ---- small builders */
 
 extern const char *const attention_names[3];
+
+/* Recognises the attention and sets what does not depend on a schedule; false after a failure. */
+bool attention_begin(Attend *t, Lower *lower, const Schedule *schedule);
+/* The grid: batch axes and outer rows, then blocks of rows, whose number comes back; NULL after a
+ * failure. */
+const Expr *attention_grid(Attend *t, const Expr *row_blocks);
+/* Keys that some row of the chunk at chunk_lo may see. */
+const Expr *attention_key_end(Attend *t, int chunk_rows);
 
 /* ---- small builders */
 
@@ -102,12 +119,21 @@ static inline Tile *attend_tile(Attend *t, const char *stem, TileScope scope, in
                     columns ? 2 : 1, (int[]){rows, columns});
 }
 
+/* The point of a map over a register tile: 0 where the dim has extent 1. */
+static inline const Expr *const *attend_point(Attend *t, const TileOp *op, const Tile *tile)
+{
+    const Expr **at = NEW_ARRAY(t->cx->arena, const Expr *, tile->rank);
+    for (int d = 0; d < tile->rank; d++)
+        at[d] = tile->shape[d] == 1 ? expr_const(t->cx, 0) : op->box.coord[d];
+    return at;
+}
+
 static inline void attend_fill(Attend *t, TileBlock *block, Tile *tile, double value)
 {
     TileOp *op =
         attend_map(t, block, tile->rank, tile->shape[0], tile->rank > 1 ? tile->shape[1] : 0);
     if (tile->scope == TS_register)
-        tile_write(t->prog, op, tile, op->box.coord, attend_real(t, op, value));
+        tile_write(t->prog, op, tile, attend_point(t, op, tile), attend_real(t, op, value));
     else
         attend_put(
             t, op,

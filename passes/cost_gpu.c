@@ -142,6 +142,28 @@ static int32_t power_within(int64_t wanted, int32_t least, int32_t most)
     return power;
 }
 
+/* As many rows as keep every multiprocessor busy; more warps than 16 rows each have no part in the
+ * products. What shared memory holds decides the keys of a block. */
+static bool choose_flash(const Nest *nest, const Caps *caps, const Attention *a, Schedule *schedule)
+{
+    static const int32_t shapes[][4] = {/* bm bn threads stages */
+                                        {64, 64, 128, 2}, {64, 32, 128, 2}, {64, 32, 128, 1},
+                                        {32, 32, 64, 2},  {32, 32, 64, 1},  {16, 32, 32, 1},
+                                        {16, 16, 32, 1}};
+    int64_t rows = extents_of(nest, a->m);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        *schedule = schedule_default(SK_flash);
+        schedule->field[SF_bm] = shapes[i][0];
+        schedule->field[SF_bn] = shapes[i][1];
+        schedule->field[SF_threads] = shapes[i][2];
+        schedule->field[SF_stages] = caps->cp_async ? shapes[i][3] : 1;
+        bool last = i + 1 == sizeof shapes / sizeof *shapes;
+        if ((last || shapes[i][0] < 2 * rows) && flash_fits(nest, a, caps, schedule))
+            return true;
+    }
+    return false;
+}
+
 /* Rows: a block has one, or a thread four points of several. Other outputs: enough blocks for every
  * multiprocessor before more points a thread. */
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps)
@@ -149,7 +171,11 @@ Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps)
     Contraction c = nest_contraction(cx, nest);
     if (worth_tiles(nest, &c))
         return choose_tiles(nest, caps, &c);
-    Schedule s = schedule_default(SK_blocks);
+    Attention a = nest_attention(cx, nest);
+    Schedule s;
+    if (a.has && choose_flash(nest, caps, &a, &s))
+        return s;
+    s = schedule_default(SK_blocks);
     int64_t outputs = extents_of(nest, nest->stores[0].value->axes), row = row_length(cx, nest);
     int32_t most = caps->kind == TK_cuda ? 1024 : 256; /* an OpenCL group has 256 for certain */
     if (row >= 32) {
@@ -178,6 +204,22 @@ bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *sche
         int bk, stages;
     } tiles[] = {{{16, 16, 32}, 16, 1}, {{64, 64, 128}, 32, 2},   {{32, 64, 64}, 8, 3},
                  {{64, 32, 64}, 16, 4}, {{128, 128, 256}, 16, 1}, {{64, 128, 128}, 32, 3}};
+    static const int32_t flash[][4] = {/* bm bn threads stages */
+                                       {16, 16, 32, 1},
+                                       {32, 16, 64, 2},
+                                       {64, 32, 128, 3},
+                                       {16, 64, 32, 1},
+                                       {32, 32, 128, 1}};
+    int flash_count = nest_attention(nest->cx, nest).has ? (int)(sizeof flash / sizeof *flash) : 0;
+    if (index < flash_count) {
+        *schedule = schedule_default(SK_flash);
+        schedule->field[SF_bm] = flash[index][0];
+        schedule->field[SF_bn] = flash[index][1];
+        schedule->field[SF_threads] = flash[index][2];
+        schedule->field[SF_stages] = caps->cp_async ? flash[index][3] : 1;
+        return true;
+    }
+    index -= flash_count;
     int tile_count = nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) : 0;
     if (index < tile_count) {
         *schedule = schedule_default(SK_tiles);

@@ -20,10 +20,10 @@
  * every column block.
  *  8. A bitcast to or from a float is a root: memory alone has bits.
  *  9. A concatenation joins with at most three inputs, and never in front of a contraction.
- * 10. On a CPU, softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise
- * operations of its own shape, and views that merge or exchange its outer dims, follow the product:
- * the scores stay in the cache. On a GPU the
- * products stay apart: they run on the matrix units.
+ * 10. softmax(f(q k)) v is one kernel (group_attention.c) when nothing but elementwise operations
+ * of its own shape, and views that merge or exchange its outer dims, follow the product: the scores
+ * stay in the cache, or in registers. On a GPU not for a few queries: the keys would have too few
+ * blocks of threads.
  * 11. At most MAX_DEPTH changes of the index follow each other in a kernel, and no node is asked
  * for at more than MAX_COPIES indices: chains of concatenations would double the kernel at each.
  * 12. On a CPU a scatter is a root: its kernel stores updates one by one (sched_scatter.c).
@@ -510,10 +510,8 @@ Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps)
         output[graph->outputs[i]->id] = true;
     collect_readers(f);
     mark_weights_only(f);
-    f->attention = NEW_ARRAY(cx->arena, const GraphNode *, f->tensor_count);
-    if (caps->kind == TK_cpu)
-        f->attention =
-            group_find_attention(cx, graph, (GraphNode *const *const *)f->readers, f->tensor_count);
+    f->attention = group_find_attention(cx, graph, caps, (GraphNode *const *const *)f->readers,
+                                        f->tensor_count);
     for (uint32_t i = graph->node_count; i-- > 0;)
         place_node(f, graph->nodes[i], output[graph->nodes[i]->output->id]);
     Grouping *grouping = NEW(cx->arena, Grouping);

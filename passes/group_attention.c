@@ -14,10 +14,13 @@
 
 #include <string.h>
 
-enum { MOST_WIDE = 512 }; /* columns of v, depth of q and k */
+/* Columns of v, depth of q and k. A block of threads keeps rows of all of them in shared memory and
+ * registers (sched_flash.c), and has at least so many queries. */
+enum { MOST_WIDE = 512, MOST_WIDE_GPU = 128, LEAST_ROWS_GPU = 16 };
 
 typedef struct Find {
     const Graph *graph;
+    const Caps *caps;
     GraphNode *const *const *readers;
     const GraphNode **member; /* by tensor id: the product it joins */
     const GraphNode *scores;  /* the first matrix product, when met */
@@ -122,10 +125,11 @@ static const GraphNode *take_softmax(Find *f, const GraphNode *product)
     }
 }
 
-static bool small_dim(const Tensor *tensor, int from_end)
+static bool small_dim(const Find *f, const Tensor *tensor, int from_end)
 {
+    int most = f->caps->kind == TK_cpu ? MOST_WIDE : MOST_WIDE_GPU;
     const Expr *extent = tensor->shape[tensor->rank - from_end];
-    return extent->kind == EX_const && extent->value > 1 && extent->value <= MOST_WIDE;
+    return extent->kind == EX_const && extent->value > 1 && extent->value <= most;
 }
 
 static bool same_batch(const Tensor *a, const Tensor *b)
@@ -135,12 +139,21 @@ static bool same_batch(const Tensor *a, const Tensor *b)
             memcmp(a->shape, b->shape, (size_t)(a->rank - 2) * sizeof *a->shape) == 0);
 }
 
+/* On a GPU: enough queries, single precision. */
+static bool suits_target(const Find *f, const Tensor *product, Dtype dtype)
+{
+    return f->caps->kind == TK_cpu ||
+           (target_is_gpu(f->caps) && dtype == DT_f32 && product->rank >= 2 &&
+            product->shape[product->rank - 2]->hi >= LEAST_ROWS_GPU);
+}
+
 static bool is_attention(Find *f, const GraphNode *product)
 {
     const Tensor *v = product->inputs[1];
     Dtype dtype = dtype_compute(product->output->dtype);
     f->scores = NULL;
-    if ((dtype != DT_f32 && dtype != DT_f64) || !small_dim(v, 1))
+    if ((dtype != DT_f32 && dtype != DT_f64) || !suits_target(f, product->output, dtype) ||
+        !small_dim(f, v, 1))
         return false;
     const GraphNode *softmax = take_softmax(f, product);
     if (!softmax || !lower_same_matrices(softmax->output, product->inputs[0]) ||
@@ -148,7 +161,7 @@ static bool is_attention(Find *f, const GraphNode *product)
         return false;
     const Tensor *q = f->scores->inputs[0], *k = f->scores->inputs[1];
     const Expr *keys = k->shape[k->rank - 1];
-    return same_batch(k, v) && small_dim(q, 1) && !expr_is_const(keys, 1) &&
+    return same_batch(k, v) && small_dim(f, q, 1) && !expr_is_const(keys, 1) &&
            lower_same_matrices(f->scores->output, softmax->output);
 }
 
@@ -181,10 +194,11 @@ bool group_stores_attention(Cx *cx, GraphNode *const *const *readers, const Grap
     return true;
 }
 
-const GraphNode **group_find_attention(Cx *cx, const Graph *graph, GraphNode *const *const *readers,
-                                       uint32_t tensor_count)
+const GraphNode **group_find_attention(Cx *cx, const Graph *graph, const Caps *caps,
+                                       GraphNode *const *const *readers, uint32_t tensor_count)
 {
     Find f = {.graph = graph,
+              .caps = caps,
               .readers = readers,
               .member = NEW_ARRAY(cx->arena, const GraphNode *, tensor_count)};
     for (uint32_t i = 0; i < graph->node_count; i++) {

@@ -84,10 +84,13 @@ typedef struct Boxes {
  * that lanes run over, or NULL; split: v may be cut. */
 Boxes gpu_boxes(const Schedule *schedule, const Expr *u, const Expr *wide, bool split);
 
+/* Whether a flash schedule has the shared memory and registers it needs. */
+bool flash_fits(const Nest *nest, const Attention *a, const Caps *caps, const Schedule *schedule);
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps);
 bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
 
 bool apply_tiles(Lower *lower, const Schedule *schedule);
+bool apply_flash(Lower *lower, const Schedule *schedule);
 bool apply_general(Lower *lower, const Schedule *schedule, Lowered *out);
 bool apply_scan(Lower *lower, const Schedule *schedule);
 bool apply_scatter(Lower *lower, const Schedule *schedule);

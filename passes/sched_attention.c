@@ -130,8 +130,7 @@ static void finish_rows(void *user, TileBlock *block, const Expr *row, int mr, c
         lower->held[t->a.max->id].tile = NULL;
 }
 
-/* Keys that some row of the chunk may see. */
-static const Expr *key_end(Attend *t, int chunk_rows)
+const Expr *attention_key_end(Attend *t, int chunk_rows)
 {
     Cx *cx = t->cx;
     const Expr *keys = t->nest->axes[t->a.l].extent;
@@ -237,31 +236,65 @@ static void task(Attend *t, TileBlock *block, const Expr *chunk, int mt)
     attend_fill(t, block, t->top, -(double)INFINITY);
     attend_fill(t, block, t->total, 0);
     Block b = {.t = t, .chunk = chunk};
-    lower_boxes(t->lower, block, "keys", expr_const(cx, 0), key_end(t, chunk_rows), t->keys,
-                key_block, &b);
+    lower_boxes(t->lower, block, "keys", expr_const(cx, 0), attention_key_end(t, chunk_rows),
+                t->keys, key_block, &b);
     for_rows(t, block, chunk, finish_rows, &b);
 }
 
-bool apply_attention(Lower *lower, const Schedule *schedule)
+bool attention_begin(Attend *t, Lower *lower, const Schedule *schedule)
 {
-    Cx *cx = lower->cx;
     Nest *nest = lower->nest;
-    Attend *t = NEW(cx->arena, Attend);
     *t = (Attend){.lower = lower,
-                  .cx = cx,
+                  .cx = lower->cx,
                   .nest = nest,
                   .prog = lower->prog,
                   .schedule = schedule,
-                  .a = nest_attention(cx, nest)};
+                  .a = nest_attention(lower->cx, nest)};
     if (!t->a.has || nest->axis_count > COLUMN) {
-        cx_fail(cx, ST_unsupported, "kernel '%s' is no attention", nest->name);
+        cx_fail(t->cx, ST_unsupported, "kernel '%s' is no attention", nest->name);
         return false;
     }
     t->dtype = t->a.weighted->dtype;
     t->wide = (int)nest->axes[t->a.n].extent->value;
     t->c_extent = (int)nest->axes[t->a.c].extent->value;
-    t->width = lower->caps->vector_bits ? lower->caps->vector_bits / dtype_bits(t->dtype) : 4;
     flatten_rows(t);
+    return true;
+}
+
+const Expr *attention_grid(Attend *t, const Expr *row_blocks)
+{
+    const Nest *nest = t->nest;
+    Lower *lower = t->lower;
+    const char *grid_names[MAX_GRID];
+    const Expr *extents[MAX_GRID];
+    int axes[MAX_GRID], rank = 0;
+    for (int i = 0; i < nest->axis_count; i++) {
+        if (!((t->a.batch | t->outer_m) >> i & 1))
+            continue;
+        if (rank == MAX_GRID - 1) {
+            cx_fail(t->cx, ST_unsupported, "kernel '%s': more than %d batch axes", nest->name,
+                    MAX_GRID - 1);
+            return NULL;
+        }
+        axes[rank] = i;
+        grid_names[rank] = lower_name(lower, nest->axes[i].sym->name);
+        extents[rank++] = nest->axes[i].extent;
+    }
+    grid_names[rank] = lower_name(lower, "mb");
+    extents[rank] = row_blocks;
+    Grid *grid = lower->grid = tile_grid(lower->prog, rank + 1, grid_names, extents);
+    for (int i = 0; i < rank; i++)
+        lower->at[axes[i]] = grid->ids[i];
+    return grid->ids[rank];
+}
+
+bool apply_attention(Lower *lower, const Schedule *schedule)
+{
+    Cx *cx = lower->cx;
+    Attend *t = NEW(cx->arena, Attend);
+    if (!attention_begin(t, lower, schedule))
+        return false;
+    t->width = lower->caps->vector_bits ? lower->caps->vector_bits / dtype_bits(t->dtype) : 4;
     t->mr = schedule->field[SF_mr];
     if (t->rows->hi < t->mr)
         t->mr = t->rows->hi < 1 ? 1 : (int)t->rows->hi;
@@ -272,29 +305,13 @@ bool apply_attention(Lower *lower, const Schedule *schedule)
                 lower->caps->name);
         return false;
     }
-    const char *grid_names[MAX_GRID];
-    const Expr *extents[MAX_GRID];
-    int axes[MAX_GRID], rank = 0, mt = chunk_tiles(t);
-    for (int i = 0; i < nest->axis_count; i++) {
-        if (!((t->a.batch | t->outer_m) >> i & 1))
-            continue;
-        if (rank == MAX_GRID - 1) {
-            cx_fail(cx, ST_unsupported, "kernel '%s': more than %d batch axes", nest->name,
-                    MAX_GRID - 1);
-            return false;
-        }
-        axes[rank] = i;
-        grid_names[rank] = lower_name(lower, nest->axes[i].sym->name);
-        extents[rank++] = nest->axes[i].extent;
-    }
+    int mt = chunk_tiles(t);
     int64_t full = t->rows->kind == EX_const ? t->rows->value / t->mr : 0;
-    grid_names[rank] = lower_name(lower, "mb");
-    extents[rank] = t->rows->kind == EX_const
-                        ? expr_const(cx, full ? full / mt : 1)
-                        : expr_ceildiv(cx, t->rows, expr_const(cx, (int64_t)mt * t->mr));
-    Grid *grid = lower->grid = tile_grid(lower->prog, rank + 1, grid_names, extents);
-    for (int i = 0; i < rank; i++)
-        lower->at[axes[i]] = grid->ids[i];
-    task(t, &grid->body, grid->ids[rank], mt);
+    const Expr *chunk =
+        attention_grid(t, t->rows->kind == EX_const
+                              ? expr_const(cx, full ? full / mt : 1)
+                              : expr_ceildiv(cx, t->rows, expr_const(cx, (int64_t)mt * t->mr)));
+    if (chunk)
+        task(t, &lower->grid->body, chunk, mt);
     return !cx_failed(cx);
 }

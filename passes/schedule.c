@@ -12,7 +12,8 @@ enum {
     SCATTER = 1 << SK_scatter,
     GENERAL = 1 << SK_general,
     TILES = 1 << SK_tiles,
-    BLOCKS = 1 << SK_blocks
+    BLOCKS = 1 << SK_blocks,
+    FLASH = 1 << SK_flash
 };
 
 static const struct {
@@ -26,8 +27,8 @@ static const struct {
 #undef SCHEDULE
 };
 
-static const char *const skeleton_names[SK_count] = {"contraction", "attention", "scan",  "scatter",
-                                                     "general",     "tiles",     "blocks"};
+static const char *const skeleton_names[SK_count] = {
+    "contraction", "attention", "scan", "scatter", "general", "tiles", "blocks", "flash"};
 
 Schedule schedule_default(Skeleton skeleton)
 {
@@ -60,9 +61,8 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     while (skeleton < SK_count && !scan_is(scan, skeleton_names[skeleton]))
         skeleton++;
     if (skeleton == SK_count) {
-        scan_fail(
-            scan,
-            "expected a skeleton: contraction, attention, scan, scatter, general, tiles or blocks");
+        scan_fail(scan, "expected a skeleton: contraction, attention, scan, scatter, general, "
+                        "tiles, blocks or flash");
         return false;
     }
     scan_next(scan);
@@ -195,7 +195,8 @@ static bool stores_nothing(const Nest *nest)
 bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *caps, Lowered *out)
 {
     *out = (Lowered){.prog = tile_prog(cx, nest->name, caps)};
-    bool for_gpu = schedule->skeleton == SK_tiles || schedule->skeleton == SK_blocks;
+    bool for_gpu = schedule->skeleton == SK_tiles || schedule->skeleton == SK_blocks ||
+                   schedule->skeleton == SK_flash;
     if (for_gpu != target_is_gpu(caps)) {
         cx_fail(cx, ST_unsupported, "a schedule of '%s' for the target %s",
                 skeleton_names[schedule->skeleton], caps->name);
@@ -220,6 +221,7 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     case SK_scan: done = apply_scan(lower, schedule); break;
     case SK_scatter: done = apply_scatter(lower, schedule); break;
     case SK_tiles: done = apply_tiles(lower, schedule); break;
+    case SK_flash: done = apply_flash(lower, schedule); break;
     case SK_general:
     case SK_blocks: done = apply_general(lower, schedule, out); break;
     case SK_count: BUG("no skeleton");

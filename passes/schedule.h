@@ -29,7 +29,10 @@
  * shared memory, with a ring of `stages` slots.
  *
  * blocks: everything else on a GPU. A block computes a box of threads * each points, at least
- * `rows` of them along a second axis. */
+ * `rows` of them along a second axis.
+ *
+ * flash: attention on a GPU. A block computes bm rows, bn keys at a time from shared memory, with a
+ * ring of `stages` slots. */
 #ifndef QUERN_PASSES_SCHEDULE_H
 #define QUERN_PASSES_SCHEDULE_H
 
@@ -44,6 +47,7 @@ typedef enum Skeleton {
     SK_general,
     SK_tiles,
     SK_blocks,
+    SK_flash,
     SK_count
 } Skeleton;
 

@@ -11,6 +11,7 @@ import os
 import sys
 
 import classic
+import decoder
 import language
 import vision
 from builder import add_intermediates
@@ -23,6 +24,7 @@ MODELS = {
     "bert_base_decomposed": language.bert_base_decomposed,
     "bert_dynamic": language.bert_dynamic,
     "gpt2_step": language.gpt2_step,
+    "llama": decoder.llama,
     "lstm": language.lstm,
     "trees": classic.trees,
     "topk": classic.topk,

@@ -327,6 +327,7 @@ static Schedule fill_fields(Skeleton skeleton, uint64_t state)
 #define GENERAL 1 << SK_general
 #define TILES 1 << SK_tiles
 #define BLOCKS 1 << SK_blocks
+#define FLASH 1 << SK_flash
 #define SCHEDULE(field, skeletons, lowest, highest, standard)                                      \
     {skeletons, lowest, highest, standard},
 #include "passes/schedule.def"
@@ -357,9 +358,15 @@ Schedule random_schedule(uint64_t seed)
 Schedule random_gpu_schedule(uint64_t seed)
 {
     uint64_t state = seed;
-    Skeleton skeleton = mix(&state) % 2 ? SK_tiles : SK_blocks;
+    static const Skeleton skeletons[] = {SK_tiles, SK_blocks, SK_flash};
+    Skeleton skeleton = skeletons[mix(&state) % 3];
     Schedule schedule = fill_fields(skeleton, state);
     schedule.field[SF_threads] = 32 << mix(&state) % 4;
+    if (skeleton == SK_flash) {
+        schedule.field[SF_bm] = 16 << mix(&state) % 3;
+        schedule.field[SF_bn] = 16 << mix(&state) % 3;
+        schedule.field[SF_stages] = 1 + (int32_t)(mix(&state) % 3);
+    }
     if (skeleton == SK_tiles) {
         schedule.field[SF_bm] = 16 << mix(&state) % 3;
         schedule.field[SF_bn] = 16 << mix(&state) % 3;

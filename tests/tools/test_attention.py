@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attention of every kind is one kernel on CPUs: what `quern inspect` says of small models.
+"""Attention of every kind is one kernel on CPUs, and of many queries on GPUs: what `quern inspect` says of small models.
 
 usage: test_attention.py QUERN. Python's standard library only.
 """
@@ -51,8 +51,8 @@ def attention(groups=HEADS, keys=ROWS, rows=ROWS, joined=False, mask=None, mask_
 
 
 class Attention(unittest.TestCase):
-    def schedules(self, *options, **how):
-        """Skeletons of the kernels of a run, in order."""
+    def inspect(self, *options, **how):
+        """What the tool prints."""
         with tempfile.TemporaryDirectory(prefix="quern-attention-") as folder:
             path = os.path.join(folder, "a.onnx")
             with open(path, "wb") as file:
@@ -60,7 +60,12 @@ class Attention(unittest.TestCase):
             done = subprocess.run([QUERN, "inspect", path, "--no-cache", *options],
                                   capture_output=True, text=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr)
-        return [line.split()[1] for line in done.stdout.splitlines() if "schedule:" in line]
+        return done.stdout
+
+    def schedules(self, **how):
+        """Skeletons of the kernels of a run, in order."""
+        lines = self.inspect(**how).splitlines()
+        return [line.split()[1] for line in lines if "schedule:" in line]
 
     def test_heads(self):
         for groups in (HEADS, 2, 1):
@@ -98,6 +103,16 @@ class Attention(unittest.TestCase):
             with self.subTest(rows=rows):
                 self.assertEqual(self.schedules(groups=2, keys="L", rows=rows, mask=(rows, "L")),
                                  ["attention"])
+
+    def test_gpus(self):
+        for target in ("sm_75", "sm_80", "sm_90a", "opencl"):
+            for how, kernels in (({}, 1), ({"groups": 2, "is_causal": 1}, 1), ({"dtype": F16}, 1),
+                                 ({"mask": (ROWS, ROWS), "softcap": 5.0}, 1), ({"rows": 4}, 3)):
+                with self.subTest(target=target, **how):
+                    text = self.inspect("--ir", "placed", "--target", target, **how)
+                    self.assertEqual(text.count("\ntile ") + text.startswith("tile "), kernels)
+                    cores = how.get("dtype") == F16 and target != "opencl"
+                    self.assertEqual("lanes(1:4:2, 0:8:1" in text, cores)
 
     def test_scores_asked_for(self):
         self.assertNotIn("attention", self.schedules(scores=True))
