@@ -285,6 +285,17 @@ static bool joins_attention(const Fuse *f, const GraphNode *node, Open *open)
     return open->attention;
 }
 
+/* Asks for its operand at parts of its own index, or at axes of its own: nothing grows. */
+static bool keeps_index(Cx *cx, const GraphNode *node)
+{
+    DimSegment segments[2 * MAX_RANK];
+    int count = node->op == OP_reshape ? lower_reshape_segments(cx, node, segments) : 0;
+    for (int i = 0; i < count; i++)
+        if (segments[i].from_count > 1 || segments[i].to_count > 1)
+            return false;
+    return count > 0 || node->op == OP_matmul || node->op == OP_softmax;
+}
+
 /* Depth and copies of a node within its readers' group. */
 static void measure(const Fuse *f, const GraphNode *node, Place *place)
 {
@@ -294,7 +305,7 @@ static void measure(const Fuse *f, const GraphNode *node, Place *place)
     for (GraphNode **r = f->readers[node->output->id]; *r; r++) {
         const Place *reader = &f->places[(*r)->output->id];
         bool keeps = (*r)->op == OP_map || (*r)->op == OP_cast;
-        uint32_t to = reader->depth + !keeps;
+        uint32_t to = reader->depth + !(keeps || keeps_index(f->cx, *r));
         depth = to > depth ? to : depth;
         if (!keeps)
             others += reader->copies;
