@@ -40,6 +40,30 @@ static int64_t count_elements(Cx *cx, const Buffer *buffer, KernelDims *dims)
     return known && count >= 0 && dtype_bytes(buffer->dtype, count) >= 0 ? count : -1;
 }
 
+/* Bytes of a buffer that a run touches, of `bytes`. */
+static double touched_bytes(const Nest *nest, const Buffer *buffer, int64_t bytes, KernelDims *dims)
+{
+    double elements = 0, size = dtype_bits(buffer->dtype) / 8.0;
+    if (buffer->role == BUF_out)
+        return (double)bytes;
+    for (uint32_t i = 0; i < nest->value_count; i++) {
+        const Value *v = nest->values[i];
+        if (v->op != V_load || v->access->buffer != buffer)
+            continue;
+        double points = 1;
+        for (int a = 0; a < nest->axis_count; a++) {
+            int64_t extent;
+            if (!(v->axes >> a & 1))
+                continue;
+            if (!expr_eval(nest->axes[a].extent, kernel_data_dim, dims, &extent))
+                return (double)bytes; /* it depends on another axis */
+            points *= (double)extent;
+        }
+        elements += points;
+    }
+    return elements * size < (double)bytes ? elements * size : (double)bytes;
+}
+
 bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
 {
     *data = (KernelData){.buffers = NEW_ARRAY(cx->arena, void *, nest->buffer_count),
@@ -56,7 +80,7 @@ bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
             return false;
         }
         data->bytes[i] = dtype_bytes(buffer->dtype, count);
-        data->total += (double)data->bytes[i];
+        data->total += touched_bytes(nest, buffer, data->bytes[i], &dims);
         size_t size = ((size_t)data->bytes[i] + 127) / 64 * 64;
         void *memory = aligned_alloc(64, size);
         if (!memory) {

@@ -10,7 +10,8 @@ typedef struct KernelData {
     void **buffers; /* by buffer of the nest; given back by the job's clean-up */
     int64_t *bytes;
     int64_t *dims;
-    double total; /* bytes of all buffers */
+    double
+        total; /* bytes moved at least: of a buffer no more than its loads have points (gathers) */
 } KernelData;
 
 /* Floats are small multiples of 1/4, so that most sums are exact; integers 0..7, so that they are

@@ -224,7 +224,8 @@ static void general_grid(General *g)
         return;
     }
     const Expr *lo = expr_muli(cx, u_id, boxes.u_chunk);
-    chunk_boxes(g, block, g->u, lo, boxes.u_chunk, boxes.rows, u_box, &task);
+    if (boxes.rows > 1 || !general_row_segments(g, block, lo, boxes.u_chunk, u_box, &task))
+        chunk_boxes(g, block, g->u, lo, boxes.u_chunk, boxes.rows, u_box, &task);
 }
 
 static bool axes_are_independent(const Nest *nest, uint64_t axes)

@@ -5,7 +5,7 @@
  *   general_reduce.c  one reduction
  *   general_hoist.c   what is computed in which block
  *   general_window.c  windows: interior and border
- *   general_segments.c v cut where guards begin and end to hold */
+ *   general_segments.c v and u cut where guards begin and end to hold */
 #ifndef QUERN_PASSES_SCHED_GENERAL_H
 #define QUERN_PASSES_SCHED_GENERAL_H
 
@@ -50,9 +50,13 @@ bool general_has_rows(const General *g);
  * among `among`, or -1. */
 int general_lane_axis(const General *g, const Value *value, uint64_t among);
 
-/* All of v in boxes, cut where guards on v begin and end to hold (general_segments.c); emits nothing
- * and gives false when there are no such places or the nest reduces. */
+/* All of v in boxes, cut where guards on v begin and end to hold (general_segments.c); emits
+ * nothing and gives false when there are no such places or the nest reduces. */
 bool general_segments(General *g, TileBlock *block, BoxBody *body);
+/* The same for the rows of u from `lo`, `chunk` of them (0 = all), one by one; pieces may be empty.
+ */
+bool general_row_segments(General *g, TileBlock *block, const Expr *lo, int64_t chunk,
+                          BoxBody *body, void *user);
 
 /* Boxes (general_box.c) */
 void general_set_box(General *g, int slot, int axis, const Expr *base, int size, const Expr *bound);

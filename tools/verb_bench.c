@@ -42,7 +42,7 @@ typedef struct Figures {
     int32_t threads, kernels, cached;
     int64_t runs, peak_rss_kb, plan_bytes, memory_bytes;
     double cold_ms, warm_ms, init_ms, first_ms, median_ms, p10_ms, p99_ms;
-    double flops, bytes, peak_gflops;
+    double flops, bytes, peak_gflops, peak_gbs;
 } Figures;
 
 typedef struct Bench {
@@ -110,29 +110,49 @@ static bool steady(Bench *bench, const Binding *binding, Figures *f)
     return done;
 }
 
-static void *fma_thread(void *arg)
+/* What one thread can do while the others do the same. */
+typedef struct Roof {
+    pthread_t id;
+    double bytes, gflops, gbs;
+} Roof;
+
+static void *roof_thread(void *arg)
 {
-    double *gflops = arg;
+    Roof *roof = arg;
     const Caps *caps = target_host_cpu();
-    *gflops = caps ? roofline_fma(caps) : 0;
+    roof->gflops = caps ? roofline_fma(caps) : 0;
+    roof->gbs = roof->bytes >= 1 ? roofline_read(roof->bytes) * 1e-9 : 0;
     return NULL;
 }
 
-/* Multiply-adds of `threads` threads at once; 0 = not measured. */
-static double peak_gflops(int32_t threads)
+/* The machine's multiply-adds, and its reads of as many bytes as a run moves, by all threads at
+ * once; 0 = not measured. */
+static void measure_roofs(Figures *f)
 {
-    pthread_t ids[MOST_THREADS];
-    double each[MOST_THREADS] = {0}, sum = 0;
+    static const double most = 256e6; /* beyond every cache */
+    Roof roofs[MOST_THREADS];
     int32_t count = 0;
-    if (threads > MOST_THREADS)
-        return 0;
-    while (count < threads && pthread_create(&ids[count], NULL, fma_thread, &each[count]) == 0)
-        count++;
-    for (int32_t i = 0; i < count; i++) {
-        pthread_join(ids[i], NULL);
-        sum += each[i];
+    if (f->threads > MOST_THREADS)
+        return;
+    for (; count < f->threads; count++) {
+        roofs[count] = (Roof){.bytes = (f->bytes < most ? f->bytes : most) / f->threads};
+        if (pthread_create(&roofs[count].id, NULL, roof_thread, &roofs[count]))
+            break;
     }
-    return count == threads ? sum : 0;
+    for (int32_t i = 0; i < count; i++) {
+        pthread_join(roofs[i].id, NULL);
+        f->peak_gflops += count == f->threads ? roofs[i].gflops : 0;
+        f->peak_gbs += count == f->threads ? roofs[i].gbs : 0;
+    }
+}
+
+/* Of the roof that binds: the larger of the shares of multiply-adds and of bandwidth; 0 = not
+ * known. */
+static double percent_of_peak(const Figures *f)
+{
+    double compute = f->peak_gflops > 0 ? f->flops / f->peak_gflops : 0;
+    double memory = f->peak_gbs > 0 ? f->bytes / f->peak_gbs : 0;
+    return (compute > memory ? compute : memory) / f->median_ms / 1e4;
 }
 
 static bool warm(Bench *bench, const char *path, Figures *f)
@@ -170,7 +190,7 @@ static bool warm(Bench *bench, const char *path, Figures *f)
     f->init_ms = session.init_ms;
     f->flops = session.flops;
     f->bytes = session.bytes;
-    f->peak_gflops = peak_gflops(f->threads);
+    measure_roofs(f);
     bind_free(&binding);
     return true;
 }
@@ -241,8 +261,7 @@ static void print_json(const Bench *bench, const char *path, const Figures *f)
     json_int(&json, "plan_bytes", f->plan_bytes);
     number_or_null(&json, "gflops", gflops, f->flops > 0);
     number_or_null(&json, "gbs", f->bytes / f->median_ms / 1e6, f->bytes > 0);
-    number_or_null(&json, "percent_of_peak", 100 * gflops / f->peak_gflops,
-                   f->flops > 0 && f->peak_gflops > 0);
+    number_or_null(&json, "percent_of_peak", percent_of_peak(f), percent_of_peak(f) > 0);
     json_close(&json, '}');
     putchar('\n');
 }
@@ -263,11 +282,11 @@ static void print_text(const char *path, const Figures *f)
            f->median_ms, f->p10_ms, f->p99_ms, f->runs, f->kernels);
     double gflops = f->flops / f->median_ms / 1e6;
     if (f->flops > 0)
-        printf("  %.2f GFLOP/s", gflops);
-    if (f->flops > 0 && f->peak_gflops > 0)
-        printf(", %.1f %% of the %.1f measured", 100 * gflops / f->peak_gflops, f->peak_gflops);
+        printf("  %.2f GFLOP/s of %.1f", gflops, f->peak_gflops);
     if (f->bytes > 0)
-        printf("  %.2f GB/s", f->bytes / f->median_ms / 1e6);
+        printf("  %.2f GB/s of %.1f", f->bytes / f->median_ms / 1e6, f->peak_gbs);
+    if (percent_of_peak(f) > 0)
+        printf("  %.1f %% of what binds", percent_of_peak(f));
     printf("\n  memory: peak %" PRId64 " kB, session %" PRId64 " kB, plan %" PRId64 " B\n",
            f->peak_rss_kb, f->memory_bytes / 1000, f->plan_bytes);
 }
@@ -345,8 +364,11 @@ int verb_bench(int argc, char **argv)
                  .usage = "MODEL... [OPTION...]",
                  .what =
                      "Measures models on random inputs: compile with an empty "
-                     "cache, load from a filled one, first run, steady runs.\nOpen dims without "
-                     "--dim or --shape are 1.",
+                     "cache, load from a filled one, first run, steady runs.\nBeside the rates "
+                     "stand this machine's, measured on as many threads: multiply-adds, and "
+                     "reads of as\nmany bytes as a run moves (256 MB at most); the per cent are "
+                     "of the one that is nearer. Bytes that\nstay in a faster cache can give "
+                     "more than 100.\nOpen dims without --dim or --shape are 1.",
                  .options = options,
                  .argc = argc,
                  .argv = argv},
