@@ -286,7 +286,7 @@ static void print_text(const char *path, const Figures *f)
     if (f->bytes > 0)
         printf("  %.2f GB/s of %.1f", f->bytes / f->median_ms / 1e6, f->peak_gbs);
     if (percent_of_peak(f) > 0)
-        printf("  %.1f %% of what binds", percent_of_peak(f));
+        printf("  %.1f %% of the nearer roof", percent_of_peak(f));
     printf("\n  memory: peak %" PRId64 " kB, session %" PRId64 " kB, plan %" PRId64 " B\n",
            f->peak_rss_kb, f->memory_bytes / 1000, f->plan_bytes);
 }
