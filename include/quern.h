@@ -469,7 +469,8 @@ typedef struct qn_program_info {
     int64_t weight_bytes;     /* read from the model file */
     int64_t init_bytes;       /* packed and folded constants in memory, made by the first session */
     double compile_ms;        /* everything in qn_program_compile */
-    double flops; /* scalar operations of a run; 0 when a dim is not known (see qn_session_info) */
+    double flops; /* scalar operations of a run, one iteration of a loop whose number of iterations
+                     only a run tells; 0 when a dim is not known (see qn_session_info) */
 } qn_program_info;
 QN_API qn_status qn_program_describe(const qn_program *program, qn_program_info *info);
 
@@ -489,8 +490,10 @@ typedef struct qn_kernel_info {
     qn_string why;      /* why fusion stopped there; "" for packing */
     qn_string schedule; /* "contraction mr=8 nv=3 .." */
     int32_t phases;
-    double flops;  /* scalar operations; 0 when a dim is not known */
-    int64_t bytes; /* read and written, each buffer once; -1 when a dim is not known */
+    double flops;  /* scalar operations, each time; 0 when a dim is not known */
+    int64_t bytes; /* read and written each time, each buffer once; -1 when a dim is not known */
+    double times;  /* how often a run does it: once for each iteration of the loops around it; -1
+                      when a dim is not known, or only a run tells */
 } qn_kernel_info;
 QN_API qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t index,
                                    qn_kernel_info *info);
@@ -599,7 +602,8 @@ typedef struct qn_session_info {
     int64_t shared_bytes; /* constants shared by the sessions of the program */
     double init_ms; /* what computing the constants took; 0 when another session had done it */
     int32_t packed; /* 1: the constants lie in a pack; nothing was computed */
-    double flops;   /* scalar operations of a run with the shapes in force */
+    double flops;   /* scalar operations of a run with the shapes in force, one iteration of a loop
+                       whose number of iterations only a run tells */
     double bytes;   /* read and written by the kernels of a run */
 } qn_session_info;
 QN_API qn_status qn_session_describe(const qn_session *session, qn_session_info *info);

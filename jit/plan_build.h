@@ -23,6 +23,7 @@ typedef struct PlanScope {
     bool *init;        /* by graph tensor: computed at load */
     bool *assumed;     /* by check of the graph: it is in a block */
     uint32_t region;
+    const Expr *times;  /* how often a run comes here; NULL: only a run tells */
     uint32_t dim_count; /* of the plan when it began: later ones are forgotten with it */
 } PlanScope;
 

@@ -30,6 +30,7 @@ void plan_build_enter(PlanBuild *b, const Graph *graph)
                          .init = NEW_ARRAY(arena, bool, count),
                          .assumed = NEW_ARRAY(arena, bool, graph->check_count),
                          .region = region,
+                         .times = b->scope ? b->scope->times : expr_const(b->cx, 1),
                          .dim_count = b->plan->dim_count};
     b->scope = scope;
     VEC_PUSH(arena, b->regions, b->plan->region_count, b->region_cap,
@@ -63,17 +64,20 @@ void plan_build_block(PlanBuild *b)
     region->closed = false;
 }
 
-void plan_build_push(PlanBuild *b, const PlanStep *step, bool init)
+void plan_build_push(PlanBuild *b, const PlanStep *from, bool init)
 {
     Plan *plan = b->plan;
+    PlanStep step = *from;
+    const Expr *times = init ? expr_const(b->cx, 1) : b->scope->times;
+    step.times = plan_build_code(b, times ? times : expr_const(b->cx, -1));
     if (init) {
-        VEC_PUSH(b->cx->arena, plan->init, plan->init_count, b->init_cap, *step);
+        VEC_PUSH(b->cx->arena, plan->init, plan->init_count, b->init_cap, step);
         return;
     }
     if (b->regions[b->scope->region].closed)
         plan_build_block(b);
     RegionBuild *region = &b->regions[b->scope->region];
-    VEC_PUSH(b->cx->arena, region->steps, region->step_count, region->step_cap, *step);
+    VEC_PUSH(b->cx->arena, region->steps, region->step_count, region->step_cap, step);
     region->blocks[region->block_count - 1].step_count++;
 }
 
@@ -295,6 +299,19 @@ static void stacked_outputs(PlanBuild *b, const Graph *body, PlanLoop *loop, uin
     }
 }
 
+/* How often the body runs in a run. The number of iterations is known when it follows from the
+ * sizes of the inputs, which are those of the graph around all bodies. */
+static const Expr *body_times(PlanBuild *b, const PlanScope *around, const GraphNode *node)
+{
+    const Tensor *trip = node->inputs[0];
+    bool fixed = trip->elements && (!around->around || trip->elements[0]->kind == EX_const);
+    if (node->attrs[AT_until].i || !fixed || !around->times)
+        return NULL;
+    const Expr *times =
+        expr_mul(b->cx, around->times, expr_max(b->cx, trip->elements[0], expr_const(b->cx, 0)));
+    return expr_is_poison(times) ? NULL : times;
+}
+
 static bool compile_loop_body(PlanBuild *b, const GraphNode *node, PlanLoop *loop,
                               Tensor *const *parts, const uint32_t *captures, CompileBody *compile,
                               void *user)
@@ -303,6 +320,7 @@ static bool compile_loop_body(PlanBuild *b, const GraphNode *node, PlanLoop *loo
     uint32_t until = (uint32_t)node->attrs[AT_until].i;
     plan_build_enter(b, body);
     loop->region = b->scope->region;
+    b->scope->times = body_times(b, b->scope->around, node);
     claim_outputs(b, body, loop, until, parts);
     enter_loop_body(b, body, loop, captures);
     if (!compile(user, body))

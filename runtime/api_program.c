@@ -194,6 +194,12 @@ static double step_flops(const PlanStep *step)
     return known ? (double)flops : 0;
 }
 
+/* As plan_step_times, without any sizes. */
+static double step_times(const PlanStep *step)
+{
+    return expr_code_valid(step->times, 0) ? plan_step_times(step, NULL) : -1;
+}
+
 qn_status qn_program_describe(const qn_program *program, qn_program_info *info)
 {
     if (!program || !program->loaded || !info)
@@ -215,7 +221,8 @@ qn_status qn_program_describe(const qn_program *program, qn_program_info *info)
     for (uint32_t i = 0; i < plan->weight_count; i++)
         info->weight_bytes += plan->weights[i].bytes;
     for (uint32_t i = 0; i < plan->step_count; i++)
-        info->flops += step_flops(&plan->steps[i]);
+        info->flops += step_flops(&plan->steps[i]) *
+                       (step_times(&plan->steps[i]) < 0 ? 1 : step_times(&plan->steps[i]));
     return QN_OK;
 }
 
@@ -256,7 +263,8 @@ qn_status qn_program_kernel(const qn_program *program, int32_t init, int32_t ind
                          .schedule = api_string(step->schedule),
                          .phases = kernel ? (int32_t)plan->kernels[step->kernel].phase_count : 1,
                          .flops = step_flops(step),
-                         .bytes = step_bytes(plan, step)};
+                         .bytes = step_bytes(plan, step),
+                         .times = step_times(step)};
     return QN_OK;
 }
 

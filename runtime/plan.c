@@ -210,6 +210,7 @@ static void io_step(Codec *c, PlanStep *step)
     step->buffers = io_numbers(c, step->buffers, &step->buffer_count);
     step->dims = io_numbers(c, step->dims, &step->dim_count);
     io_code(c, &step->flops);
+    io_code(c, &step->times);
     io_text(c, &step->nodes);
     io_text(c, &step->why);
     io_text(c, &step->schedule);
@@ -402,6 +403,12 @@ bool plan_grows(const Plan *plan)
         if (plan->tensors[plan->dims[i].tensor].place != PP_input)
             return true;
     return false;
+}
+
+double plan_step_times(const PlanStep *step, const int64_t *dims)
+{
+    int64_t times;
+    return expr_code_run(step->times, dims, &times) && times >= 0 ? (double)times : -1;
 }
 
 int64_t plan_bytes(Dtype dtype, int64_t count)

@@ -193,6 +193,8 @@ typedef struct PlanStep {
     uint32_t dim_count;      /* as the kernel's */
     const uint32_t *dims;    /* for each dim of the kernel: which of the plan */
     ExprCode flops;          /* scalar operations, over the plan's dims */
+    ExprCode times;          /* how often a run does it: iterations of the loops around it, over the
+                                plan's dims; negative when only a run tells */
     const char *nodes; /* the ONNX nodes inside, one per line, for messages and people; first those
                           whose index is bound number 0, 1, .. of the kernel */
     const char *why;   /* why the fusion stopped there */
@@ -245,6 +247,8 @@ void plan_step_uses(const Plan *plan, const PlanStep *step,
 void plan_run_uses(const Plan *plan, bool *used);
 /* Whether some dim is bound during a run, so that memory may have to grow. */
 bool plan_grows(const Plan *plan);
+/* How often a run does a step for these values of the plan's dims; -1 when only a run tells. */
+double plan_step_times(const PlanStep *step, const int64_t *dims);
 /* Bytes of so many elements on the host: dtype_bytes, and a HostString for each string. */
 int64_t plan_bytes(Dtype dtype, int64_t count);
 /* Bytes of a tensor whose shape has no dims; -1 when it has, or they overflow. */

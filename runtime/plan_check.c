@@ -240,7 +240,8 @@ static bool check_steps(PlanCheckJob *c, const PlanStep *steps, uint32_t count, 
 {
     for (uint32_t i = 0; i < count; i++)
         if (!step_fits(c->plan, &steps[i], init) ||
-            !expr_code_valid(steps[i].flops, init ? 0 : c->plan->dim_count))
+            !expr_code_valid(steps[i].flops, init ? 0 : c->plan->dim_count) ||
+            !expr_code_valid(steps[i].times, init ? 0 : c->plan->dim_count))
             return plan_wrong(c, init ? "init step" : "step", i);
     return true;
 }

@@ -353,7 +353,7 @@ static bool step_binds(const Walk *w, const PlanStep *step)
 
 static bool walk_step(Walk *w, const PlanStep *step, uint32_t depth)
 {
-    if (!code_known(w, step->flops))
+    if (!code_known(w, step->flops) || !code_known(w, step->times))
         return plan_wrong(w->c, "dims of a step", step->kernel);
     for (uint32_t d = 0; d < step->dim_count; d++)
         if (!w->known[step->dims[d]])

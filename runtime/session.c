@@ -1,4 +1,4 @@
-/* Sessions: what is known of a plan before any shape, and runs. */
+/* Sessions: creation, what they are asked, runs. */
 #include <string.h>
 
 #include "runtime/session_impl.h"
@@ -43,7 +43,9 @@ static void make_loop_lists(Session *s)
     size_t carried = 0, stacked = 0;
     s->first_carried = NEW_ARRAY(s->cx.arena, uint32_t, plan->loop_count);
     s->first_stacked = NEW_ARRAY(s->cx.arena, uint32_t, plan->loop_count);
+    s->steady = NEW_ARRAY(s->cx.arena, bool, plan->loop_count);
     for (uint32_t i = 0; i < plan->loop_count; i++) {
+        s->steady[i] = session_is_steady(s, &plan->loops[i]);
         s->first_carried[i] = (uint32_t)carried;
         s->first_stacked[i] = (uint32_t)stacked;
         carried += plan->loops[i].carried_count;
@@ -67,7 +69,7 @@ static void make_lists(Cx *cx, void *user)
     s->own = NEW_ARRAY(arena, Memory, n);
     s->spare = NEW_ARRAY(arena, Memory, n);
     s->home = NEW_ARRAY(arena, uint32_t, n);
-    s->stays = NEW_ARRAY(arena, bool, n);
+    s->last = NEW_ARRAY(arena, uint32_t, n);
     s->bound = NEW_ARRAY(arena, uint32_t, n);
     s->next_bound = NEW_ARRAY(arena, uint32_t, plan->dim_count);
     s->first_block = NEW_ARRAY(arena, uint32_t, plan->region_count);
@@ -202,11 +204,13 @@ SessionInfo session_info(const Session *s)
     for (uint32_t i = 0; i < s->plan->step_count; i++) {
         const PlanStep *step = &s->plan->steps[i];
         int64_t flops;
+        double times = plan_step_times(step, s->dims);
+        times = times < 0 ? 1 : times;
         if (expr_code_run(step->flops, s->dims, &flops))
-            info.flops += (double)flops;
+            info.flops += times * (double)flops;
         for (uint32_t b = 0; b < step->buffer_count && step->kind <= PS_copy; b++) {
             int64_t bytes = plan_tensor_bytes(&s->plan->tensors[step->buffers[b]], s->dims);
-            info.bytes += bytes > 0 ? (double)bytes : 0;
+            info.bytes += bytes > 0 ? times * (double)bytes : 0;
         }
     }
     return info;

@@ -1,28 +1,62 @@
-/* The blocks of a session: which steps, tensors and dims each has, and which tensors more than one
- * block uses. All of it follows from the plan, before any shape. */
+/* What a session knows of its plan before any shape: which block a tensor gets its memory in and
+ * how long it is used there, and what each block is made of. */
 #include "runtime/session_impl.h"
 
 /* --- what the steps use --- */
 
+/* A step on the way to the present one: those around it are loops and branches. */
+typedef struct Place {
+    const struct Place *around;
+    uint32_t block, step; /* step of the block */
+} Place;
+
 typedef struct Uses {
     Session *s;
-    uint32_t block;
+    const Place *at;
     bool *sized; /* by tensor: memory that the session's own steps size */
 } Uses;
 
-static void use_tensor(Uses *u, uint32_t tensor)
+/* A body's step uses a tensor of a block around it until the step ends whose body it is. */
+static void use_tensor(const Uses *u, uint32_t tensor)
 {
     Session *s = u->s;
     if (s->home[tensor] == UINT32_MAX)
-        s->home[tensor] = u->block;
-    s->stays[tensor] |= s->home[tensor] != u->block;
+        s->home[tensor] = u->at->block;
+    const Place *place = u->at;
+    while (place && place->block != s->home[tensor])
+        place = place->around;
+    if (!place)
+        s->last[tensor] = UINT32_MAX;
+    else if (s->last[tensor] < place->step)
+        s->last[tensor] = place->step;
 }
 
-static void use_outside(void *user, uint32_t tensor)
+/* What a loop or branch reads when a body's last block is done, or has another tensor lie in. */
+static void keep_tensor(const Uses *u, uint32_t tensor)
 {
-    Uses *u = user;
     use_tensor(u, tensor);
-    u->s->stays[tensor] = true;
+    u->s->last[tensor] = UINT32_MAX;
+}
+
+static void keep_loop(const Uses *u, const PlanLoop *loop)
+{
+    if (loop->again != PLAN_NONE)
+        keep_tensor(u, loop->again);
+    for (uint32_t i = 0; i < loop->carried_count; i++)
+        if (loop->carried[i].result != PLAN_NONE)
+            keep_tensor(u, loop->carried[i].initial);
+    for (uint32_t i = 0; i < loop->stacked_count; i++) {
+        keep_tensor(u, loop->stacked[i].out);
+        use_tensor(u, loop->stacked[i].result);
+    }
+}
+
+static void keep_branch(const Uses *u, const PlanBranch *branch)
+{
+    for (uint32_t i = 0; i < branch->merge_count; i++) {
+        keep_tensor(u, branch->merges[i].yes);
+        keep_tensor(u, branch->merges[i].no);
+    }
 }
 
 static void size_results(Uses *u, const PlanStep *step)
@@ -46,32 +80,34 @@ static void use_region(Uses *u, uint32_t region);
 static void use_step(Uses *u, const PlanStep *step)
 {
     const Plan *plan = u->s->plan;
-    uint32_t block = u->block;
     for (uint32_t b = 0; b < step->buffer_count; b++)
         if (step->buffers[b] != PLAN_NONE)
             use_tensor(u, step->buffers[b]);
     size_results(u, step);
-    if (step->kind == PS_loop)
+    if (step->kind == PS_loop) {
         use_region(u, plan->loops[step->kernel].region);
+        keep_loop(u, &plan->loops[step->kernel]);
+    }
     if (step->kind == PS_branch) {
         use_region(u, plan->branches[step->kernel].yes);
         use_region(u, plan->branches[step->kernel].no);
+        keep_branch(u, &plan->branches[step->kernel]);
     }
-    u->block = block;
-    plan_step_uses(plan, step, use_outside, u);
 }
 
 /* Regions as a run goes: bodies where their step is. */
 static void use_region(Uses *u, uint32_t region)
 {
     Session *s = u->s;
+    Place place = {u->at, 0, 0};
+    u->at = &place;
     for (uint32_t b = 0; b < s->plan->regions[region]; b++) {
-        const Block *block = &s->blocks[s->first_block[region] + b];
-        for (uint32_t i = 0; i < block->step_count; i++) {
-            u->block = s->first_block[region] + b;
-            use_step(u, &s->plan->steps[block->step + i]);
-        }
+        place.block = s->first_block[region] + b;
+        const Block *block = &s->blocks[place.block];
+        for (place.step = 0; place.step < block->step_count; place.step++)
+            use_step(u, &s->plan->steps[block->step + place.step]);
     }
+    u->at = place.around;
 }
 
 static void divide(Session *s)
@@ -96,12 +132,12 @@ static void divide(Session *s)
 static void find_uses(Session *s, bool *sized)
 {
     const Plan *plan = s->plan;
-    Uses uses = {s, 0, sized};
+    Uses uses = {s, NULL, sized};
     for (uint32_t t = 0; t < plan->tensor_count; t++)
         s->home[t] = plan->tensors[t].place == PP_input ? 0 : UINT32_MAX;
     use_region(&uses, 0);
     for (uint32_t i = 0; i < plan->output_count; i++)
-        s->stays[plan->outputs[i].tensor] = true;
+        s->last[plan->outputs[i].tensor] = UINT32_MAX;
     for (uint32_t i = 0; i < plan->dim_count; i++) {
         uint32_t t = plan->dims[i].tensor;
         if (plan->tensors[t].place == PP_input)
@@ -184,10 +220,28 @@ static void fill_blocks(Session *s, const bool *sized)
     }
 }
 
+/* --- the whole --- */
+
 void session_blocks(Session *s)
 {
     bool *sized = NEW_ARRAY(s->cx.arena, bool, s->plan->tensor_count);
     divide(s);
     find_uses(s, sized);
     fill_blocks(s, sized);
+}
+
+bool session_is_steady(const Session *s, const PlanLoop *loop)
+{
+    for (uint32_t b = 0; b < s->plan->regions[loop->region]; b++) {
+        const Block *block = &s->blocks[s->first_block[loop->region] + b];
+        for (uint32_t i = 0; i < block->step_count; i++)
+            if (session_is_ours(s, &s->plan->steps[block->step + i]))
+                return false;
+        if (block->dim_count)
+            return false;
+    }
+    for (uint32_t i = 0; i < loop->carried_count; i++)
+        if (loop->carried[i].in != PLAN_NONE && s->bound[loop->carried[i].in])
+            return false;
+    return true;
 }

@@ -1,8 +1,10 @@
 /* Inside of sessions.
  *
  *   session.c         creation, runs: the caller's memory around the steps
+ *   session_blocks.c  what is known of blocks and tensors before any shape
  *   session_shapes.c  sizes and memory of blocks: at set_shapes, and in a run when dims are bound
- *   session_steps.c   regions, and the steps that no device runs
+ *   session_steps.c   regions, loops and branches
+ *   session_host.c    host steps
  *
  * Every tensor has an address. Slab tensors get theirs when their block is laid out; own and alias
  * tensors when a step tells; the caller's at the beginning of a run. A block takes the addresses
@@ -61,7 +63,8 @@ struct Session {
     void **address;         /* by tensor */
     Memory *own, *spare;    /* by tensor; of carried values the one not written now */
     uint32_t *home;         /* by tensor: first block it is in, or UINT32_MAX */
-    bool *stays;            /* by tensor: used outside of that block */
+    uint32_t *last;         /* by tensor: last step of that block that uses it, bodies included;
+                               UINT32_MAX: it is used after the block */
     uint32_t *bound;        /* by tensor: 1 + first dim whose source it is, if not an input */
     uint32_t *next_bound;   /* by dim: 1 + next dim of the same tensor */
     uint32_t *first_block;  /* by region */
@@ -80,14 +83,18 @@ struct Session {
     Pieces scratch, texts; /* until the step ends; until the next run */
     /* by loop: number of its first carried and stacked value; extents of those */
     uint32_t *first_carried, *first_stacked;
+    bool *steady; /* by loop: all its iterations are of the same sizes */
     int64_t (*carried_dims)[PLAN_RANK], (*stacked_dims)[PLAN_RANK];
     Memory *outputs; /* by output, on devices with memory of their own: what session_output gives */
 };
 
 /* ---- session_blocks.c */
 
-/* Fills blocks, home, stays, bound and plain, whose memory is there. */
+/* Fills blocks, home, last, bound and plain, whose memory is there. */
 void session_blocks(Session *s);
+/* Whether no size of a loop's body depends on what a run binds, and all its steps are the device's:
+ * then its iterations differ in addresses and the counter only. */
+bool session_is_steady(const Session *s, const PlanLoop *loop);
 
 /* ---- session_shapes.c */
 
@@ -119,7 +126,10 @@ void *pieces_take(Session *s, Pieces *pieces, size_t size);
 void pieces_empty(Session *s, Pieces *pieces);
 void pieces_finish(Session *s, Pieces *pieces);
 
-/* ---- session_steps.c */
+/* Bytes of a tensor with these extents; -1 when they overflow or one is negative. */
+int64_t session_bytes(Dtype dtype, int rank, const int64_t *extents);
+
+/* ---- session_host.c */
 
 /* A result of the host step that runs. */
 typedef struct HostOut {
@@ -130,6 +140,12 @@ typedef struct HostOut {
     int64_t bytes;
 } HostOut;
 
+Status session_run_host(Session *s, const PlanStep *step, Report *report);
+
+/* ---- session_steps.c */
+
 Status session_region(Session *s, uint32_t region, Report *report);
+/* The name of a step for messages: its first ONNX node. */
+const char *session_step_name(const PlanStep *step, char text[300]);
 
 #endif

@@ -96,6 +96,15 @@ void pieces_finish(Session *s, Pieces *pieces)
 
 /* --- dims --- */
 
+int64_t session_bytes(Dtype dtype, int rank, const int64_t *extents)
+{
+    int64_t count = 1;
+    for (int d = 0; d < rank; d++)
+        if (extents[d] < 0 || __builtin_mul_overflow(count, extents[d], &count))
+            return -1;
+    return plan_bytes(dtype, count);
+}
+
 Status session_extents(const Session *s, uint32_t tensor, int64_t *extents, Report *report)
 {
     const PlanTensor *t = &s->plan->tensors[tensor];
@@ -303,7 +312,8 @@ static void live(Session *s, const Block *block, uint32_t step, uint32_t t, uint
         return;
     uint32_t *slot = s->work; /* by tensor: 1 + item */
     PlanPlace place = s->plan->tensors[t].place;
-    uint32_t last = s->stays[t] || place == PP_output ? block->step_count : step;
+    bool stays = s->last[t] == UINT32_MAX || place == PP_output;
+    uint32_t last = stays ? block->step_count : s->last[t];
     if (!slot[t]) {
         int64_t size = memory_round_to(s->bytes[t], s->device->limits.align);
         s->item_tensor[*count] = t;

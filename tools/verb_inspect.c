@@ -131,6 +131,8 @@ static void print_kernels(const qn_program *program, int32_t init)
             printf(", %.6g MFLOP", k.flops / 1e6);
         if (k.bytes >= 0)
             printf(", %.6g kB", (double)k.bytes / 1e3);
+        if (k.times != 1)
+            printf(k.times < 0 ? " an iteration" : " an iteration, %.0f iterations", k.times);
         printf(", phases %d\n    nodes: ", k.phases);
         print_list(k.nodes.data);
         printf("\n    schedule: %s\n", k.schedule.data ? k.schedule.data : "");

@@ -108,6 +108,7 @@ static PlanStep hand_step(Cx *cx, PlanStepKind kind, uint32_t kernel, uint32_t d
                           uint32_t buffer_count, const uint32_t *buffers, ExprCode flops)
 {
     static const uint32_t dims[] = {0, 1}, swapped[] = {1, 0};
+    static const int64_t once[] = {0, 1};
     return (PlanStep){.kind = kind,
                       .kernel = kernel,
                       .buffer_count = buffer_count,
@@ -115,6 +116,7 @@ static PlanStep hand_step(Cx *cx, PlanStepKind kind, uint32_t kernel, uint32_t d
                       .dim_count = dim_count,
                       .dims = dim_count == 2 ? swapped : dims,
                       .flops = flops,
+                      .times = {2, once},
                       .nodes = kernel == 3 ? "node 'pick' (Gather)\nnode 'other' (Add)" : "",
                       .why = "",
                       .schedule = ""};

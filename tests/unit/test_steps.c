@@ -251,7 +251,72 @@ Test(steps, fixed_sizes)
             cr_assert_eq(last[i], 512 * x[i]);
             cr_assert_eq(all[3 * n + i], 16 * x[i]);
         }
+        cr_expect_eq(session_info(session).flops, 9.0 * (double)n, "%g",
+                     session_info(session).flops);
     }
+    close_text();
+}
+
+/* What a body captures lives until its loop ends: %3 of the first and %6 of the second one share
+ * their memory. */
+static const char lives_text[] = "graph lives {\n"
+                                 "  dim N 1..1000000\n"
+                                 "  in %0 f32 [N] \"x\"\n"
+                                 "  const %1 i64 [] = [3]\n"
+                                 "  const %2 bool [] = [1]\n"
+                                 "  %3 = map %0, %0 scalar=add : f32 [N]\n"
+                                 "  %4 = loop %1, %2, %0, %3 dtypes=[f32] ranks=[1] carried=1 "
+                                 "until=0 body {\n"
+                                 "    in %0 i64 []\n"
+                                 "    in %1 f32 [N]\n"
+                                 "    in %2 f32 [N]\n"
+                                 "    %3 = map %1, %2 scalar=add : f32 [N]\n"
+                                 "    out %3 \"\"\n"
+                                 "  } : bundle\n"
+                                 "  %5 = part %4 shape=[N] dtype=f32 index=0 : f32 [N]\n"
+                                 "  %6 = map %5, %5 scalar=mul : f32 [N]\n"
+                                 "  %7 = loop %1, %2, %5, %6 dtypes=[f32] ranks=[1] carried=1 "
+                                 "until=0 body {\n"
+                                 "    in %0 i64 []\n"
+                                 "    in %1 f32 [N]\n"
+                                 "    in %2 f32 [N]\n"
+                                 "    %3 = map %1, %2 scalar=sub : f32 [N]\n"
+                                 "    out %3 \"\"\n"
+                                 "  } : bundle\n"
+                                 "  %8 = part %7 shape=[N] dtype=f32 index=0 : f32 [N]\n"
+                                 "  out %8 \"y\"\n"
+                                 "}\n";
+
+static void run_lives(void)
+{
+    enum { N = 100000 };
+    static float x[N], y[N];
+    int64_t n = N;
+    open_text(lives_text);
+    SessionShape shape = {1, &n};
+    cr_assert_eq(session_set_shapes(session, &shape, &report), ST_ok, "%s", report.text);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i % 10);
+    cr_assert_eq(session_run(session, (const void *[]){x}, (void *[]){y}, &report), ST_ok, "%s",
+                 report.text);
+    for (int i = 0; i < N; i++) {
+        float first = 7 * x[i];
+        cr_assert_eq(y[i], first - 3 * (first * first));
+    }
+}
+
+Test(steps, captures_end)
+{
+    run_lives();
+    /* two memories of each carried value, one for what is captured */
+    cr_expect_lt(session_info(session).memory_bytes, 55 * (int64_t)sizeof(float) * 10000);
+    close_text();
+}
+
+Test(steps, captures_end_elsewhere)
+{
+    far = true;
+    run_lives();
     close_text();
 }
 
