@@ -29,7 +29,7 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 4, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 5, PLAN_RANK = 12 };
 enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* No tensor: a result nobody reads, a carried value nobody uses. */
