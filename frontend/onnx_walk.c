@@ -177,7 +177,7 @@ static bool read_record(Walk *w, const uint8_t **at, const uint8_t *end, Record 
         *at += length;
         break;
     default:
-        return walk_fail(w, ST_bad_model, rec->start, "wire type %u, which ONNX does not use",
+        return walk_fail(w, ST_bad_model, rec->start, "wire type %u, which ONNX does not use: damaged, or no ONNX model",
                          rec->wire);
     }
     rec->end = *at;

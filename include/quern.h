@@ -7,18 +7,15 @@
  *           qn_run
  *
  *   qn_context *context;
- *   qn_model *model;
- *   qn_program *program;
  *   qn_session *session;
  *   qn_context_create(NULL, &context);
- *   if (qn_model_open(context, qn_str("model.onnx"), NULL, &model) != QN_OK)
- *       puts(qn_model_message(model));
- *   qn_program_compile(model, NULL, &program);
- *   qn_session_create(program, NULL, &session);
+ *   if (qn_session_open(context, qn_str("model.onnx"), NULL, &session) != QN_OK)
+ *       puts(qn_session_message(session));
  *   qn_shape shape = {.name = qn_str("x"), .rank = 2, .dims = (int64_t[]){1, 784}};
  *   qn_session_set_shapes(session, &shape, 1);
- *   qn_run(session, &(qn_buffer){.data = x, .bytes = sizeof x}, 1, &(qn_buffer){.data = y, .bytes =
- * sizeof y}, 1);
+ *   qn_buffer in = {.data = x, .bytes = sizeof x}, out = {.data = y, .bytes = sizeof y};
+ *   if (qn_run(session, &in, 1, &out, 1) != QN_OK)
+ *       puts(qn_session_message(session));
  *
  * Rules that hold everywhere:
  *   - Structs that are passed in start with `size` where a later version may add fields: set it to
@@ -363,10 +360,10 @@ QN_API qn_status qn_model_operator(const qn_model *model, int32_t index, qn_oper
 typedef struct qn_program qn_program;
 
 /* What is known of a symbol of the model's input dims (of a dim without one: the name
- * "<input>_<position>"): its value, when that is above 0, and the program is then compiled for it;
- * or its bounds, where 0 means the default. Symbols that are not mentioned are in 1..max, max being
- * 2^20 for models with one symbol, 2^16 with two or three, 2^12 with more: products of bounds have
- * to fit in 63 bits. */
+ * "<input>_<position>"; the empty name: of all symbols that no other entry of the list names): its
+ * value, when that is above 0, and the program is then compiled for it; or its bounds, where 0
+ * means the default. Symbols that are not mentioned are in 1..max, max being 2^20 for models with
+ * one symbol, 2^16 with two or three, 2^12 with more: products of bounds have to fit in 63 bits. */
 typedef struct qn_dim_value {
     qn_string symbol;
     int64_t value;
@@ -577,6 +574,11 @@ typedef struct qn_session_options {
  */
 QN_API qn_status qn_session_create(qn_program *program, const qn_session_options *options,
                                    qn_session **session);
+/* Model, program and first session in one call, for applications that need none of the handles
+ * between: the session holds what it needs of them. Of a model that cannot be read or compiled,
+ * qn_session_message says why. */
+QN_API qn_status qn_session_open(qn_context *context, qn_string path,
+                                 const qn_compile_options *options, qn_session **session);
 QN_API qn_session *qn_session_retain(qn_session *session);
 QN_API void qn_session_release(qn_session *session);
 /* As qn_model_message. */

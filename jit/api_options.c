@@ -74,6 +74,21 @@ static void set_dim(Cx *cx, ImportDim *dims, uint32_t count, const qn_dim_value 
             known.length ? known.data : "");
 }
 
+/* An entry without a name is for all dims that no other one names. */
+static void set_others(Cx *cx, const Compilation *c, ImportDim *dims, uint32_t count,
+                       const qn_dim_value *given)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bool named = false;
+        for (size_t k = 0; k < c->options.dim_count; k++)
+            named |= strcmp(api_text(cx, c->options.dims[k].symbol), dims[i].name) == 0;
+        qn_dim_value one = *given;
+        one.symbol = qn_str(dims[i].name);
+        if (!named)
+            set_dim(cx, dims, count, &one);
+    }
+}
+
 static void set_dims(Cx *cx, Compilation *c)
 {
     const char **names;
@@ -83,7 +98,10 @@ static void set_dims(Cx *cx, Compilation *c)
     for (uint32_t i = 0; i < count; i++)
         dims[i] = (ImportDim){names[i], 1, INT64_C(1) << bits, 1};
     for (size_t i = 0; i < c->options.dim_count; i++)
-        set_dim(cx, dims, count, &c->options.dims[i]);
+        if (c->options.dims[i].symbol.length)
+            set_dim(cx, dims, count, &c->options.dims[i]);
+        else
+            set_others(cx, c, dims, count, &c->options.dims[i]);
     c->import.dims = dims;
     c->import.dim_count = count;
 }

@@ -59,6 +59,18 @@ static void update(qn_session *s)
     update_ports(s, s->outputs, plan->outputs, plan->output_count);
 }
 
+/* A session that holds nothing yet; NULL without memory. */
+static qn_session *session_new(qn_context *context)
+{
+    qn_session *s = api_alloc(context, sizeof *s);
+    if (!s)
+        return NULL;
+    atomic_init(&s->refs, 1);
+    s->context = qn_context_retain(context);
+    cx_init(&s->cx, &context->from, 0);
+    return s;
+}
+
 qn_status qn_session_create(qn_program *program, const qn_session_options *options,
                             qn_session **session)
 {
@@ -68,13 +80,10 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     *session = NULL;
     if (!program || !program->loaded)
         return QN_BAD_ARGUMENT;
-    qn_session *s = *session = api_alloc(program->context, sizeof *s);
+    qn_session *s = *session = session_new(program->context);
     if (!s)
         return QN_OUT_OF_MEMORY;
-    atomic_init(&s->refs, 1);
-    s->context = qn_context_retain(program->context);
     s->program = qn_program_retain(program);
-    cx_init(&s->cx, &s->context->from, 0);
     cx_run(&s->cx, make_lists, s);
     if (cx_failed(&s->cx))
         return api_status(&s->report, &s->cx);
@@ -91,6 +100,34 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     if (session_ready(s->session))
         update(s);
     return QN_OK;
+}
+
+qn_status qn_session_open(qn_context *context, qn_string path, const qn_compile_options *options,
+                          qn_session **session)
+{
+    if (!session)
+        return QN_BAD_ARGUMENT;
+    *session = NULL;
+    if (!context)
+        return QN_BAD_ARGUMENT;
+    qn_model *model = NULL;
+    qn_program *program = NULL;
+    qn_status status = qn_model_open(context, path, NULL, &model);
+    const char *message = qn_model_message(model);
+    if (status == QN_OK) {
+        status = qn_program_compile(model, options, &program);
+        message = qn_program_message(program);
+    }
+    if (status == QN_OK) {
+        status = qn_session_create(program, NULL, session);
+    } else {
+        *session = session_new(context);
+        if (*session)
+            report_fail(&(*session)->report, (Status)status, "%s", message);
+    }
+    qn_program_release(program);
+    qn_model_release(model);
+    return status;
 }
 
 qn_session *qn_session_retain(qn_session *session)

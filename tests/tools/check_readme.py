@@ -19,6 +19,8 @@ def problems(root):
     programs = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     if programs != [read("examples/first.c")]:
         yield "the C program is not examples/first.c"
+    if any(program.count("\n") > 30 for program in programs):
+        yield "the C program has more than 30 lines"
     for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         if not os.path.exists(os.path.join(root, link)):
             yield f"a link leads nowhere: {link}"

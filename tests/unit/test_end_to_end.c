@@ -219,6 +219,41 @@ Test(end_to_end, wrong_calls)
     close_road(&r);
 }
 
+/* Everything in one call: the session is all that is left, and says what failed before it. */
+Test(end_to_end, session_of_a_file)
+{
+    qn_context *context;
+    qn_session *s;
+    qn_tensor_info info;
+    cr_assert_eq(qn_context_create(NULL, &context), QN_OK);
+    qn_dim_value dims[] = {{.value = 2}, {.symbol = qn_str("N"), .value = 3}};
+    qn_compile_options options = {.dims = dims, .dim_count = 1};
+    cr_assert_eq(qn_session_open(context, qn_str(DIGITS "digits.onnx"), &options, &s), QN_OK);
+    cr_assert_eq(qn_session_input(s, 0, &info), QN_OK);
+    cr_assert_eq(info.dims[0].value, 2);
+    qn_buffer in = {.data = images, .bytes = 2 * 64 * 4}, out = {.data = logits, .bytes = 80};
+    cr_assert_eq(qn_run(s, &in, 1, &out, 1), QN_OK, "%s", qn_session_message(s));
+    qn_session_release(s);
+
+    options.dim_count = 2; /* what is named counts */
+    cr_assert_eq(qn_session_open(context, qn_str(DIGITS "digits.onnx"), &options, &s), QN_OK);
+    cr_assert_eq(qn_session_input(s, 0, &info), QN_OK);
+    cr_assert_eq(info.dims[0].value, 3);
+    qn_session_release(s);
+
+    qn_status got = qn_session_open(context, qn_str("/nowhere/x.onnx"), NULL, &s);
+    expect(got, QN_IO, qn_session_message(s), "/nowhere/x.onnx");
+    cr_assert_neq(qn_run(s, &in, 1, &out, 1), QN_OK);
+    cr_assert_neq(qn_session_input(s, 0, &info), QN_OK);
+    qn_session_release(s);
+    options.device = qn_str("abacus");
+    got = qn_session_open(context, qn_str(DIGITS "digits.onnx"), &options, &s);
+    expect(got, QN_MISSING, qn_session_message(s), "abacus");
+    qn_session_release(s);
+    cr_assert_eq(qn_session_open(NULL, qn_str(DIGITS "digits.onnx"), NULL, &s), QN_BAD_ARGUMENT);
+    qn_context_release(context);
+}
+
 static int32_t cancel(void *user, int64_t done, int64_t total, const char *what)
 {
     cr_assert(done <= total && what);
