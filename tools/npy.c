@@ -448,14 +448,18 @@ bool npy_write(const char *path, const Tensor *tensor, Fail *fail)
     if (!descr)
         return fail_set(fail, "%s: elements of type %s cannot be written", path,
                         dtype_name((Dtype)tensor->dtype));
-    FILE *file = fopen(path, "wb");
+    char part[4200]; /* renamed when it is whole: nobody sees a half under the name */
+    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
+        return fail_set(fail, "%s: too long a name", path);
+    FILE *file = fopen(part, "wb");
     if (!file)
         return fail_set(fail, "%s: %s", path, strerror(errno));
     bool done = write_header(file, tensor, descr) && write_elements(file, tensor, characters);
     done = fclose(file) == 0 && done;
+    done = done && rename(part, path) == 0;
     if (!done) {
         fail_set(fail, "%s: could not be written: %s", path, strerror(errno));
-        remove(path);
+        remove(part);
     }
     return done;
 }

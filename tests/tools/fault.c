@@ -83,15 +83,16 @@ static int fault(int writes)
 __attribute__((destructor)) static void tell(void)
 {
     const char *path = getenv("FAULT_COUNT");
+    long count = atomic_load(&calls);
     FILE *file = path ? fopen(path, "w") : NULL;
     if (!file)
         return;
-    fprintf(file, "%ld\n", atomic_load(&calls));
+    fprintf(file, "%ld\n", count);
     fclose(file);
 }
 
 /* The function that would have been called. */
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define NEXT(name) (__extension__(__typeof__(&name)) dlsym(RTLD_NEXT, #name))
 
 #define FAIL_IF(concerns)                                                                          \
     do {                                                                                           \
@@ -160,6 +161,25 @@ ssize_t write(int fd, const void *data, size_t bytes)
     }
 PWRITE(pwrite, off_t)
 PWRITE(pwrite64, off64_t)
+
+/* Streams call the system without passing here. */
+size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
+{
+    int error = descriptor_concerns(fileno(file)) ? fault(1) : 0;
+    if (error > 0) {
+        errno = error;
+        return 0;
+    }
+    return NEXT(fwrite)(data, size, error ? count / 2 : count, file);
+}
+
+int fclose(FILE *file)
+{
+    int error = descriptor_concerns(fileno(file)) ? fault(1) : 0;
+    int result = NEXT(fclose)(file);
+    errno = error > 0 ? error : errno;
+    return error > 0 ? -1 : result;
+}
 
 #define READ(name, ...)                                                                            \
     {                                                                                              \
