@@ -54,7 +54,7 @@ Tensor *import_constant_of_shape(Import *im, const OnnxNode *n)
 {
     const Expr *list[2 * MAX_RANK];
     int count;
-    if (!known_list(im, arg(im, n, 0), "the shape", &count, list))
+    if (!sizes_of(im, arg(im, n, 0), "the shape", &count, list))
         return graph_poison(im->graph);
     for (int d = 0; d < count; d++)
         if (list[d]->lo < 0)

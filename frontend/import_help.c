@@ -124,20 +124,25 @@ void want_input(Import *im, const char *name)
     VEC_PUSH(im->cx->arena, p->wanted, p->wanted_count, p->wanted_capacity, name);
 }
 
-static void want_inputs(Import *im, const Tensor *x, int depth)
+static void want_above(Import *im, const Tensor *x, int depth)
 {
     const GraphNode *node = x->producer;
     if (node->op == OP_input && x->name && !node->graph->outer)
         want_input(im, x->name);
     for (int i = 0; i < node->input_count && depth < 8 && i < 4; i++)
-        want_inputs(im, node->inputs[i], depth + 1);
+        want_above(im, node->inputs[i], depth + 1);
+}
+
+void want_inputs(Import *im, const Tensor *x)
+{
+    want_above(im, x, 0);
 }
 
 Tensor *unknown(Import *im, const Tensor *x, const char *what)
 {
     if (tensor_is_poison(x))
         return graph_poison(im->graph);
-    want_inputs(im, x, 0);
+    want_inputs(im, x);
     return fail(im, ST_unsupported,
                 "%s must be known when compiling (a constant, or computed from shapes)", what);
 }

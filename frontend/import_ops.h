@@ -191,6 +191,8 @@ int axis_of(Import *im, int64_t axis, int rank);
 bool axes_of(Import *im, int count, const int64_t *from, int rank, int64_t *axes);
 /* Notes that a compile could go on if it knew more of this input. */
 void want_input(Import *im, const char *name);
+/* The same of the inputs that x comes from. */
+void want_inputs(Import *im, const Tensor *x);
 /* Fails because the contents of x are not known when compiling; notes the inputs it comes from. */
 Tensor *unknown(Import *im, const Tensor *x, const char *what);
 /* Contents of a rank 0 or 1 integer tensor; false, with a failure that names `what`, when it is not
@@ -198,6 +200,26 @@ Tensor *unknown(Import *im, const Tensor *x, const char *what);
 bool known_list(Import *im, const Tensor *x, const char *what, int *count, const Expr **list);
 /* The same, all of them numbers. */
 bool known_ints(Import *im, const Tensor *x, const char *what, int *count, int64_t *list);
+/* Whether numbers are a matter of the run. */
+bool is_open(const Tensor *x);
+/* What host_extents makes of open sizes, by its rule and the shape of x (NULL for "plain"): `count`
+ * dims, those that are not known bound by the run. A broadcast has as many as the longer operand.
+ * The inputs they come from are noted: with their contents the same is made without a step. */
+bool bound_extents(Import *im, Tensor *sizes, const Tensor *x, const char *rule, int *count,
+                   const Expr **list);
+/* known_list, or sizes of 0 and more that the run binds. */
+bool sizes_of(Import *im, Tensor *sizes, const char *what, int *count, const Expr **list);
+/* Number i of a list, as an i64 of rank 0. */
+Tensor *list_number(Import *im, Tensor *list, int i);
+/* x padded by open amounts: those before `axes`, then those after; `fill` for the mode "constant".
+ */
+typedef struct OpenPad {
+    Tensor *x, *amounts, *fill;
+    int count;
+    const int *axes;
+    const char *mode;
+} OpenPad;
+Tensor *open_pad(Import *im, const OpenPad *pad);
 /* The value of a constant of one element. */
 bool known_number(Import *im, const Tensor *x, const char *what, double *value);
 /* List from an attribute, or from input i where that is given; *count = -1 when neither is. */

@@ -39,7 +39,13 @@ Tensor *import_reshape(Import *im, const OnnxNode *n)
     Tensor *x = arg(im, n, 0);
     const Expr *list[2 * MAX_RANK];
     const int64_t *ints;
+    bool zeros = attr_i(im, n, "allowzero", 0);
     int count, hole = -1;
+    if (n->opset >= 5 && is_open(arg_maybe(im, n, 1)))
+        return bound_extents(im, arg(im, n, 1), x, zeros ? "reshape_zeros" : "reshape", &count,
+                             list)
+                   ? reshape(im, x, count, list)
+                   : graph_poison(im->graph);
     if (n->opset < 5) {
         if (!attr_list(im, n, "shape", &count, &ints) || count > MAX_RANK)
             return fail(im, ST_bad_model, "attribute 'shape' is missing or too long");
@@ -48,7 +54,6 @@ Tensor *import_reshape(Import *im, const OnnxNode *n)
     } else if (!known_list(im, arg(im, n, 1), "the shape", &count, list)) {
         return graph_poison(im->graph);
     }
-    bool zeros = attr_i(im, n, "allowzero", 0);
     for (int d = 0; d < count; d++) {
         if (expr_is_const(list[d], 0) && !zeros)
             list[d] = dim(im, x, d);
@@ -142,6 +147,10 @@ Tensor *import_expand(Import *im, const OnnxNode *n)
     Tensor *x = arg(im, n, 0);
     const Expr *list[2 * MAX_RANK], *shape[2 * MAX_RANK];
     int count;
+    if (is_open(arg_maybe(im, n, 1)))
+        return bound_extents(im, arg(im, n, 1), x, "broadcast", &count, list)
+                   ? graph_expand(im->graph, x, count, list)
+                   : graph_poison(im->graph);
     if (!known_list(im, arg(im, n, 1), "the shape", &count, list))
         return graph_poison(im->graph);
     int rank = count > x->rank ? count : x->rank;
@@ -162,7 +171,7 @@ static bool read_tiles(Import *im, const OnnxNode *n, const Tensor *x, int *coun
 {
     double tiles, axis;
     if (n->opset >= 6)
-        return known_list(im, arg(im, n, 1), "repeats", count, repeats);
+        return sizes_of(im, arg(im, n, 1), "repeats", count, repeats);
     if (!known_number(im, arg(im, n, 1), "tiles", &tiles) ||
         !known_number(im, arg(im, n, 2), "axis", &axis))
         return false;

@@ -150,22 +150,6 @@ static bool slice_inputs(Import *im, const OnnxNode *n, SliceArgs *s)
     return false;
 }
 
-/* Whether numbers are a matter of the run: not known, and not just an input of the model, whose
- * contents the caller can give. */
-static bool is_computed(const Tensor *x)
-{
-    return x && !tensor_is_poison(x) && !x->elements &&
-           (x->producer->op != OP_input || x->producer->graph->outer);
-}
-
-/* Number i of a list, as an i64 of rank 0. */
-static Tensor *list_number(Import *im, Tensor *list, int i)
-{
-    const Expr *one = expr_const(im->cx, 1);
-    Tensor *item = list->rank ? slice_axis(im, list, 0, expr_const(im->cx, i), one) : list;
-    return to(im, reshape(im, item, 0, NULL), DT_i64);
-}
-
 /* Takes positions that the host works out in the run, axis by axis. */
 static Tensor *open_slice(Import *im, const OnnxNode *n, Tensor *x)
 {
@@ -174,6 +158,9 @@ static Tensor *open_slice(Import *im, const OnnxNode *n, Tensor *x)
     int64_t list[2 * MAX_RANK], axis[MAX_RANK];
     int64_t count = cx_failed(im->cx) ? -1 : tensor_count_const(im->cx, lists[0]);
     int axis_count = (int)count;
+    for (int k = 0; k < 3; k++)
+        if (lists[k])
+            want_inputs(im, lists[k]);
     if (count < 0 || count > x->rank || lists[0]->rank > 1)
         return fail(im, ST_unsupported, "starts of unknown number");
     for (int i = 0; i < (int)count; i++)
@@ -202,8 +189,8 @@ Tensor *import_slice(Import *im, const OnnxNode *n)
     Tensor *x = arg(im, n, 0);
     SliceArgs s;
     if (n->opset >= 10 && !tensor_is_poison(x) &&
-        (is_computed(arg_maybe(im, n, 1)) || is_computed(arg_maybe(im, n, 2)) ||
-         is_computed(arg_maybe(im, n, 4))))
+        (is_open(arg_maybe(im, n, 1)) || is_open(arg_maybe(im, n, 2)) ||
+         is_open(arg_maybe(im, n, 4))))
         return open_slice(im, n, x);
     if (!(n->opset < 10 ? slice_attrs(im, n, &s) : slice_inputs(im, n, &s)))
         return graph_poison(im->graph);
@@ -228,14 +215,31 @@ Tensor *import_slice(Import *im, const OnnxNode *n)
     return graph_slice(im->graph, x, starts, sizes, steps);
 }
 
+/* The axes that are padded. */
+static bool pad_axes(Import *im, const OnnxNode *n, const Tensor *x, int *count, int *axes)
+{
+    int64_t list[2 * MAX_RANK];
+    Tensor *input = n->opset >= 18 ? arg_maybe(im, n, 3) : NULL;
+    *count = x->rank;
+    for (int d = 0; d < x->rank; d++)
+        list[d] = d;
+    if (input && !known_ints(im, input, "axes", count, list))
+        return false;
+    if (*count > x->rank) {
+        fail(im, ST_bad_model, "%d axes of %s", *count, tensor_shape_text(im->cx, x));
+        return false;
+    }
+    for (int i = 0; i < *count; i++)
+        axes[i] = axis_of(im, list[i], x->rank);
+    return !cx_failed(im->cx);
+}
+
 static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Expr **before,
                         const Expr **after)
 {
     const Expr *list[2 * MAX_RANK];
     const int64_t *ints = NULL;
-    int64_t axes[2 * MAX_RANK];
-    int count, axis_count = -1;
-    Tensor *axis_input = n->opset >= 18 ? arg_maybe(im, n, 3) : NULL;
+    int count, padded, axes[MAX_RANK];
     if (n->opset < 11) {
         if (!attr_list(im, n, n->opset < 2 ? "paddings" : "pads", &count, &ints) ||
             count > 2 * MAX_RANK)
@@ -245,10 +249,9 @@ static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Ex
     } else if (!known_list(im, arg(im, n, 1), "pads", &count, list)) {
         return false;
     }
-    if (axis_input && !known_ints(im, axis_input, "axes", &axis_count, axes))
+    if (!pad_axes(im, n, x, &padded, axes))
         return false;
-    int padded = axis_count < 0 ? x->rank : axis_count;
-    if (count != 2 * padded || padded > x->rank) {
+    if (count != 2 * padded) {
         fail(im, ST_bad_model, "%d pads for %d axes of %s", count, padded,
              tensor_shape_text(im->cx, x));
         return false;
@@ -256,11 +259,10 @@ static bool pad_amounts(Import *im, const OnnxNode *n, const Tensor *x, const Ex
     for (int d = 0; d < x->rank; d++)
         before[d] = after[d] = expr_const(im->cx, 0);
     for (int i = 0; i < padded; i++) {
-        int d = axis_count < 0 ? i : axis_of(im, axes[i], x->rank);
-        before[d] = list[i];
-        after[d] = list[padded + i];
+        before[axes[i]] = list[i];
+        after[axes[i]] = list[padded + i];
     }
-    return !cx_failed(im->cx);
+    return true;
 }
 
 /* Mirrored and repeated data must be there: at most one reflection, and no edge of nothing. */
@@ -293,9 +295,15 @@ Tensor *import_pad(Import *im, const OnnxNode *n)
         known = strcmp(mode, modes[i]) == 0 ? modes[i] : known;
     if (!known)
         return fail(im, ST_bad_model, "mode '%s'", onnx_printable(im->cx->arena, mode));
-    if (!pad_amounts(im, n, x, before, after) || !pad_fits(im, x, known, before, after))
-        return graph_poison(im->graph);
     double fill = n->opset < 11 ? attr_f(im, n, "value", 0) : 0;
     value = value ? reshape(im, value, 0, NULL) : scalar(im, x, fill);
+    if (n->opset >= 11 && is_open(arg_maybe(im, n, 1))) {
+        OpenPad pad = {.x = x, .amounts = arg(im, n, 1), .fill = value, .mode = known};
+        int axes[MAX_RANK];
+        pad.axes = axes;
+        return pad_axes(im, n, x, &pad.count, axes) ? open_pad(im, &pad) : graph_poison(im->graph);
+    }
+    if (!pad_amounts(im, n, x, before, after) || !pad_fits(im, x, known, before, after))
+        return graph_poison(im->graph);
     return graph_pad(im->graph, x, value, before, after, known);
 }

@@ -187,7 +187,13 @@ void infer_gather_elements(Graph *graph, const GraphNode *node, Tensor *out)
     const Tensor *x = node->inputs[0], *ids = node->inputs[1];
     infer_copy_type(ids, out);
     out->dtype = x->dtype;
-    if (infer_has_axis(graph, node, x->rank) && indices_fit(graph, ids) && x->rank != ids->rank)
+    if (!infer_has_axis(graph, node, x->rank) || !indices_fit(graph, ids))
+        return;
+    bool fits = x->rank == ids->rank;
+    for (int d = 0; fits && d < x->rank; d++)
+        fits = d == node->attrs[AT_axis].i ||
+               graph_same_dim(graph, expr_max(graph->cx, x->shape[d], ids->shape[d]), x->shape[d]);
+    if (!fits)
         infer_disagree(graph, x, ids);
 }
 

@@ -425,7 +425,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
     text_init(&c->placed, cx->arena);
     if (!group_nodes(c, graph))
         return false;
-    c->build = plan_build(cx, graph, options->file_count, options->files);
+    c->build = plan_build(cx, graph, c->equal, options->file_count, options->files);
     c->build->plan->target = options->caps->name;
     c->build->slices = options->caps->kind == TK_cpu;
     if (cx_failed(cx) || !compile_groups(c, true))

@@ -222,13 +222,15 @@ static bool in_memory(const Tensor *tensor)
 
 /* Outputs whose size the inputs decide are the caller's memory; for the others plan_build_finish
  * finds a tensor. */
-static void set_outputs(PlanBuild *b, const Graph *graph)
+static void set_outputs(PlanBuild *b, const Graph *graph, const Graph *equal)
 {
     Plan *plan = b->plan;
     plan->output_count = graph->output_count;
     plan->outputs = NEW_ARRAY(b->cx->arena, PlanPort, graph->output_count);
     for (uint32_t i = 0; i < graph->output_count; i++) {
         const Tensor *t = graph->outputs[i];
+        if (t->producer->op != OP_part) /* which binds its own dims */
+            t = equal->outputs[i];
         bool fixed = t->dtype != DT_string;
         for (int d = 0; d < t->rank; d++)
             fixed &= plan_build_known(b, t->shape[d]);
@@ -239,7 +241,8 @@ static void set_outputs(PlanBuild *b, const Graph *graph)
     }
 }
 
-PlanBuild *plan_build(Cx *cx, const Graph *graph, uint32_t file_count, const FileRange *files)
+PlanBuild *plan_build(Cx *cx, const Graph *graph, const Graph *equal, uint32_t file_count,
+                      const FileRange *files)
 {
     PlanBuild *b = NEW(cx->arena, PlanBuild);
     *b = (PlanBuild){.cx = cx, .file_count = file_count, .files = files};
@@ -251,7 +254,7 @@ PlanBuild *plan_build(Cx *cx, const Graph *graph, uint32_t file_count, const Fil
     map_init(&b->aligned, cx->arena);
     plan_build_enter(b, graph);
     set_inputs(b, graph);
-    set_outputs(b, graph);
+    set_outputs(b, graph, equal);
     plan_build_block(b);
     return b;
 }

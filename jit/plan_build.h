@@ -63,8 +63,9 @@ typedef struct StepInfo {
     const Expr *flops;
 } StepInfo;
 
-/* The plan with the inputs and outputs of the graph. */
-PlanBuild *plan_build(Cx *cx, const Graph *graph, uint32_t file_count, const FileRange *files);
+/* The plan with the inputs and outputs of the graph; `equal` is what equal_dims made of it. */
+PlanBuild *plan_build(Cx *cx, const Graph *graph, const Graph *equal, uint32_t file_count,
+                      const FileRange *files);
 /* The plan's tensor of a graph's tensor, made on first use. */
 uint32_t plan_build_tensor(PlanBuild *b, const Tensor *tensor);
 /* A tensor that is no graph's: an init tensor or part of the slab. */

@@ -188,6 +188,24 @@ int lower_reshape_segments(Cx *cx, const GraphNode *node, DimSegment *segments)
     return count;
 }
 
+static const Expr *product(Cx *cx, int count, const Expr *const *list)
+{
+    const Expr *all = expr_const(cx, 1);
+    for (int i = 0; i < count; i++)
+        all = expr_mul(cx, all, list[i]);
+    return all;
+}
+
+/* Whether the outermost quotient is seen to be in range: both sides are of one size, by their dims
+ * and not only by a check of the run, and no dim is without bounds. */
+static bool is_plain(Cx *cx, const Tensor *x, const Tensor *y, const DimSegment *s)
+{
+    bool same = product(cx, s->from_count, (const Expr *const *)x->shape + s->from) ==
+                product(cx, s->to_count, (const Expr *const *)y->shape + s->to);
+    bool one_to_one = s->from_count == 1 && s->to_count == 1;
+    return same && (one_to_one || !s->from_count || x->shape[s->from]->hi < INT64_MAX);
+}
+
 bool lower_reshape_index(Cx *cx, const GraphNode *node, const Expr *const *index, const Expr **own)
 {
     const Tensor *x = node->inputs[0], *y = node->output;
@@ -199,13 +217,16 @@ bool lower_reshape_index(Cx *cx, const GraphNode *node, const Expr *const *index
     for (int i = 0; i < count; i++) {
         DimSegment s = segments[i];
         const Expr *rest = linear_index(cx, s.to_count, y->shape + s.to, index + s.to);
+        bool plain = is_plain(cx, x, y, &s);
         for (int d = s.from + s.from_count - 1; d >= s.from; d--) {
             /* the outermost quotient is in range by itself; a known extent makes that plain */
             bool first = d == s.from, one_to_one = s.from_count == 1 && s.to_count == 1;
             bool reduce = !one_to_one && (!first || x->shape[d]->kind == EX_const);
             /* an element is there */
             const Expr *extent = expr_max(cx, x->shape[d], expr_const(cx, 1));
-            own[d] = reduce ? expr_mod(cx, rest, extent) : rest;
+            own[d] = reduce  ? expr_mod(cx, rest, extent)
+                     : plain ? rest
+                             : expr_min(cx, rest, expr_addi(cx, extent, -1));
             rest = first ? rest : expr_floordiv(cx, rest, extent);
         }
     }
@@ -349,7 +370,7 @@ Value *lower_gather_elements(Pull *p, const GraphNode *node, const Expr *const *
     Tensor *x = node->inputs[0];
     int axis = (int)node->attrs[AT_axis].i;
     const Expr *own[MAX_RANK];
-    memcpy(own, index, (size_t)x->rank * sizeof *own);
+    pull_broadcast(p, x, x->rank, index, own); /* indices may be fewer */
     own[axis] = bound_index(p, pull(p, node->inputs[1], index), x->shape[axis]);
     return pull(p, x, own);
 }

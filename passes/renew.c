@@ -68,6 +68,12 @@ Graph *renew_graph(Renew *r)
     copy->dim_count = copy->dim_cap = 0;
     for (uint32_t i = 0; i < graph->dim_count; i++)
         expr_symbols(r->cx, renew(r, graph->dims[i]), graph_use_dim, copy);
+    copy->checks =
+        arena_copy(r->cx->arena, graph->checks, graph->check_count * sizeof *copy->checks);
+    for (uint32_t i = 0; i < graph->check_count; i++) {
+        copy->checks[i].a = renew(r, graph->checks[i].a);
+        copy->checks[i].b = renew(r, graph->checks[i].b);
+    }
     copy->nodes = NEW_ARRAY(r->cx->arena, GraphNode *, graph->node_count);
     for (uint32_t i = 0; i < graph->node_count; i++) {
         GraphNode *node = graph->nodes[i];

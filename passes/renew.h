@@ -4,9 +4,9 @@
 
 #include "passes/lower_nest.h"
 
-/* dims[i] becomes with[i] in all shapes, known contents and attributes of nodes. Nodes and tensors
- * keep their numbers, so what is known by number (inside, layouts, tensors of the plan) holds for
- * the copy. Bodies are not copied. */
+/* dims[i] becomes with[i] in all shapes, known contents, attributes of nodes and checks. Nodes and
+ * tensors keep their numbers, so what is known by number (inside, layouts, tensors of the plan)
+ * holds for the copy. Bodies are not copied. */
 typedef struct Renew {
     Cx *cx;
     const Graph *graph;

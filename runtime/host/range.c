@@ -2,6 +2,7 @@
 #include "runtime/host/args.h"
 
 #include <math.h>
+#include <string.h>
 
 /* host_range: start, limit, delta, each of one element and of the result's type -> values [n] =
  * start + i * delta, n = max(ceil((limit - start) / delta), 0). Integers wrap as kernels' do; delta
@@ -113,5 +114,72 @@ Status host_positions(HostCall *call)
         return args_status(call);
     for (int64_t i = 0; i < count; i++)
         positions[i] = start + i * step;
+    return ST_ok;
+}
+
+/* host_padded: before, after, extent, each one i64, mode (text) -> positions [before + extent +
+ * after], i64: what a padded axis takes of an axis of that extent; -1 outside in the mode
+ * "constant". Amounts below 0 take elements away before the others repeat what is left. */
+static const HostParam padded_in[] = {
+    {"before", TYPE(i64), 0, 1, false},
+    {"after", TYPE(i64), 0, 1, false},
+    {"extent", TYPE(i64), 0, 1, false},
+    {"mode", TYPE(u8), 1, 1, false},
+};
+static const HostForm padded_form = {"padded", padded_in, positions_out, 4, 1, false};
+
+static bool is_mode(const HostTensor *mode, const char *name)
+{
+    size_t length = strlen(name);
+    return (size_t)args_count(mode) == length && memcmp(mode->data, name, length) == 0;
+}
+
+typedef enum Padding { PAD_constant, PAD_reflect, PAD_edge, PAD_wrap, PAD_count } Padding;
+
+/* Position i, counted from the first element of what is kept. */
+static int64_t padded_position(int64_t i, int64_t kept, Padding mode)
+{
+    if (i >= 0 && i < kept)
+        return i;
+    int64_t period = mode == PAD_reflect ? 2 * (kept - 1) : kept, at;
+    switch (mode) {
+    case PAD_edge: return i < 0 ? 0 : kept - 1;
+    case PAD_reflect:
+    case PAD_wrap:
+        at = period ? i % period : 0;
+        at = at < 0 ? at + period : at;
+        return at < kept ? at : period - at;
+    case PAD_constant:
+    case PAD_count: break;
+    }
+    return -1;
+}
+
+Status host_padded(HostCall *call)
+{
+    const int64_t far = INT64_C(1) << 61;
+    int64_t before, after, extent;
+    if (!args_check(call, &padded_form) || !args_int(call, &padded_form, 0, -far, far, &before) ||
+        !args_int(call, &padded_form, 1, -far, far, &after) ||
+        !args_int(call, &padded_form, 2, 0, far, &extent))
+        return args_status(call);
+    static const char *const modes[] = {"constant", "reflect", "edge", "wrap"};
+    Padding mode = PAD_constant;
+    while (mode < PAD_count && !is_mode(&call->inputs[3], modes[mode]))
+        mode++;
+    if (mode == PAD_count)
+        return args_fail(call, &padded_form, "no such mode");
+    int64_t first = before < 0 ? -before : 0, count = before + extent + after;
+    int64_t kept = extent - first + (after < 0 ? after : 0);
+    if (kept < 0 || count < 0 || (!kept && count))
+        return args_fail(call, &padded_form, "pads of %lld and %lld for %lld elements",
+                         (long long)before, (long long)after, (long long)extent);
+    int64_t *positions = call->output(call, 0, 1, &count);
+    if (!positions)
+        return args_status(call);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = padded_position(before < 0 ? i : i - before, kept, mode);
+        positions[i] = at < 0 ? at : first + at;
+    }
     return ST_ok;
 }
