@@ -19,6 +19,11 @@ typedef struct Scopes {
     OnnxValueInfo **input; /* by name: input of the graph whose initializers are being defined */
     uint64_t mark;
     uint32_t serial;
+    struct Owned {
+        const char *name;
+        uint32_t before; /* who owned the name around */
+    } *owned;
+    uint32_t owned_count, owned_cap;
 } Scopes;
 
 static bool is_again(Scopes *s, const char *name)
@@ -29,14 +34,17 @@ static bool is_again(Scopes *s, const char *name)
     return again;
 }
 
+/* A name of the graph around may be taken again, as exporters do: it means the inner value then. */
 static void define(Scopes *s, uint32_t graph, const char *name, const char *what)
 {
     uint32_t *owner = &s->owner[onnx_name_id(name)];
-    if (*owner)
-        onnx_fail(s->r, ST_bad_model, "%s '%s' is already defined%s", what, onnx_show(s->r, name),
-                  *owner == graph ? "" : " by the graph around it");
-    else
-        *owner = graph;
+    if (*owner == graph) {
+        onnx_fail(s->r, ST_bad_model, "%s '%s' is already defined", what, onnx_show(s->r, name));
+        return;
+    }
+    struct Owned owned = {name, *owner};
+    VEC_PUSH(s->r->cx->arena, s->owned, s->owned_count, s->owned_cap, owned);
+    *owner = graph;
 }
 
 /* ---- values used before they are there: which of the reasons? ---- */
@@ -169,20 +177,17 @@ static void check_node(Scopes *s, const OnnxGraph *graph, OnnxNode *node, uint32
     r->node = NULL;
 }
 
-static void take_back(Scopes *s, const OnnxGraph *graph)
+static void take_back(Scopes *s, uint32_t count)
 {
-    for (uint32_t i = 0; i < graph->input_count; i++)
-        s->owner[onnx_name_id(graph->inputs[i].name)] = 0;
-    for (uint32_t i = 0; i < graph->init_count; i++)
-        s->owner[onnx_name_id(graph->inits[i].name)] = 0;
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        for (uint32_t j = 0; j < graph->nodes[i].output_count; j++)
-            s->owner[onnx_name_id(graph->nodes[i].outputs[j])] = 0;
+    while (s->owned_count > count) {
+        struct Owned owned = s->owned[--s->owned_count];
+        s->owner[onnx_name_id(owned.name)] = owned.before;
+    }
 }
 
 static void check_graph(Scopes *s, const OnnxGraph *graph)
 {
-    uint32_t serial = ++s->serial;
+    uint32_t serial = ++s->serial, owned = s->owned_count;
     const OnnxNode *around = s->r->node;
     define_inputs(s, graph, serial);
     if (!cx_failed(s->r->cx))
@@ -198,7 +203,7 @@ static void check_graph(Scopes *s, const OnnxGraph *graph)
                       onnx_show(s->r, graph->name), onnx_show(s->r, name));
     }
     if (!cx_failed(s->r->cx))
-        take_back(s, graph);
+        take_back(s, owned);
 }
 
 /* ---- the main graph and functions ---- */

@@ -36,6 +36,7 @@ typedef struct Check {
     uint32_t sym_count, sym_cap;
     const Expr **syms; /* in scope */
     bool thread_too;   /* the symbol of the thread may be used */
+    bool may_guard;    /* loads of maps that are not proven get guards */
     int depth;
 } Check;
 
@@ -127,7 +128,18 @@ static bool own_buffer(const Check *c, const Buffer *b)
            c->prog->buffers[b->index] == b;
 }
 
-static bool check_in_bounds(Check *c, const Access *a)
+static void add_guard(Check *c, Access *a, Guard guard)
+{
+    Guard *guards = NEW_ARRAY(c->cx->arena, Guard, (size_t)a->guard_count + 1);
+    for (int i = 0; i < a->guard_count; i++)
+        guards[i] = a->guards[i];
+    guards[a->guard_count] = guard;
+    a->guards = guards;
+    a->guard_count++;
+}
+
+/* `guarded`: the same access when guards may be added to it, else NULL. */
+static bool check_in_bounds(Check *c, const Access *a, Access *guarded)
 {
     uint32_t scope = c->facts.count;
     for (int i = 0; i < a->guard_count; i++)
@@ -135,7 +147,11 @@ static bool check_in_bounds(Check *c, const Access *a)
     bool good = true;
     for (int i = 0; i < a->rank && good; i++) {
         const Expr *extent = a->buffer ? a->buffer->shape[i] : expr_const(c->cx, a->tile->shape[i]);
-        if (!facts_prove(&c->facts, a->index[i]) || !facts_prove_lt(&c->facts, a->index[i], extent))
+        if (facts_prove(&c->facts, a->index[i]) && facts_prove_lt(&c->facts, a->index[i], extent))
+            continue;
+        if (guarded)
+            add_guard(c, guarded, (Guard){a->index[i], expr_const(c->cx, 0), extent});
+        else
             good = fail(c, "index %d of '%s', %s, is not proven to be in 0..%s", i,
                         a->buffer ? a->buffer->name : a->tile->name, expr_text(c, a->index[i]),
                         expr_text(c, extent));
@@ -145,7 +161,7 @@ static bool check_in_bounds(Check *c, const Access *a)
 }
 
 /* A buffer or a shared tile. */
-static bool check_access(Check *c, const Access *a)
+static bool check_access(Check *c, const Access *a, Access *guarded)
 {
     if ((a->buffer != NULL) == (a->tile != NULL))
         return fail(c, "an access needs a buffer or a tile");
@@ -161,7 +177,7 @@ static bool check_access(Check *c, const Access *a)
             return false;
     if (!check_guards(c, a->guards, a->guard_count))
         return false;
-    return c->op->kind == TO_prefetch || check_in_bounds(c, a);
+    return c->op->kind == TO_prefetch || check_in_bounds(c, a, guarded);
 }
 
 /* Rule 1. `used`: out, the coordinates of the box that the index uses. */
@@ -200,7 +216,8 @@ static bool check_value(Check *c, const Value *v)
     case V_cast: return true;
     case V_index: return check_expr(c, v->index, "an index value");
     case V_load:
-        if (!check_access(c, v->access))
+        if (!check_access(c, v->access,
+                          c->may_guard && c->op->kind == TO_map ? v->access : NULL))
             return false;
         return v->dtype == dtype_compute(v->access->buffer ? v->access->buffer->dtype
                                                            : v->access->tile->dtype)
@@ -257,7 +274,7 @@ static bool check_store(Check *c, const Store *s)
     if (a->tile && a->tile->scope == TS_register) {
         if (!check_write(c, a))
             return false;
-    } else if (!check_access(c, a)) {
+    } else if (!check_access(c, a, NULL)) {
         return false;
     }
     if (a->buffer && (a->buffer->role == BUF_in || a->buffer->role == BUF_const))
@@ -634,9 +651,9 @@ static bool check_buffer(Check *c, const Buffer *b, uint32_t position)
     return good;
 }
 
-bool tile_verify(TileProg *prog)
+static bool verify(TileProg *prog, bool may_guard)
 {
-    Check c = {.prog = prog, .cx = prog->cx};
+    Check c = {.prog = prog, .cx = prog->cx, .may_guard = may_guard};
     if (cx_failed(prog->cx))
         return false;
     Grid none = {0};
@@ -654,4 +671,14 @@ bool tile_verify(TileProg *prog)
             return false;
     }
     return prog->grid_count > 0 || fail(&c, "there is no grid");
+}
+
+bool tile_verify(TileProg *prog)
+{
+    return verify(prog, false);
+}
+
+bool tile_secure(TileProg *prog)
+{
+    return verify(prog, true);
 }

@@ -318,7 +318,7 @@ uint32_t plan_build_kernel(PlanBuild *b, TileProg *prog, const char *stem)
                          .phases = phases};
     uint32_t *least = NEW_ARRAY(arena, uint32_t, prog->dim_count);
     for (uint32_t d = 0; d < prog->dim_count; d++)
-        least[d] = prog->dims[d]->lo > 0;
+        least[d] = prog->dims[d]->lo < UINT32_MAX ? (uint32_t)prog->dims[d]->lo : UINT32_MAX;
     kernel.least = least;
     if (prog->caps->kind == TK_cpu)
         kernel.scratch = tile_scratch_bytes(prog);

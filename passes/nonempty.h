@@ -4,18 +4,19 @@
 
 #include "passes/lower_nest.h"
 
-/* A group under the promise that some dims are 1 or more. */
+/* A group under the promise that some dims are not too small. */
 typedef struct NonEmpty {
     const Graph *graph;
     Group group;
     const TensorLayout *layouts;
-    uint32_t count; /* dims of the graph that may be 0, and what stands for them */
+    uint32_t count; /* dims of the graph, and what stands for them */
     const Expr **dims, **with;
 } NonEmpty;
 
-/* Dims bound during a run may be 0, and nothing divides by such a dim. Where a 0 leaves the group's
- * results without elements, the kernel need not run: in a copy of the group the dim is a symbol
- * that is at least 1. Without such dims `out` is what was given. */
+/* Dims bound during a run may be 0, extents computed from dims may be 0 too, and nothing divides by
+ * what may be 0. Where small values of a dim leave the group's results without elements, the kernel
+ * need not run for them: in a copy of the group the dim is a symbol with a greater least value.
+ * Without such dims `out` is what was given. */
 void nonempty_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
                     NonEmpty *out);
 

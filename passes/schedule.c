@@ -210,7 +210,7 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     if (stores_nothing(nest)) {
         const Expr *none = expr_const(cx, 0);
         tile_grid(prog, 1, (const char *const[]){"none"}, &none);
-        return tile_verify(prog);
+        return tile_secure(prog);
     }
     Lower *lower = NEW(cx->arena, Lower);
     lower_init(lower, cx, nest, caps, prog);
@@ -226,5 +226,5 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     case SK_blocks: done = apply_general(lower, schedule, out); break;
     case SK_count: BUG("no skeleton");
     }
-    return done && !cx_failed(cx) && tile_verify(prog);
+    return done && !cx_failed(cx) && tile_secure(prog);
 }

@@ -117,7 +117,7 @@ typedef struct PlanPhase {
 typedef struct PlanKernel {
     const char *name;
     uint32_t dim_count, buffer_count, phase_count;
-    const uint32_t *least; /* by dim: 1 when a dim of 0 leaves nothing to do; else 0 */
+    const uint32_t *least; /* by dim: below this there is nothing to do */
     const PlanPhase *phases;
     int64_t scratch;   /* CPU: bytes per worker */
     uint32_t may_fail; /* 1: it reads indices from data, so it may set the error cell; else 0 */

@@ -118,9 +118,6 @@ static bool check_kernels(PlanCheckJob *c)
         if (!is_identifier(k->name) || k->phase_count < 1 || k->phase_count > MAX_PHASES ||
             k->scratch < 0 || k->scratch > max_scratch || k->may_fail > 1)
             return plan_wrong(c, "kernel", i);
-        for (uint32_t d = 0; d < k->dim_count; d++)
-            if (k->least[d] > 1)
-                return plan_wrong(c, "kernel", i);
         for (uint32_t p = 0; p < k->phase_count; p++) {
             const PlanPhase *phase = &k->phases[p];
             if (!expr_code_valid(phase->tasks, k->dim_count) || phase->threads < 1 ||
