@@ -132,7 +132,7 @@ Ref emit_expr(Emit *e, const Expr *x)
     if (x->kind == EX_const)
         return const_int(e->i64, x->value);
     if (x->kind == EX_poison)
-        BUG("kernel %s: poison expression", e->prog->name);
+        emit_fail(e, ST_limit, "kernel %s: an address overflows", e->prog->name);
     if (x->kind == EX_sym) {
         const SymDef *def = sym_find(e, x);
         if (!def || def->lanes)
@@ -207,7 +207,7 @@ const Expr *point_subst(Emit *e, const Point *p, const Expr *x)
 {
     const Expr *y = p->count ? expr_subst(e->cx, x, p->syms, p->with, (size_t)p->count) : x;
     if (expr_is_poison(y)) {
-        emit_fail(e, ST_internal, "kernel %s: an index overflows", e->prog->name);
+        emit_fail(e, ST_limit, "kernel %s: an index overflows", e->prog->name);
     }
     return y;
 }

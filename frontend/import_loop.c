@@ -123,15 +123,69 @@ static bool branch_of(Import *im, Tensor *condition, Side sides[2], uint32_t cou
     return graph_branch(im->graph, bodies, (int)total, inputs, outputs);
 }
 
+/* A side that cannot be: it contradicts itself for the shapes at hand, as the side for another rate
+ * of sampling does. It gives what the other side gives, but refuses to run, with the reason. */
+static bool refuse_side(Import *im, const char *why, uint32_t count, const Side *other, Side *side)
+{
+    HostResult results[GRAPH_MAX_RESULTS];
+    if (count > GRAPH_MAX_RESULTS || !body_begin(im, &side->body, other->body.graph->name))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        const Tensor *as = other->results[i];
+        const Expr **shape = NEW_ARRAY(im->cx->arena, const Expr *, as->rank);
+        for (int d = 0; d < as->rank; d++)
+            shape[d] = graph_is_outer(side->body.graph, as->shape[d]) ? as->shape[d] : NULL;
+        results[i] = (HostResult){as->dtype, as->rank, shape, NULL};
+    }
+    Tensor *text = host_text(im, why);
+    graph_host(im->graph, "refuse", 1, &text, (int)count, results, side->results);
+    body_end(im, &side->body);
+    return all_there(im, count, side->results);
+}
+
+/* A model that is wrong is not excused by what else is unsupported in it. */
+static Status worse(Status a, Status b)
+{
+    return a == ST_ok || (a == ST_unsupported && b != ST_ok) ? b : a;
+}
+
+/* Imports both sides. When one of them contradicts itself, its problems become those of a run that
+ * takes it. */
+static bool import_sides(Import *im, const OnnxGraph *const graphs[2], uint32_t count,
+                         Side sides[2])
+{
+    ImportProblems *p = im->problems, before = *p;
+    bool good[2];
+    Status status[2];
+    const char *why[2];
+    for (int s = 0; s < 2; s++) {
+        uint32_t known = p->count;
+        p->status = ST_ok;
+        good[s] = !cx_failed(im->cx) && import_side(im, graphs[s], count, &sides[s]);
+        status[s] = p->status;
+        why[s] = p->count > known ? p->lines[known] : NULL;
+    }
+    p->status = worse(before.status, worse(status[0], status[1]));
+    if (good[0] && good[1])
+        return true;
+    int bad = good[0];
+    if (!good[!bad] || status[bad] != ST_bad_model || !why[bad] ||
+        any_list(count, sides[!bad].results))
+        return false;
+    p->status = before.status;
+    p->count = before.count;
+    p->more = before.more;
+    return refuse_side(im, why[bad], count, &sides[!bad], &sides[bad]);
+}
+
 static Tensor *import_open_if(Import *im, const OnnxNode *n, Tensor *condition)
 {
     Side sides[2];
     Tensor **outputs = im->results;
     uint32_t count = im->result_count;
     const OnnxGraph *graphs[] = {body_attr(im, n, "then_branch"), body_attr(im, n, "else_branch")};
-    for (int s = 0; s < 2; s++)
-        if (cx_failed(im->cx) || !import_side(im, graphs[s], count, &sides[s]))
-            return give_up(im, outputs, count);
+    if (cx_failed(im->cx) || !import_sides(im, graphs, count, sides))
+        return give_up(im, outputs, count);
     if (any_list(count, sides[0].results) || any_list(count, sides[1].results))
         return unknown(im, condition, "the condition of branches that give sequences");
     for (uint32_t i = 0; i < count; i++) {

@@ -2,23 +2,12 @@
  *
  * Every result position of an axis reads a few neighbours with weights that are known when
  * compiling: tables of indices and weights, so y = sum over taps k of gather(x, index[k]) *
- * weight[k]. Nearest is one gather, or a broadcast when it repeats each element. An axis that is
- * resized must have a known extent (but for repeating). */
-#include "frontend/import_ops.h"
+ * weight[k]. Nearest is one gather, or a broadcast when it repeats each element. Axes whose extents
+ * are open are in import_resize_open.c. */
+#include "frontend/import_resize.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { MOST_TAPS = 64, MOST_EXTENT = 1 << 20 };
-
-typedef struct Resize {
-    Import *im;
-    const char *mode, *coordinates, *nearest, *policy;
-    double cubic, extrapolation;
-    bool antialias, exclude_outside;
-    double scales[MAX_RANK], from[MAX_RANK], until[MAX_RANK]; /* from, until: region of interest */
-    int64_t sizes[MAX_RANK];                                  /* -1 = by scale */
-} Resize;
 
 typedef struct Axis {
     int axis;
@@ -26,8 +15,8 @@ typedef struct Axis {
     double scale;
 } Axis;
 
-/* Position in the input of result position i. */
-/* `out` is the extent that the scale gives, which need not be whole. */
+/* Position in the input of result position i. `out` is the extent that the scale gives, which need
+ * not be whole. */
 static double unbounded(const Resize *r, const Axis *a, int64_t i)
 {
     double x = (double)i, in = (double)a->in, out = a->scale * (double)a->in,
@@ -136,7 +125,7 @@ static int64_t nearest_index(const Resize *r, const Axis *a, double x)
 }
 
 /* [.., d, ..] -> [.., d, times, ..] -> [.., d * times, ..] */
-static Tensor *repeat(Import *im, Tensor *x, int axis, int64_t times)
+Tensor *resize_repeat(Import *im, Tensor *x, int axis, int64_t times)
 {
     const Expr *apart[MAX_RANK + 1], *joined[MAX_RANK];
     if (x->rank == MAX_RANK)
@@ -159,7 +148,7 @@ static Tensor *nearest(const Resize *r, Tensor *x, const Axis *a)
         repeats = repeats && at[i] == i / times;
     }
     if (repeats)
-        return repeat(im, x, a->axis, times);
+        return resize_repeat(im, x, a->axis, times);
     return graph_gather(im->graph, x, graph_constant(im->graph, NULL, DT_i64, 1, &a->out, at),
                         a->axis);
 }
@@ -184,16 +173,10 @@ static Tensor *resize_axis(const Resize *r, Tensor *x, int axis)
     const Expr *extent = dim(im, x, axis);
     bool crops = !strcmp(r->coordinates, "tf_crop_and_resize"), near = !strcmp(r->mode, "nearest");
     double scale = r->scales[axis];
-    if (tensor_is_poison(x) || (scale == 1 && r->sizes[axis] < 0 && !crops))
+    if (tensor_is_poison(x) || (scale == 1 && r->sizes[axis] < 0 && !r->open[axis] && !crops))
         return x;
-    if (extent->kind != EX_const) {
-        bool plain = (!strcmp(r->coordinates, "asymmetric") && !strcmp(r->nearest, "floor")) ||
-                     (!strcmp(r->coordinates, "half_pixel") && !strncmp(r->nearest, "round", 5));
-        if (near && plain && r->sizes[axis] < 0 && scale >= 1 && scale == floor(scale) &&
-            scale < MOST_EXTENT)
-            return repeat(im, x, axis, (int64_t)scale);
-        return fail(im, ST_unsupported, "resizing axis %d, whose extent is not known", axis);
-    }
+    if (r->open[axis] || extent->kind != EX_const)
+        return resize_open(r, x, axis);
     Axis a = {axis, extent->value, r->sizes[axis], scale};
     double out = r->sizes[axis] >= 0 ? (double)r->sizes[axis] : floor((double)a.in * scale);
     if (!(out >= 0 && out <= MOST_EXTENT) || a.in < 1)
@@ -243,25 +226,52 @@ static void keep_proportions(Resize *r, const Tensor *x, int count, const int64_
     }
 }
 
+/* Sizes of which some are open: dims, or numbers for axes that are. */
+static bool read_open_sizes(Resize *r, const Tensor *x, int count, const int64_t *axes,
+                            const Expr *const *list)
+{
+    if (strcmp(r->policy, "stretch") != 0) {
+        fail(r->im, ST_unsupported, "sizes that keep proportions must be numbers when compiling");
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        const Expr *extent = x->shape[axes[i]];
+        if (list[i] == extent)
+            continue;
+        if (list[i]->kind == EX_const && extent->kind == EX_const && extent->value > 0) {
+            r->sizes[axes[i]] = list[i]->value;
+            r->scales[axes[i]] = (double)list[i]->value / (double)extent->value;
+        } else {
+            r->open[axes[i]] = list[i];
+        }
+    }
+    return true;
+}
+
 static bool read_sizes(Resize *r, Tensor *x, const Tensor *input, int count, const int64_t *axes)
 {
-    int64_t list[2 * MAX_RANK];
+    const Expr *list[2 * MAX_RANK];
     int listed;
-    if (!known_ints(r->im, input, "sizes", &listed, list))
+    bool open = false;
+    if (!known_list(r->im, input, "sizes", &listed, list))
         return false;
     if (listed != count) {
         fail(r->im, ST_bad_model, "%d sizes for %d axes", listed, count);
         return false;
     }
+    for (int i = 0; i < count; i++)
+        open |= list[i]->kind != EX_const || x->shape[axes[i]]->kind != EX_const;
+    if (open)
+        return read_open_sizes(r, x, count, axes, list);
     for (int i = 0; i < count; i++) {
-        const Expr *extent = x->shape[axes[i]];
-        if (extent->kind != EX_const || extent->value < 1 || list[i] < 0 || list[i] > MOST_EXTENT) {
+        int64_t extent = x->shape[axes[i]]->value, size = list[i]->value;
+        if (extent < 1 || size < 0 || size > MOST_EXTENT) {
             fail(r->im, ST_unsupported, "resizing axis %d of %s to %lld", (int)axes[i],
-                 tensor_shape_text(r->im->cx, x), (long long)list[i]);
+                 tensor_shape_text(r->im->cx, x), (long long)size);
             return false;
         }
-        r->sizes[axes[i]] = list[i];
-        r->scales[axes[i]] = (double)list[i] / (double)extent->value;
+        r->sizes[axes[i]] = size;
+        r->scales[axes[i]] = (double)size / (double)extent;
     }
     if (count && strcmp(r->policy, "stretch") != 0)
         keep_proportions(r, x, count, axes);

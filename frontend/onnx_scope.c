@@ -22,7 +22,7 @@ typedef struct Scopes {
     struct Owned {
         const char *name;
         uint32_t before; /* who owned the name around */
-    } *owned;
+    } * owned;
     uint32_t owned_count, owned_cap;
 } Scopes;
 

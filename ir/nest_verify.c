@@ -11,6 +11,8 @@
 #include "ir/value_build.h"
 #include "ir/value_text.h"
 
+#define OVERFLOW "an expression is poison (a size overflows)"
+
 __attribute__((format(printf, 2, 3))) static bool fail(const Nest *nest, const char *fmt, ...)
 {
     char text[700];
@@ -18,7 +20,8 @@ __attribute__((format(printf, 2, 3))) static bool fail(const Nest *nest, const c
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    cx_fail(nest->cx, ST_internal, "nest '%s': %s", nest->name, text);
+    bool overflow = strstr(text, OVERFLOW) != NULL;
+    cx_fail(nest->cx, overflow ? ST_limit : ST_internal, "nest '%s': %s", nest->name, text);
     return false;
 }
 
@@ -69,7 +72,7 @@ static const char *expr_fault(const Nest *nest, const Expr *e, int axes, uint32_
     if (!e)
         return "an expression is missing";
     if (expr_is_poison(e))
-        return "an expression is poison (a size overflows)";
+        return OVERFLOW;
     Allowed allowed = {nest, axes, binds, NULL};
     expr_symbols(nest->cx, e, visit_allowed, &allowed);
     if (allowed.foreign)

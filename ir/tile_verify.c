@@ -90,8 +90,12 @@ static void visit_sym(void *user, const Expr *sym)
 
 static bool check_expr(Check *c, const Expr *e, const char *what)
 {
-    if (!e || expr_is_poison(e))
-        return fail(c, "%s overflows or is missing", what);
+    if (!e)
+        return fail(c, "%s is missing", what);
+    if (expr_is_poison(e)) {
+        cx_fail(c->cx, ST_limit, "tile '%s': %s overflows", c->prog->name, what);
+        return false;
+    }
     Visit visit = {c, NULL};
     expr_symbols(c->cx, e, visit_sym, &visit);
     return visit.foreign ? fail(c, "'%s' is not defined: used by %s", visit.foreign->name, what)
@@ -216,8 +220,7 @@ static bool check_value(Check *c, const Value *v)
     case V_cast: return true;
     case V_index: return check_expr(c, v->index, "an index value");
     case V_load:
-        if (!check_access(c, v->access,
-                          c->may_guard && c->op->kind == TO_map ? v->access : NULL))
+        if (!check_access(c, v->access, c->may_guard && c->op->kind == TO_map ? v->access : NULL))
             return false;
         return v->dtype == dtype_compute(v->access->buffer ? v->access->buffer->dtype
                                                            : v->access->tile->dtype)

@@ -65,10 +65,23 @@ static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
     return true;
 }
 
+/* Once more from the model, as if nothing had been tried. */
+static void start_again(Cx *cx, Compilation *c)
+{
+    cx->status = ST_ok;
+    cx->message = NULL;
+    cx->where = NULL;
+    c->problems = (ImportProblems){0};
+    c->compiled = (Compiled){0};
+}
+
 static void build_image(Cx *cx, Compilation *c)
 {
-    if (!run_compiler(cx, c, NULL))
-        return;
+    while (!run_compiler(cx, c, NULL)) {
+        if (cx->status != ST_limit || !api_options_narrow(cx, c))
+            return;
+        start_again(cx, c);
+    }
     api_keep_contents(c->compiled.plan, &c->import);
     c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }

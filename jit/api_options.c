@@ -94,14 +94,21 @@ static void set_dims(Cx *cx, Compilation *c)
     const char **names;
     uint32_t count = list_symbols(cx, c->model, &names);
     ImportDim *dims = NEW_ARRAY(cx->arena, ImportDim, count);
-    int bits = count <= 1 ? 20 : count <= 3 ? 16 : 12;
+    bool *unbounded = NEW_ARRAY(cx->arena, bool, count);
+    c->bits = count <= 1 ? 20 : count <= 3 ? 16 : 12;
     for (uint32_t i = 0; i < count; i++)
-        dims[i] = (ImportDim){names[i], 1, INT64_C(1) << bits, 1};
+        dims[i] = (ImportDim){names[i], 1, INT64_C(1) << c->bits, 1};
     for (size_t i = 0; i < c->options.dim_count; i++)
         if (c->options.dims[i].symbol.length)
             set_dim(cx, dims, count, &c->options.dims[i]);
         else
             set_others(cx, c, dims, count, &c->options.dims[i]);
+    bool asked = false; /* for just this bound */
+    for (size_t i = 0; i < c->options.dim_count; i++)
+        asked |= c->options.dims[i].max == INT64_C(1) << c->bits;
+    for (uint32_t i = 0; i < count; i++)
+        unbounded[i] = !asked && dims[i].hi == INT64_C(1) << c->bits;
+    c->unbounded = unbounded;
     c->import.dims = dims;
     c->import.dim_count = count;
 }
@@ -223,4 +230,23 @@ void api_options_copy(Compilation *c, const qn_compile_options *options)
     size_t size = options && options->size ? options->size : sizeof c->options;
     if (options)
         memcpy(&c->options, options, size < sizeof c->options ? size : sizeof c->options);
+}
+
+bool api_options_narrow(Cx *cx, Compilation *c)
+{
+    enum { STEP = 2, LEAST = 6 };
+    ImportDim *dims =
+        arena_copy(cx->arena, c->import.dims, c->import.dim_count * sizeof *c->import.dims);
+    bool lower = false;
+    int64_t most = INT64_C(1) << (c->bits - STEP);
+    for (uint32_t i = 0; i < c->import.dim_count; i++)
+        if (c->unbounded[i] && dims[i].lo < most && dims[i].hi > most) {
+            dims[i].hi = most;
+            lower = true;
+        }
+    if (!lower || c->bits - STEP < LEAST)
+        return false;
+    c->bits -= STEP;
+    c->import.dims = dims;
+    return true;
 }
