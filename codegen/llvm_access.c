@@ -125,10 +125,13 @@ static Ref lane_addresses(Emit *e, Point *p, const Place *at, Ref *shift)
 {
     bool is32;
     if (at->bits < 8) {
-        Ref bits = splat(e, emit_expr(e, expr_muli(e->cx, at->fixed, at->bits)), p->width);
+        Ref bits;
         if (at->lanes) {
-            Ref x = emit_expr_lanes(e, expr_muli(e->cx, at->offset, at->bits), p->width, &is32);
-            bits = is32 ? LLVMBuildSExt(e->b, x, vec(e->i64, p->width), "") : x;
+            bits = emit_expr_lanes(e, expr_muli(e->cx, at->offset, at->bits), p->width, &is32);
+            if (is32)
+                bits = LLVMBuildSExt(e->b, bits, vec(e->i64, p->width), "");
+        } else {
+            bits = splat(e, emit_expr(e, expr_muli(e->cx, at->fixed, at->bits)), p->width);
         }
         LLVMTypeRef type = LLVMTypeOf(bits);
         *shift = LLVMBuildTrunc(e->b, LLVMBuildAnd(e->b, bits, const_int(type, 7), ""),

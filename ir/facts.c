@@ -158,6 +158,31 @@ static bool by_quotient(Facts *facts, const Expr *e, const Expr *term, int64_t a
     return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
 }
 
+/* e * y, term by term: products of symbols are not distributed by themselves. */
+static const Expr *times(Cx *cx, const Expr *e, const Expr *y)
+{
+    const Expr *all = expr_muli(cx, y, e->kind == EX_sum || e->kind == EX_const ? e->value : 0);
+    for (uint32_t i = 0; i < term_count(e); i++) {
+        int64_t coef;
+        const Expr *term = term_at(e, i, &coef);
+        all = expr_add(cx, all, expr_muli(cx, expr_mul(cx, term, y), coef));
+    }
+    return all;
+}
+
+/* e = others - (x floordiv y) >= 0 exactly when x < (others + 1) * y, and e = others + (x floordiv
+ * y) >= 0 exactly when x >= -others * y. */
+static bool by_open_quotient(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
+{
+    Cx *cx = facts->cx;
+    const Expr *x = term->args[0], *y = term->args[1];
+    if (a != 1 && a != -1)
+        return false;
+    const Expr *limit = times(cx, expr_sub(cx, e, expr_muli(cx, term, a)), y);
+    const Expr *gap = a < 0 ? less(cx, x, expr_add(cx, limit, y)) : expr_add(cx, limit, x);
+    return !expr_is_poison(gap) && prove(facts, gap, depth - 1);
+}
+
 /* 2 * max(x, y) >= x + y >= 2 * min(x, y): how |x| = max(x, -x) is seen to be >= 0. */
 static const Expr *by_mean(Cx *cx, const Expr *term)
 {
@@ -182,7 +207,7 @@ static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a,
         if (expr_is_poison(rest))
             return false;
         const Expr *fact = a < 0 ? rest : less(cx, rest, y);
-        return cancel(facts, e, term, a, fact, depth);
+        return cancel(facts, e, term, a, fact, depth) || by_open_quotient(facts, e, term, a, depth);
     }
     case EX_mod: return y->lo > 0 && a < 0 && cancel(facts, e, term, a, less(cx, term, y), depth);
     case EX_min:

@@ -277,7 +277,7 @@ static bool check_store(Check *c, const Store *s)
     if (a->tile && a->tile->scope == TS_register) {
         if (!check_write(c, a))
             return false;
-    } else if (!check_access(c, a, NULL)) {
+    } else if (!check_access(c, a, c->may_guard && c->op->kind == TO_map ? s->access : NULL)) {
         return false;
     }
     if (a->buffer && (a->buffer->role == BUF_in || a->buffer->role == BUF_const))

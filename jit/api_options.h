@@ -27,8 +27,8 @@ void api_options_copy(Compilation *c, const qn_compile_options *options);
 /* As the compiler takes them, with the records in force and the parts of the program's key. `model`
  * and `options` are set; `program` may be NULL. False after cx_fail. */
 bool api_options_read(Cx *cx, Compilation *c);
-/* Lowers the bounds of symbols that the caller gave none, after a compile in which a product of bounds did not fit in 63
- * bits. False when there is none that could be lowered. */
+/* Lowers the bounds of symbols that the caller gave none, after a compile in which a product of
+ * bounds did not fit in 63 bits. False when there is none that could be lowered. */
 bool api_options_narrow(Cx *cx, Compilation *c);
 
 #endif

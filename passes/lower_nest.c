@@ -135,7 +135,7 @@ Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Gua
     p->guard_count += kept;
     Value *value = pull(p, tensor, index);
     p->guard_count -= kept;
-    Value *other = nest_const(p->nest, value->dtype, fill);
+    Value *other = nest_const(p->nest, dtype_compute(value->dtype), fill);
     return nest_scalar(p->nest, S_select, pull_condition(p, needed, kept), value, other);
 }
 

@@ -77,7 +77,8 @@ Value *lower_scan(Pull *p, const GraphNode *node, const Expr *const *index)
                     expr_addi(cx, until, node->attrs[AT_exclusive].i ? 0 : 1)};
     Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
     Value *value = pull(p, x, own);
-    Value *none = nest_const(p->nest, value->dtype, monoid_identity(monoid, value->dtype));
+    Value *none = nest_const(p->nest, dtype_compute(value->dtype),
+                             monoid_identity(monoid, dtype_compute(value->dtype)));
     value = nest_scalar(p->nest, S_select, pull_condition(p, &before, 1), value, none);
     return pull_reduce(p, monoid, bits, value);
 }
@@ -96,7 +97,8 @@ static Value *zero_if_masked(Pull *p, const GraphNode *softmax, Value *max, Valu
         return value;
     Value *least = nest_constf(nest, max->dtype, (double)-INFINITY);
     Value *none = nest_scalar(nest, S_eq, max, least, NULL);
-    return nest_scalar(nest, S_select, none, nest_constf(nest, value->dtype, 0), value);
+    return nest_scalar(nest, S_select, none, nest_constf(nest, dtype_compute(value->dtype), 0),
+                       value);
 }
 
 /* A softmax in front of a matrix product, in one kernel: sum(e * v) / sum(e) for sum((e / sum(e)) *
@@ -404,14 +406,15 @@ static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, 
     }
     if (node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0) {
         Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
-        Value *none = nest_const(nest, update->dtype, monoid_identity(monoid, update->dtype));
+        Value *none = nest_const(nest, dtype_compute(update->dtype),
+                                 monoid_identity(monoid, dtype_compute(update->dtype)));
         Value *all =
             nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
         return nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
     }
     /* Without a reduction destinations are distinct (ONNX leaves duplicates undefined): at most one
      * term is not zero. Select by hits so that infinities elsewhere do no harm. */
-    Value *zero = nest_const(nest, update->dtype, (Scalar){0});
+    Value *zero = nest_const(nest, dtype_compute(update->dtype), (Scalar){0});
     Monoid join = update->dtype == DT_bool ? M_or : M_sum;
     Value *value = nest_reduce(nest, join, bits, nest_scalar(nest, S_select, hit, update, zero));
     return nest_scalar(nest, S_select, nest_reduce(nest, M_or, bits, hit), value, old);

@@ -4,6 +4,9 @@
 tiers.txt names, a line each: tier, device, folder, the least number of tests that must pass, and
 where not the whole folder is meant a part of the tests' names (`quern check --filter`). Fewer is a
 failure; more prints a reminder to raise the floor, so that what passes once stays passing.
+A folder NAME-open is NAME with every dim open (open_dims.py), made when it is not there, and run by
+`quern check --generic`. What is not supported there fails to compile; a wrong value or a crash, in
+any folder, does not hold whatever the floor.
 The last line of `quern check` must be `passed N, failed N, skipped N`; a crash has none and fails.
 """
 
@@ -16,6 +19,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIERS = ("quick", "full")
+WRONG = re.compile(r"^FAILED \S+: (wrong|crash).*", re.MULTILINE)
+OPEN = "-open"
 LAST = re.compile(r"passed (\d+), failed (\d+), skipped (\d+)")
 
 
@@ -33,13 +38,24 @@ def read_tiers(path):
     return rows
 
 
+def make_open(options, folder):
+    path = os.path.join(options.tests, folder)
+    if not os.path.isdir(path):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "open_dims.py")
+        subprocess.run([sys.executable, script, path.removesuffix(OPEN), path], check=True)
+
+
 def check(options, device, folder, floor, name):
     """Runs one row; True when it holds."""
+    if folder.endswith(OPEN):
+        make_open(options, folder)
     log = os.path.join(options.logs, "-".join(filter(None, ("check", device, folder, name))) + ".log")
     command = [options.quern, "check", os.path.join(options.tests, folder), "--device", device,
                "--jobs", str(options.jobs)]
     if name:
         command += ["--filter", name]
+    if folder.endswith(OPEN):
+        command += ["--generic"]
     start = time.monotonic()
     with open(log, "w", encoding="utf-8") as file:
         try:
@@ -49,7 +65,8 @@ def check(options, device, folder, floor, name):
             print(f"{device} {folder}: more than {options.timeout:g} s; see {log}")
             return False
     with open(log, encoding="utf-8", errors="replace") as file:
-        lines = file.read().strip().splitlines()
+        output = file.read()
+    lines = output.strip().splitlines()
     found = LAST.search(lines[-1]) if lines else None
     if not found:
         print(f"{device} {folder}: ended with status {status} and no count; see {log}")
@@ -57,6 +74,10 @@ def check(options, device, folder, floor, name):
     passed, failed, skipped = map(int, found.groups())
     text = (f"{device} {folder}: passed {passed}, failed {failed}, skipped {skipped} "
             f"(floor {floor}, {time.monotonic() - start:.0f} s)")
+    wrong = WRONG.search(output)
+    if wrong:
+        print(f"{text}: {wrong.group()}; see {log}")
+        return False
     if passed < floor:
         print(f"{text}: FEWER than the floor; see {log}")
         return False

@@ -115,17 +115,32 @@ Test(import_loop, if_refused)
     Wire flat =
         subgraph("flat", "", NODES(with_int(node("ReduceSum", "x", "y2"), "keepdims", 0)), "y2");
     Wire ints = subgraph("ints", "", NODES(with_int(node("Cast", "x", "y2"), "to", 7)), "y2");
-    Wire bad = subgraph("bad", "", NODES(with_name(node("MatMul", "x,w", "y2"), "deep")), "y2");
-    const Item *wide = ITEMS(ITEM(bool, "b", "", 1), F32("x", "2", 1, 2), W32("w", "3", 1, 2, 3));
     Wire n = with_name(if_node("b", line, flat, "y"), "choice");
     model_refused(whole(NODES(n), in, out), "'choice' (If): output 0 is of rank 1 in one branch");
     n = with_name(if_node("b", line, ints, "y"), "choice");
     model_refused(whole(NODES(n), in, out), "'choice' (If): output 0 is f32 in one branch and i64");
     n = with_name(if_node("x", line, number, "y"), "choice");
     model_refused(whole(NODES(n), in, out), "'choice' (If): the condition is not one bool");
-    model_refused(whole(NODES(if_node("b", line, bad, "y")), wide, out), "'deep' (MatMul)");
     n = with_name(with_graph(node("If", "b", "y"), "then_branch", line), "choice");
     model_refused(whole(NODES(n), in, out), "'choice' (If): the graph 'else_branch' is missing");
+}
+
+/* A branch that contradicts itself stops the run that takes it, not the other one; two stop the
+ * compile. */
+Test(import_loop, if_cannot_be)
+{
+    const Item *in = ITEMS(ITEM(bool, "b", "", 1), F32("x", "2", 1, 2), W32("w", "3", 1, 2, 3)),
+               *out = ITEMS(GIVES(f32, "y", "2"));
+    Wire line = subgraph("line", "", NODES(node("Neg", "x", "y1")), "y1");
+    Wire bad = subgraph("bad", "", NODES(with_name(node("MatMul", "x,w", "y2"), "deep")), "y2");
+    ModelRun r = model_open(whole(NODES(if_node("b", line, bad, "y")), in, out));
+    model_expect(&r, in, ITEMS(F32("y", "2", -1, -2)));
+    model_fails(&r, ITEMS(ITEM(bool, "b", "", 0), F32("x", "2", 1, 2)), "'deep' (MatMul)");
+    model_close(&r);
+    r = model_open(whole(NODES(if_node("b", bad, line, "y")), in, out));
+    model_fails(&r, in, "'deep' (MatMul)");
+    model_close(&r);
+    model_refused(whole(NODES(if_node("b", bad, bad, "y")), in, out), "'deep' (MatMul)");
 }
 
 /* ---- Loop */

@@ -169,8 +169,9 @@ Test(onnx, subgraphs)
     cr_assert_eq(then->graphs[0]->node_count, 1);
     cr_assert_eq(got->expanded, 3);
     reading_finish(&reading);
-    expect_fail(if_model(branch("t", "r"), branch("e", "c")), ST_bad_model,
-                "node #0 (Neg)|'c' is already defined by the graph around");
+    /* an inner name may be one of the graph around, which it hides */
+    read_good(&reading, if_model(branch("t", "r"), branch("e", "c")));
+    reading_finish(&reading);
     Wire outer = {0};
     put_text(&outer, 2, "pass");
     put_wire(&outer, 12, info("x", 0, NULL));

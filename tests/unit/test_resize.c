@@ -1,6 +1,6 @@
 /* Resize against values computed by hand: a row [1, 2] or [1, 2, 4, 8] brought to another length.
  */
-#include "tests/unit/onnx_wire.h"
+#include "model_run.h"
 
 #include "base/dtype.h"
 #include "include/quern.h"
@@ -86,4 +86,39 @@ Test(resize, cubic)
         "cubic", "half_pixel", x, 4,
         (const float[]){-0.09375f + 0.59375f + 1.1875f - 0.375f, -0.1875f + 2.375f + 4.75f - 0.75f},
         2);
+}
+
+/* x [1, N] to the length of another input, [1, M], neither known when compiling. */
+static ModelRun open_rows(const char *mode, const char *coordinates)
+{
+    Wire n = node("Resize", "x,,,sizes", "y");
+    put_mode(&n, "mode", mode);
+    put_mode(&n, "coordinate_transformation_mode", coordinates);
+    return model_open(whole(NODES(node("Shape", "s", "sizes"), n),
+                            ITEMS(OPEN("x", "1,2", "1,N", 1, 2), OPEN("s", "1,1", "1,M", 0)),
+                            ITEMS(GIVES(f32, "y", "1,M"))));
+}
+
+/* The values of the tests above, from one program each. */
+Test(resize, open)
+{
+    const Item *two = ITEMS(F32("x", "1,2", 1, 2), F32("s", "1,4", 0, 0, 0, 0));
+    const Item *four = ITEMS(F32("x", "1,4", 1, 2, 4, 8), F32("s", "1,2", 0, 0));
+    ModelRun r = open_rows("linear", "half_pixel");
+    model_expect(&r, two, ITEMS(F32("y", "1,4", 1, 1.25, 1.75, 2)));
+    model_expect(&r, four, ITEMS(F32("y", "1,2", 1.5, 6)));
+    model_close(&r);
+    r = open_rows("linear", "align_corners");
+    model_expect(&r, ITEMS(F32("x", "1,2", 1, 2), F32("s", "1,5", 0, 0, 0, 0, 0)),
+                 ITEMS(F32("y", "1,5", 1, 1.25, 1.5, 1.75, 2)));
+    model_expect(&r, ITEMS(F32("x", "1,3", 5, 6, 7), F32("s", "1,1", 0)),
+                 ITEMS(F32("y", "1,1", 5)));
+    model_close(&r);
+    r = open_rows("nearest", "half_pixel");
+    model_expect(&r, two, ITEMS(F32("y", "1,4", 1, 1, 2, 2)));
+    model_expect(&r, four, ITEMS(F32("y", "1,2", 1, 4)));
+    model_close(&r);
+    r = open_rows("cubic", "half_pixel");
+    model_expect(&r, four, ITEMS(F32("y", "1,2", 1.40625, 6.1875)));
+    model_close(&r);
 }
