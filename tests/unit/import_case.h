@@ -42,6 +42,11 @@ typedef struct Item {
     {                                                                                              \
         name, DT_f32, dims, VALUES(__VA_ARGS__), false, types                                      \
     }
+/* An output of a model, whose dims are no numbers. */
+#define GIVES(dtype, name, types)                                                                  \
+    {                                                                                              \
+        name, DT_##dtype, types, NULL, false, NULL                                                 \
+    }
 #define ITEMS(...) ((const Item[]){__VA_ARGS__, {NULL, DT_none, NULL, NULL, false, NULL}})
 
 typedef struct Case {

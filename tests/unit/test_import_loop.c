@@ -30,14 +30,6 @@ static Wire with_name(Wire n, const char *name)
     return n;
 }
 
-static Wire whole(const Wire *nodes, const Item *in, const Item *out)
-{
-    int count = 0;
-    while (nodes[count].data)
-        count++;
-    return case_graph(18, nodes, count, in, out);
-}
-
 static Wire if_node(const char *condition, Wire yes, Wire no, const char *outputs)
 {
     Wire n = with_graph(node("If", condition, outputs), "then_branch", yes);
@@ -48,12 +40,6 @@ static Wire loop_node(const char *inputs, Wire body, const char *outputs)
 {
     return with_graph(node("Loop", inputs, outputs), "body", body);
 }
-
-/* For outputs in a model: their dims are no numbers. */
-#define GIVES(dtype, name, types)                                                                  \
-    {                                                                                              \
-        name, DT_##dtype, types, NULL, false, NULL                                                 \
-    }
 
 static Wire same(const char *from, const char *to)
 {

@@ -100,7 +100,7 @@ static ModelRun open_rows(const char *mode, const char *coordinates)
 }
 
 /* The values of the tests above, from one program each. */
-Test(resize, open)
+Test(resize, open, .init = wire_init, .fini = wire_finish)
 {
     const Item *two = ITEMS(F32("x", "1,2", 1, 2), F32("s", "1,4", 0, 0, 0, 0));
     const Item *four = ITEMS(F32("x", "1,4", 1, 2, 4, 8), F32("s", "1,2", 0, 0));
