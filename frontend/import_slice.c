@@ -275,7 +275,14 @@ static bool pad_fits(Import *im, const Tensor *x, const char *mode, const Expr *
     for (int d = 0; d < x->rank; d++) {
         bool none = before[d]->hi <= 0 && after[d]->hi <= 0;
         int64_t most = before[d]->hi > after[d]->hi ? before[d]->hi : after[d]->hi;
-        if (!none && (x->shape[d]->lo < 1 || (reflects && most >= x->shape[d]->lo))) {
+        int64_t least = reflects ? most + 1 : 1;
+        const Expr *extent = x->shape[d];
+        if (none || extent->lo >= least)
+            continue;
+        /* an open extent is looked at in the run: it is the greater of itself and the least */
+        if (extent->hi < least || most >= INT32_MAX ||
+            !graph_same_dim(im->graph, expr_max(im->cx, extent, expr_const(im->cx, least)),
+                            extent)) {
             fail(im, ST_unsupported, "%s padding of axis %d of %s by up to %lld", mode, d,
                  tensor_shape_text(im->cx, x), (long long)most);
             return false;

@@ -21,9 +21,10 @@ static bool read_shape(Reader *r, const PbShape *from, OnnxType *to)
     for (size_t i = 0; i < from->n_dim; i++) {
         const Quern__Onnx__TensorShapeProto__Dimension *dim = from->dim[i];
         dims[i] = (OnnxDim){-1, onnx_name(r->names, NULL)};
-        if (dim->value_case == QUERN__ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM)
+        /* Some exporters write "?" or -1 where nothing is known. */
+        if (dim->value_case == QUERN__ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+            strcmp(dim->dim_param, "?") != 0)
             dims[i].symbol = onnx_name(r->names, dim->dim_param);
-        /* Some exporters write -1 where nothing is known. */
         else if (dim->value_case == QUERN__ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
                  dim->dim_value >= 0)
             dims[i].value = dim->dim_value;

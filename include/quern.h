@@ -363,7 +363,8 @@ typedef struct qn_program qn_program;
  * "<input>_<position>"; the empty name: of all symbols that no other entry of the list names): its
  * value, when that is above 0, and the program is then compiled for it; or its bounds, where 0
  * means the default. Symbols that are not mentioned are in 1..max, max being 2^20 for models with
- * one symbol, 2^16 with two or three, 2^12 with more: products of bounds have to fit in 63 bits. */
+ * one symbol, 2^16 with two or three, 2^12 with more, and less where products of bounds would not
+ * fit in 63 bits. */
 typedef struct qn_dim_value {
     qn_string symbol;
     int64_t value;

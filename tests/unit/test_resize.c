@@ -119,6 +119,33 @@ Test(resize, open, .init = wire_init, .fini = wire_finish)
     model_expect(&r, four, ITEMS(F32("y", "1,2", 1, 4)));
     model_close(&r);
     r = open_rows("cubic", "half_pixel");
-    model_expect(&r, four, ITEMS(F32("y", "1,2", 1.40625, 6.1875)));
+    model_expect(&r, four, ITEMS(F32("y", "1,2", 1.3125, 6.1875)));
+    model_close(&r);
+}
+
+/* "?" names nothing: two of them need not be equal. */
+Test(resize, unnamed_dims, .init = wire_init, .fini = wire_finish)
+{
+    ModelRun r =
+        model_open(whole(NODES(node("Neg", "x", "y")), ITEMS(OPEN("x", "2,1", "?,?", 0, 0)),
+                         ITEMS(GIVES(f32, "y", "?,?"))));
+    model_expect(&r, ITEMS(F32("x", "2,1", 1, 2)), ITEMS(F32("y", "2,1", -1, -2)));
+    model_close(&r);
+}
+
+/* A reflection needs as many elements: looked at when the shapes are given. */
+Test(resize, open_reflection, .init = wire_init, .fini = wire_finish)
+{
+    Wire n = node("Pad", "x,pads", "y");
+    put_mode(&n, "mode", "reflect");
+    ModelRun r =
+        model_open(whole(NODES(n), ITEMS(OPEN("x", "3", "N", 1, 2, 3), W64("pads", "2", 2, 1)),
+                         ITEMS(GIVES(f32, "y", "M"))));
+    model_expect(&r, ITEMS(F32("x", "3", 1, 2, 3)), ITEMS(F32("y", "6", 3, 2, 1, 2, 3, 2)));
+    model_expect(&r, ITEMS(F32("x", "4", 1, 2, 3, 4)), ITEMS(F32("y", "7", 3, 2, 1, 2, 3, 4, 3)));
+    qn_shape two = {.rank = 1, .dims = (int64_t[]){2}};
+    cr_expect_eq(qn_session_set_shapes(r.session, &two, 1), QN_BAD_ARGUMENT);
+    cr_expect(strstr(qn_session_message(r.session), "is 2; node #0 (Pad) needs 3"), "%s",
+              qn_session_message(r.session));
     model_close(&r);
 }
