@@ -226,13 +226,22 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts by id, unless sorted, as the sum of a sum and a later term is. */
+/* Sorts by id: few terms by insertion, of which nothing is left to do when they are in order, as
+ * the sum of a sum and a later term is. */
 static void terms_sort(Arena *scratch, Terms *t)
 {
-    uint32_t sorted = 1;
-    while (sorted < t->count && t->args[sorted - 1]->id <= t->args[sorted]->id)
-        sorted++;
-    if (sorted >= t->count)
+    enum { FEW = 16 };
+    for (uint32_t i = 1; i < t->count && t->count <= FEW; i++) {
+        const Term term = {t->args[i], t->coefs[i]};
+        uint32_t at = i;
+        for (; at && t->args[at - 1]->id > term.arg->id; at--) {
+            t->args[at] = t->args[at - 1];
+            t->coefs[at] = t->coefs[at - 1];
+        }
+        t->args[at] = term.arg;
+        t->coefs[at] = term.coef;
+    }
+    if (t->count <= FEW)
         return;
     Term *list = NEW_ARRAY(scratch, Term, t->count);
     for (uint32_t i = 0; i < t->count; i++)

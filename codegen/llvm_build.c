@@ -47,8 +47,13 @@ static void init_targets(void)
      * undoes the order of loads and multiply-adds that the emitter chose, and spills where several
      * steps of k stand in one block. The options are global to LLVM, so only where this LLVM is our
      * own. */
-    static const char *const options[] = {"quern", "-disable-lsr", "-enable-misched=0"};
-    LLVMParseCommandLineOptions(3, options, NULL);
+    static const char *const options[] = {"quern",
+                                          "-disable-lsr",
+                                          "-enable-misched=0",
+                                          "-x86-machine-combiner=0",
+                                          "-x86-cmov-converter=0",
+                                          "-disable-x86-domain-reassignment"};
+    LLVMParseCommandLineOptions(sizeof options / sizeof *options, options, NULL);
 #endif
 }
 

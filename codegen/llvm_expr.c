@@ -61,6 +61,20 @@ void expr_split(Emit *e, const Expr *x, int level, const Expr **outer, const Exp
     }
 }
 
+/* The same number, of which LLVM knows nothing. It asks about the bits of every sum, shift and
+ * comparison, and goes through the wide multiplication that a division becomes each time anew. */
+Ref emit_opaque(Emit *e, Ref value)
+{
+    static char constraints[] = "=r,0";
+    LLVMTypeRef type = LLVMTypeOf(value);
+    if (LLVMIsConstant(value) || type != e->i64)
+        return value;
+    LLVMTypeRef fn = LLVMFunctionType(type, &type, 1, false);
+    Ref same = LLVMGetInlineAsm(fn, "", 0, constraints, sizeof constraints - 1, false, false,
+                                LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(e->b, fn, same, &value, 1, "");
+}
+
 /* Division on i64, i32 or vectors of them; signs as known from bounds. */
 static Ref build_div(Emit *e, const Expr *x, Ref a, Ref b, bool mod)
 {
@@ -72,7 +86,7 @@ static Ref build_div(Emit *e, const Expr *x, Ref a, Ref b, bool mod)
     if (pow2)
         return LLVMBuildAShr(e->b, a, const_int(type, __builtin_ctzll((uint64_t)den->value)), "");
     if (x->args[0]->lo >= 0 && den->lo > 0)
-        return mod ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, "");
+        return emit_opaque(e, mod ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, ""));
     Ref q = LLVMBuildSDiv(e->b, a, b, "");
     Ref r = LLVMBuildSub(e->b, a, LLVMBuildMul(e->b, q, b, ""), "");
     Ref zero = LLVMConstNull(type);
@@ -110,6 +124,11 @@ static Ref build_term(Emit *e, Ref a, int64_t coef)
 
 static Ref emit_sum(Emit *e, const Expr *x, int level)
 {
+    if (x->value) { /* sums that differ in their constant share the rest */
+        Ref rest = emit_expr(e, expr_addi(e->cx, x, -x->value));
+        level_at(e, level);
+        return LLVMBuildAdd(e->b, rest, const_int(e->i64, x->value), "");
+    }
     const Expr *outer, *inner;
     expr_split(e, x, level - 1, &outer, &inner);
     if (level > 0 && outer->kind == EX_sum && inner->kind != EX_const) {
@@ -124,7 +143,7 @@ static Ref emit_sum(Emit *e, const Expr *x, int level)
         Ref term = build_term(e, a, x->coefs[i]);
         sum = sum ? LLVMBuildAdd(e->b, sum, term, "") : term;
     }
-    return x->value ? LLVMBuildAdd(e->b, sum, const_int(e->i64, x->value), "") : sum;
+    return sum;
 }
 
 Ref emit_expr(Emit *e, const Expr *x)
@@ -227,6 +246,12 @@ static Ref scalar_guard(Emit *e, const Guard *g, bool low, bool high, int *level
     Ref found = memo_find(e, l, TAG_guard, g->e, g->lo, g->hi, NULL);
     if (found)
         return found;
+    if (high && !low && g->hi->kind == EX_const && g->e->kind == EX_sum && g->e->value) {
+        /* x + c < h, for one x and many c: x < h - c */
+        Guard bare = {expr_addi(e->cx, g->e, -g->e->value), g->lo,
+                      expr_addi(e->cx, g->hi, -g->e->value)};
+        return scalar_guard(e, &bare, low, high, level);
+    }
     Ref x = emit_expr(e, g->e), lo = low ? emit_expr(e, g->lo) : NULL,
         hi = high ? emit_expr(e, g->hi) : NULL;
     level_at(e, l);

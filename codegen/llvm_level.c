@@ -130,9 +130,14 @@ void loop_end(Emit *e, Loop *loop)
     Ref again = LLVMBuildICmp(e->b, LLVMIntSLT, next, loop->hi, "");
     LLVMBuildCondBr(e->b, again, loop->body, loop->exit);
     LLVMAddIncoming(loop->var, &next, &last, 1);
-    for (uint32_t i = 0; i < e->part_count; i++)
-        if (loop->phis[i])
+    for (uint32_t i = 0; i < e->part_count; i++) {
+        if (!loop->phis[i])
+            continue;
+        if (e->parts[i] != loop->phis[i] && !LLVMGetFirstUse(loop->phis[i]))
+            LLVMInstructionEraseFromParent(loop->phis[i]); /* each turn begins with its own */
+        else
             LLVMAddIncoming(loop->phis[i], &e->parts[i], &last, 1);
+    }
     level_pop(e);
     level_pop(e);
     e->levels[e->level].block = loop->exit;

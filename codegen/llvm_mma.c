@@ -73,10 +73,13 @@ static void emit_step(const Mma *m, const Expr *r)
     for (int c = 0; c < m->chunks; c++)
         b[c] = load_b(m, r, c);
     for (int i = 0; i < m->rows; i++) {
-        Ref a = load_a(m, r, i);
+        Ref a = load_a(m, r, i), x = NULL;
+        int of = 0; /* the width that x has */
         for (int c = 0; c < m->chunks; c++) {
             Ref *acc = &e->parts[m->t->first + (uint32_t)(i * m->t->chunks + c)];
-            Ref x = splat(e, a, chunk_width(e, m->columns, c * e->lanes));
+            int width = chunk_width(e, m->columns, c * e->lanes);
+            x = width == of ? x : splat(e, a, width);
+            of = width;
             *acc = is_float ? intrinsic3(e, "llvm.fma", x, b[c], *acc)
                             : LLVMBuildAdd(e->b, *acc, LLVMBuildMul(e->b, x, b[c], ""), "");
         }

@@ -163,8 +163,9 @@ static void define_ids(Emit *e, const Grid *grid, Ref task)
         if (d == 0) {
             ids[d] = left;
         } else {
-            Ref next = LLVMBuildUDiv(e->b, left, extent, "");
-            ids[d] = LLVMBuildSub(e->b, left, LLVMBuildMul(e->b, next, extent, ""), "");
+            Ref next = emit_opaque(e, LLVMBuildUDiv(e->b, left, extent, ""));
+            Ref id = LLVMBuildSub(e->b, left, LLVMBuildMul(e->b, next, extent, ""), "");
+            ids[d] = emit_opaque(e, id);
             left = next;
         }
     }

@@ -105,7 +105,7 @@ static void zip(Emit *e, Ref *rows, int side, int gap, int size, bool whole)
 /* Within lanes of 4 elements first (rows 1, then 2 apart), then whole lanes (4, then 8 apart).
  * After the first two steps row 4 g + j holds in its lane l column 4 l + j' of rows 4 g .. 4 g + 3,
  * where j' is j with its two bits exchanged; the lanes are then a square matrix to turn. */
-static void turn(Emit *e, Ref *rows, int side)
+static void turn_here(Emit *e, Ref *rows, int side)
 {
     Ref turned[MAX_LANES];
     zip(e, rows, side, 1, 1, false);
@@ -115,6 +115,55 @@ static void turn(Emit *e, Ref *rows, int side)
     for (int i = 0; i < side; i++)
         turned[i / 4 * 4 + i % 2 * 2 + i % 4 / 2] = rows[i];
     memcpy(rows, turned, (size_t)side * sizeof *rows);
+}
+
+/* The module's function that turns blocks of such rows: all rows in registers, all results too. */
+static Ref turn_function(Emit *e, LLVMTypeRef row, int side, LLVMTypeRef *type)
+{
+    enum { REGCALL = 92 }; /* llvm::CallingConv::X86_RegCall: 16 vectors each way */
+    LLVMTypeRef params[MAX_LANES];
+    for (int i = 0; i < side; i++)
+        params[i] = row;
+    LLVMTypeRef result = LLVMStructTypeInContext(e->llvm, params, (unsigned)side, false);
+    *type = LLVMFunctionType(result, params, (unsigned)side, false);
+    char *row_name = LLVMPrintTypeToString(row);
+    const char *name = arena_printf(e->arena, "turn_%s", row_name);
+    LLVMDisposeMessage(row_name);
+    Ref fn = LLVMGetNamedFunction(e->module, name);
+    if (fn)
+        return fn;
+    fn = LLVMAddFunction(e->module, name, *type);
+    LLVMSetLinkage(fn, LLVMInternalLinkage);
+    LLVMSetFunctionCallConv(fn, REGCALL);
+    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(e->llvm, nounwind, 0));
+    Ref rows[MAX_LANES];
+    for (int i = 0; i < side; i++)
+        rows[i] = LLVMGetParam(fn, (unsigned)i);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->llvm, fn, "entry"));
+    turn_here(e, rows, side);
+    LLVMBuildAggregateRet(e->b, rows, (unsigned)side);
+    level_at(e, e->level);
+    return fn;
+}
+
+/* Selecting instructions for the shuffles costs more than all else in a kernel that moves data, and
+ * each such kernel has the same ones: those of whole blocks stand in a function of the module. The
+ * call costs little beside them, since rows are loaded to and stored from the registers it takes
+ * and gives. Of parts of blocks most shuffles vanish; wider rows do not fit registers. */
+static void turn(Emit *e, Ref *rows, int side, bool whole)
+{
+    LLVMTypeRef type, row = LLVMTypeOf(rows[0]), element = LLVMGetElementType(row);
+    if (!whole || (element != e->f32 && element != e->i32)) {
+        turn_here(e, rows, side);
+        return;
+    }
+    Ref fn = turn_function(e, row, side, &type);
+    Ref turned = LLVMBuildCall2(e->b, type, fn, rows, (unsigned)side, "");
+    LLVMSetInstructionCallConv(turned, LLVMGetFunctionCallConv(fn));
+    for (int i = 0; i < side; i++)
+        rows[i] = LLVMBuildExtractValue(e->b, turned, (unsigned)i, "");
 }
 
 static void set_lanes(Walk *w, int width, int active)
@@ -141,7 +190,7 @@ static void load_turned(Walk *w, const Value *load, const Block *at, Ref *rows)
         walk_set(w, w->op->box.rank - 1, expr_addi(e->cx, at->v, k));
         rows[k] = point_vector(e, &w->point, emit_load(e, &w->point, load->access));
     }
-    turn(e, rows, w->block);
+    turn(e, rows, w->block, at->rows == w->block && at->columns == w->block);
 }
 
 static void emit_block_at(Walk *w, const Block *at)

@@ -9,7 +9,7 @@
 #include "codegen/c_print.h"
 #include "jit/build_nvrtc.h"
 
-enum { STACK_BYTES = 16 << 20, MAX_EMITTERS = 16 };
+enum { STACK_BYTES = 16 << 20, MAX_EMITTERS = 16, EACH = 8 << 10 };
 
 typedef struct Emitter {
     Cx cx;
@@ -121,7 +121,9 @@ static void start(Emitter *e)
     pthread_attr_destroy(&attr);
 }
 
-/* Deals texts in the order of length; returns how many emitters have work. */
+/* Deals texts in the order of length; returns how many emitters have work. Most of the cost of a
+ * kernel is in what all have, or in code that repeats itself under a short text: a measured 4 ms
+ * and 0.5 ms a kilobyte. */
 static int deal(Cx *cx, Emitter *emitters, int threads, const KernelText *texts, uint32_t count)
 {
     const KernelText **order = NEW_ARRAY(cx->arena, const KernelText *, count);
@@ -137,7 +139,7 @@ static int deal(Cx *cx, Emitter *emitters, int threads, const KernelText *texts,
             if (emitters[t].load < least->load)
                 least = &emitters[t];
         least->texts[least->count++] = order[i];
-        least->load += order[i]->length;
+        least->load += EACH + order[i]->length;
     }
     return count < (uint32_t)threads ? (int)count : threads;
 }

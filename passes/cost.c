@@ -109,7 +109,10 @@ static Schedule choose_contraction(Cx *cx, const Nest *nest, const Caps *caps, c
                 best.field[SF_nv] = nv;
             }
         }
-    best.field[SF_ku] = loops > 1 ? 2 : 4;
+    /* more steps in a turn are more code to generate, and no faster where a step is long and what
+     * it reads is in caches */
+    bool brief = best.field[SF_mr] * best.field[SF_nv] < 12;
+    best.field[SF_ku] = loops <= 1 && (brief || inner > 1024) ? 4 : 2;
     if (inner < best.field[SF_ku])
         best.field[SF_ku] = (int32_t)(inner < 1 ? 1 : inner);
     int64_t tiles = rows / best.field[SF_mr];

@@ -189,6 +189,26 @@ Test(llvm, contractions_do_not_spill)
         }
 }
 
+/* Whole blocks of a transposition go through one function; parts of blocks are cheaper in place. */
+Test(llvm, whole_blocks_are_turned_by_a_call)
+{
+    static const struct {
+        const char *name;
+        bool call;
+    } nests[] = {{"pack_1x1", true}, {"transpose7", false}};
+    for (size_t i = 0; i < sizeof nests / sizeof *nests; i++) {
+        NestAsm a = {.name = nests[i].name, .target = "x86-64-v4"};
+        Cx cx;
+        cx_init(&cx, NULL, 0);
+        cr_assert_eq(cx_run(&cx, nest_asm_body, &a), ST_ok, "%s: %s", a.name, cx.message);
+        cx_finish(&cx);
+        cr_expect_eq(strstr(a.out, "\tcallq\t") != NULL, nests[i].call, "%s", a.name);
+        cr_expect(strstr(a.out, "vunpcklps"), "%s", a.name);
+        cr_expect_eq(count_spills(a.out), 0, "%s", a.name);
+        free(a.out);
+    }
+}
+
 Test(llvm, other_targets_are_refused)
 {
     static const char *const targets[] = {"aarch64", "sm_80", "opencl"};

@@ -3,6 +3,7 @@
 
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,25 @@ Test(text, grows)
     cr_expect_eq(text.length, strlen(text.data));
     cr_expect_eq(text.length, 10 * 2 + 90 * 3 + 900 * 4 + 4);
     cr_expect_str_eq(text.data + text.length - 8, "999,    ");
+}
+
+Test(text, adds_what_c_formats)
+{
+    Text text;
+    char expect[400];
+    text_init(&text, cx.arena);
+#define EVERY                                                                                      \
+    "%d %d %u %lld %lld|%s|%s|%c%5d %-4s%zu %% %.3s %08x %s", INT32_MIN, 0, UINT32_MAX,            \
+        (long long)INT64_MIN, (long long)INT64_MAX, "", "two words", 'c', 42, "ab", (size_t)7,     \
+        "cut off", 0xbeefu, "end"
+    text_add(&text, EVERY);
+    snprintf(expect, sizeof expect, EVERY);
+#undef EVERY
+    cr_expect_str_eq(text.data, expect);
+    cr_expect_eq(text.length, strlen(expect));
+    text_add(&text, "%s", "");
+    text_add(&text, "100%%");
+    cr_expect_str_eq(text.data + text.length - 7, "end100%");
 }
 
 Test(text, floats_read_back)
