@@ -135,7 +135,6 @@ void region_end(Emit *e, Region *r);
 int expr_level(Emit *e, const Expr *x);
 bool expr_has_lanes(Emit *e, const Expr *x);
 Ref emit_expr(Emit *e, const Expr *x); /* i64 */
-Ref emit_opaque(Emit *e, Ref value);   /* no instruction; LLVM stops asking about its bits */
 Ref emit_expr_lanes(Emit *e, const Expr *x, int width,
                     bool *is32); /* <width x i64>, or i32 when *is32 comes back true */
 Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int width, Ref *lanes,

@@ -61,20 +61,6 @@ void expr_split(Emit *e, const Expr *x, int level, const Expr **outer, const Exp
     }
 }
 
-/* The same number, of which LLVM knows nothing. It asks about the bits of every sum, shift and
- * comparison, and goes through the wide multiplication that a division becomes each time anew. */
-Ref emit_opaque(Emit *e, Ref value)
-{
-    static char constraints[] = "=r,0";
-    LLVMTypeRef type = LLVMTypeOf(value);
-    if (LLVMIsConstant(value) || type != e->i64)
-        return value;
-    LLVMTypeRef fn = LLVMFunctionType(type, &type, 1, false);
-    Ref same = LLVMGetInlineAsm(fn, "", 0, constraints, sizeof constraints - 1, false, false,
-                                LLVMInlineAsmDialectATT, false);
-    return LLVMBuildCall2(e->b, fn, same, &value, 1, "");
-}
-
 /* Division on i64, i32 or vectors of them; signs as known from bounds. */
 static Ref build_div(Emit *e, const Expr *x, Ref a, Ref b, bool mod)
 {
@@ -86,7 +72,7 @@ static Ref build_div(Emit *e, const Expr *x, Ref a, Ref b, bool mod)
     if (pow2)
         return LLVMBuildAShr(e->b, a, const_int(type, __builtin_ctzll((uint64_t)den->value)), "");
     if (x->args[0]->lo >= 0 && den->lo > 0)
-        return emit_opaque(e, mod ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, ""));
+        return mod ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, "");
     Ref q = LLVMBuildSDiv(e->b, a, b, "");
     Ref r = LLVMBuildSub(e->b, a, LLVMBuildMul(e->b, q, b, ""), "");
     Ref zero = LLVMConstNull(type);

@@ -163,9 +163,8 @@ static void define_ids(Emit *e, const Grid *grid, Ref task)
         if (d == 0) {
             ids[d] = left;
         } else {
-            Ref next = emit_opaque(e, LLVMBuildUDiv(e->b, left, extent, ""));
-            Ref id = LLVMBuildSub(e->b, left, LLVMBuildMul(e->b, next, extent, ""), "");
-            ids[d] = emit_opaque(e, id);
+            Ref next = LLVMBuildUDiv(e->b, left, extent, "");
+            ids[d] = LLVMBuildSub(e->b, left, LLVMBuildMul(e->b, next, extent, ""), "");
             left = next;
         }
     }
