@@ -1,223 +1,11 @@
-/* Importers: If, Loop and Scan.
+/* Importers: Loop and Scan.
  *
- * A condition known when compiling takes its branch; else both branches become bodies. A loop's
- * body is imported with the carried values' shapes as they are at the beginning; where an iteration
- * gives another extent, it is imported again with a symbol there. Scan is a loop whose body gathers
- * its slices by the number of the iteration. What carries sequences is unrolled. */
-#include "frontend/import_ops.h"
+ * A loop's body is imported with the carried values' shapes as they are at the beginning; where an
+ * iteration gives another extent, it is imported again with a symbol there. Scan is a loop whose
+ * body gathers its slices by the number of the iteration. What carries sequences is unrolled. */
+#include "frontend/import_body.h"
 
 enum { MOST_TRIES = 4, MOST_UNROLLED = 1024 };
-
-static const OnnxGraph *body_attr(Import *im, const OnnxNode *n, const char *name)
-{
-    const OnnxAttr *found = attr(im, n, name);
-    if (found && found->type == OA_graph)
-        return found->graphs[0];
-    fail(im, ST_bad_model, "the graph '%s' is missing", name);
-    return NULL;
-}
-
-static bool is_known(const Tensor *x, bool *value)
-{
-    if (!x->elements || x->elements[0]->kind != EX_const)
-        return false;
-    *value = x->elements[0]->value != 0;
-    return true;
-}
-
-/* All results of a node that failed, or that uses what did. */
-static Tensor *give_up(Import *im, Tensor **results, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        results[i] = graph_poison(im->graph);
-    return graph_poison(im->graph);
-}
-
-/* One element as a tensor of rank 0. */
-static Tensor *one_element(Import *im, Tensor *x, Dtype dtype, const char *what)
-{
-    if (tensor_is_poison(x))
-        return x;
-    if (is_list(x) || x->dtype != dtype || tensor_count_const(im->cx, x) != 1)
-        return fail(im, ST_bad_model, "%s is not one %s", what, dtype_name(dtype));
-    return reshape(im, x, 0, NULL);
-}
-
-/* Whether all of them are there: poison stands for problems that were noted before. */
-static bool all_there(Import *im, uint32_t count, Tensor *const *results)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (!results[i]) {
-            fail(im, ST_bad_model, "output %u of a body has no value", i);
-            return false;
-        }
-        if (tensor_is_poison(results[i]))
-            return false;
-    }
-    return true;
-}
-
-static bool any_list(uint32_t count, Tensor *const *list)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i] && is_list(list[i]))
-            return true;
-    return false;
-}
-
-/* ---- If */
-
-typedef struct Side {
-    Body body;
-    Tensor **results;
-} Side;
-
-static bool import_side(Import *im, const OnnxGraph *graph, uint32_t count, Side *side)
-{
-    side->results = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
-    if (!body_begin(im, &side->body, graph->name))
-        return false;
-    bool done = import_subgraph(im, graph, NULL, side->results, count);
-    body_end(im, &side->body);
-    return done && all_there(im, count, side->results);
-}
-
-/* Gives the body inputs for all of the captures, in their order. */
-static void share_captures(Side *side, uint32_t count, Tensor *const *captures)
-{
-    Graph *graph = side->body.graph;
-    for (uint32_t i = 0; i < count; i++)
-        if (!map_find(&side->body.captured, &captures[i], sizeof *captures))
-            map_set(&side->body.captured, &captures[i], sizeof *captures,
-                    graph_input(graph, captures[i]->name, captures[i]->dtype, captures[i]->rank,
-                                (const Expr *const *)captures[i]->shape));
-    for (uint32_t i = 0; i < count; i++)
-        graph->inputs[i] = map_find(&side->body.captured, &captures[i], sizeof *captures);
-}
-
-static bool branch_of(Import *im, Tensor *condition, Side sides[2], uint32_t count,
-                      Tensor **outputs)
-{
-    Arena *arena = im->cx->arena;
-    uint32_t total = 1, capacity = 0, listed = 0;
-    Tensor **inputs = NULL;
-    VEC_PUSH(arena, inputs, listed, capacity, condition);
-    for (int s = 0; s < 2; s++)
-        for (uint32_t i = 0; i < sides[s].body.count; i++) {
-            Tensor *tensor = sides[s].body.captures[i];
-            bool known = false;
-            for (uint32_t k = 1; k < listed; k++)
-                known |= inputs[k] == tensor;
-            if (!known)
-                VEC_PUSH(arena, inputs, listed, capacity, tensor);
-        }
-    total = listed;
-    Graph *bodies[2];
-    for (int s = 0; s < 2; s++) {
-        share_captures(&sides[s], total - 1, inputs + 1);
-        bodies[s] = sides[s].body.graph;
-        for (uint32_t i = 0; i < count; i++)
-            graph_output(bodies[s], sides[s].results[i], NULL);
-        graph_body_end(bodies[s]);
-    }
-    return graph_branch(im->graph, bodies, (int)total, inputs, outputs);
-}
-
-/* A side that cannot be: it contradicts itself for the shapes at hand, as the side for another rate
- * of sampling does. It gives what the other side gives, but refuses to run, with the reason. */
-static bool refuse_side(Import *im, const char *why, uint32_t count, const Side *other, Side *side)
-{
-    HostResult results[GRAPH_MAX_RESULTS];
-    if (count > GRAPH_MAX_RESULTS || !body_begin(im, &side->body, other->body.graph->name))
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        const Tensor *as = other->results[i];
-        const Expr **shape = NEW_ARRAY(im->cx->arena, const Expr *, as->rank);
-        for (int d = 0; d < as->rank; d++)
-            shape[d] = graph_is_outer(side->body.graph, as->shape[d]) ? as->shape[d] : NULL;
-        results[i] = (HostResult){as->dtype, as->rank, shape, NULL};
-    }
-    Tensor *text = host_text(im, why);
-    graph_host(im->graph, "refuse", 1, &text, (int)count, results, side->results);
-    body_end(im, &side->body);
-    return all_there(im, count, side->results);
-}
-
-/* A model that is wrong is not excused by what else is unsupported in it. */
-static Status worse(Status a, Status b)
-{
-    return a == ST_ok || (a == ST_unsupported && b != ST_ok) ? b : a;
-}
-
-/* Imports both sides. When one of them contradicts itself, its problems become those of a run that
- * takes it. */
-static bool import_sides(Import *im, const OnnxGraph *const graphs[2], uint32_t count,
-                         Side sides[2])
-{
-    ImportProblems *p = im->problems, before = *p;
-    bool good[2];
-    Status status[2];
-    const char *why[2];
-    for (int s = 0; s < 2; s++) {
-        uint32_t known = p->count;
-        p->status = ST_ok;
-        good[s] = !cx_failed(im->cx) && import_side(im, graphs[s], count, &sides[s]);
-        status[s] = p->status;
-        why[s] = p->count > known ? p->lines[known] : NULL;
-    }
-    p->status = worse(before.status, worse(status[0], status[1]));
-    if (good[0] && good[1])
-        return true;
-    int bad = good[0];
-    if (!good[!bad] || status[bad] != ST_bad_model || !why[bad] ||
-        any_list(count, sides[!bad].results))
-        return false;
-    p->status = before.status;
-    p->count = before.count;
-    p->more = before.more;
-    return refuse_side(im, why[bad], count, &sides[!bad], &sides[bad]);
-}
-
-static Tensor *import_open_if(Import *im, const OnnxNode *n, Tensor *condition)
-{
-    Side sides[2];
-    Tensor **outputs = im->results;
-    uint32_t count = im->result_count;
-    const OnnxGraph *graphs[] = {body_attr(im, n, "then_branch"), body_attr(im, n, "else_branch")};
-    if (cx_failed(im->cx) || !import_sides(im, graphs, count, sides))
-        return give_up(im, outputs, count);
-    if (any_list(count, sides[0].results) || any_list(count, sides[1].results))
-        return unknown(im, condition, "the condition of branches that give sequences");
-    for (uint32_t i = 0; i < count; i++) {
-        const Tensor *yes = sides[0].results[i], *no = sides[1].results[i];
-        if (yes->dtype != no->dtype)
-            return fail(im, ST_bad_model, "output %u is %s in one branch and %s in the other", i,
-                        dtype_name(yes->dtype), dtype_name(no->dtype));
-        if (yes->rank != no->rank)
-            return fail(im, ST_unsupported,
-                        "output %u is of rank %d in one branch and %d in the other, and the "
-                        "condition is not known when compiling",
-                        i, yes->rank, no->rank);
-    }
-    branch_of(im, condition, sides, count, outputs);
-    return outputs[0];
-}
-
-Tensor *import_if(Import *im, const OnnxNode *n)
-{
-    bool yes;
-    Tensor *condition = one_element(im, arg(im, n, 0), DT_bool, "the condition");
-    if (tensor_is_poison(condition))
-        return condition;
-    if (!is_known(condition, &yes))
-        return import_open_if(im, n, condition);
-    const OnnxGraph *graph = body_attr(im, n, yes ? "then_branch" : "else_branch");
-    Tensor **results = im->results;
-    uint32_t count = im->result_count;
-    if (!graph || !import_subgraph(im, graph, NULL, results, count))
-        return give_up(im, results, count);
-    return results[0];
-}
 
 /* ---- loops */
 
@@ -316,7 +104,7 @@ static bool open_shapes(Import *im, const LoopJob *job, const Body *body, Tensor
 static bool finish_loop(Import *im, const LoopJob *job, const Body *body, Tensor *const *results,
                         Tensor **outputs)
 {
-    bool go_on = false, until = job->until && !(is_known(results[0], &go_on) && go_on);
+    bool go_on = false, until = job->until && !(known_bool(results[0], &go_on) && go_on);
     for (uint32_t i = job->is_loop && !until; i < result_count(job); i++)
         graph_output(body->graph, results[i], NULL);
     const BodyLoop loop = {job->trip, job->condition, job->carried, job->initial, until};
@@ -329,7 +117,7 @@ static bool unroll(Import *im, const LoopJob *job, Tensor **outputs)
 {
     bool go = true;
     const Expr *trip = job->trip->elements ? job->trip->elements[0] : NULL;
-    if (!trip || trip->kind != EX_const || !is_known(job->condition, &go)) {
+    if (!trip || trip->kind != EX_const || !known_bool(job->condition, &go)) {
         unknown(im, trip && trip->kind == EX_const ? job->condition : job->trip,
                 "the number of iterations of a loop that carries sequences");
         return false;
@@ -356,7 +144,7 @@ static bool unroll(Import *im, const LoopJob *job, Tensor **outputs)
         for (uint32_t i = 0; i < job->stacked; i++)
             stacked[(size_t)i * MOST_UNROLLED + (size_t)done] =
                 unsqueeze(im, results[job->is_loop + job->carried + i], 0);
-        if (job->until && !is_known(results[0], &go)) {
+        if (job->until && !known_bool(results[0], &go)) {
             unknown(im, results[0], "the condition of a loop that carries sequences");
             return false;
         }

@@ -184,7 +184,8 @@ static Tensor *step(void *user, Tensor *t, Tensor **values)
 {
     const Cell *c = user;
     Import *im = c->im;
-    Tensor *x = graph_gather(im->graph, c->inputs, t, 0), *memory = values[1];
+    bool remembers = c->gates == LSTM; /* the others have no second value */
+    Tensor *x = graph_gather(im->graph, c->inputs, t, 0), *memory = remembers ? values[1] : NULL;
     Tensor *h = c->gates == LSTM  ? step_lstm(c, x, values[0], &memory)
                 : c->gates == GRU ? step_gru(c, x, values[0])
                                   : step_rnn(c, x, values[0]);
@@ -193,10 +194,11 @@ static Tensor *step(void *user, Tensor *t, Tensor **values)
         Tensor *runs = ew(im, S_lt, t, c->lengths);
         output = pick(im, runs, h, scalar(im, h, 0));
         h = pick(im, runs, h, values[0]);
-        memory = memory ? pick(im, runs, memory, values[1]) : NULL;
+        memory = remembers ? pick(im, runs, memory, values[1]) : NULL;
     }
     values[0] = h;
-    values[1] = memory;
+    if (remembers)
+        values[1] = memory;
     return output;
 }
 
