@@ -1,9 +1,8 @@
 /* The import driver: inputs and weights, then the nodes in order, then the outputs (import_io.c).
  *
- * Names are in import_scope.c. A node
- * that fails gives poison outputs: nodes after it that use them are skipped without a word, the
- * rest is still imported, and all problems are reported together. How deep calls nest and how many
- * nodes come out is bounded by the reader. */
+ * Names are in import_scope.c. A node that fails gives poison outputs: nodes after it that use them
+ * are skipped without a word, the rest is still imported, and all problems are reported together.
+ * How deep calls nest and how many nodes come out is bounded by the reader. */
 #include "frontend/import_ops.h"
 
 #include <stdarg.h>

@@ -195,10 +195,10 @@ QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
 
 /* An entry of a cache directory or a pack. The strings are valid during the call only. */
 typedef struct qn_entry_info {
-    qn_string name;  /* of its file; its key in a pack */
-    qn_string kind;  /* "program", "constants" (packed weights), "hashes" (of weights), "saved" (a
-                        program  that needs no model), "weight" (of one), "binary" (of an OpenCL
-                        driver), "" = damaged */
+    qn_string name; /* of its file; its key in a pack */
+    /* "program", "constants" (packed weights), "hashes" (of weights), "saved" (a program that needs
+     * no model), "weight" (of one), "binary" (of an OpenCL driver), "" = damaged */
+    qn_string kind;
     qn_string parts; /* what its key is made of: lines "name value" */
     int64_t bytes;
     int64_t used; /* seconds since 1970; 0 = not known */
@@ -251,10 +251,10 @@ typedef qn_status qn_operator_shape(void *user, const qn_operand *operands, int3
  *
  * Types are the short names of qn_dtype_name; types below a byte are not possible, by value only
  * f32 f64 i8..i64 u8..u64 bool, and elements of string inputs are qn_strings. An input that a node
- * leaves out is NULL. For instance, for  y = alpha * x  and for  double pow(double, double):
+ * leaves out is NULL. For instance:
  *
- *   "f32* count:0 f32:alpha=1 -> f32*"   void scale(const float *x, int64_t n, float alpha, float
- * *y) "f64 f64 -> f64"
+ *   "f32* count:0 f32:alpha=1 -> f32*"    void scale(const float *, int64_t, float, float *)
+ *   "f64 f64 -> f64"                      double pow(double, double)
  *
  * Domain, name, version and signature are what compiled programs are kept by, not what the shape
  * function does: another one needs another version. The function runs on the thread that calls
@@ -417,11 +417,12 @@ typedef struct qn_compile_options {
     int32_t no_cache;   /* neither read nor write the disk cache */
     const qn_contents *contents;
     size_t content_count;
-    int32_t
-        packs_only; /* what no pack of the context holds is QN_MISSING: neither the disk cache nor
-                       a compiler is used, and the message says what the packs hold instead */
-    int32_t elsewhere; /* for another machine: the program can be asked, and put into a pack, but no
-                          session can be made of it */
+    /* What no pack of the context holds is QN_MISSING: neither the disk cache nor a compiler is
+     * used, and the message says what the packs hold instead. */
+    int32_t packs_only;
+    /* For another machine: the program can be asked, and put into a pack, but no session can be
+     * made of it. */
+    int32_t elsewhere;
 } qn_compile_options;
 
 /* Compiles, or loads from the cache what was compiled before. */

@@ -203,7 +203,6 @@ static bool is_init(const Compile *c, const GroupInfo *group)
     return true;
 }
 
-/* The ONNX nodes of a group, each once, in order. */
 /* The node that picks by a bound symbol, or the root's. */
 static const char *bind_source(const GroupInfo *group, const LoweredGroup *lowered, const Expr *sym)
 {

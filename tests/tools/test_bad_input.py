@@ -253,6 +253,19 @@ class Bombs(Case):
                        [ints("s3", 2, 3, 4), ints("s2", 6, 4)])
         self.assertEqual(self.compile(body), (0, ""))
 
+    def test_many_turns(self):
+        """Whose indices are quotients and remainders of each other, beyond what is proven."""
+        nodes, before = [], "x"
+        for i in range(200):
+            last = "y" if i == 199 else f"y{i}"
+            nodes += [t.node("Reshape", [before, "s3"], [f"r{i}"]),
+                      t.node("Transpose", [f"r{i}"], [f"t{i}"], perm=[2, 0, 1]),
+                      t.node("Reshape", [f"t{i}", "s2"], [last])]
+            before = last
+        body = t.graph(nodes, [t.value("x", [6, 4])], [t.value("y", [6, 4])],
+                       [ints("s3", 2, 3, 4), ints("s2", 6, 4)])
+        self.assertEqual(self.compile(body), (0, ""))
+
     def test_many_symbolic_joins(self):
         nodes = [t.node("Concat", [f"v{i}" if i else "x", "x"], [f"v{i + 1}" if i < 99 else "y"],
                         axis=0) for i in range(100)]
