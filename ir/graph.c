@@ -213,7 +213,7 @@ static bool attrs_fit(Graph *graph, GraphOp op, const Attr attrs[AT_count])
     return true;
 }
 
-static bool same_shape(const Tensor *a, const Tensor *b)
+bool graph_same_shape(const Tensor *a, const Tensor *b)
 {
     if (a->rank != b->rank)
         return false;
@@ -251,7 +251,7 @@ static bool is_identity(const Attr *perm)
 static bool does_nothing(const GraphNode *node)
 {
     const Attr *at = node->attrs;
-    if (!node->input_count || !same_shape(node->inputs[0], node->output))
+    if (!node->input_count || !graph_same_shape(node->inputs[0], node->output))
         return false;
     switch ((int)node->op) {
     case OP_cast:

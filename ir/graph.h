@@ -138,6 +138,7 @@ Attr attr_exprs(Cx *cx, int count, const Expr *const *values);
 /* Number of elements, an expression; -1 from tensor_count_const when it is not a constant. */
 const Expr *tensor_count(Cx *cx, const Tensor *tensor);
 int64_t tensor_count_const(Cx *cx, const Tensor *tensor);
+bool graph_same_shape(const Tensor *a, const Tensor *b);
 /* Two dims that must agree, or broadcast: fails with `what` when they never do, notes a check when it is open.
  * graph_broadcast gives the dim of the result. */
 bool graph_same_dim(Graph *graph, const Expr *a, const Expr *b);

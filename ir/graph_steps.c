@@ -209,14 +209,6 @@ static bool same_type(const Tensor *a, const Tensor *b)
     return a->dtype == b->dtype && a->rank == b->rank;
 }
 
-static bool same_shape(const Tensor *a, const Tensor *b)
-{
-    bool same = same_type(a, b);
-    for (int d = 0; same && d < a->rank; d++)
-        same = a->shape[d] == b->shape[d];
-    return same;
-}
-
 static bool is_scalar(const Tensor *tensor, Dtype dtype)
 {
     return tensor->dtype == dtype && tensor->rank == 0;
@@ -286,7 +278,7 @@ void infer_loop(Graph *graph, const GraphNode *node, Tensor *out)
             return;
         }
     for (int i = (int)carried + 2; i < node->input_count; i++)
-        if (!same_shape(node->inputs[i], body->inputs[i - 1]))
+        if (!graph_same_shape(node->inputs[i], body->inputs[i - 1]))
             bad(graph, node, "a capture is of another type in the body", i);
     for (int i = (int)carried; i < (int)count; i++)
         if (!result_is(node, i, body->outputs[until + i], 1))
@@ -309,7 +301,7 @@ void infer_branch(Graph *graph, const GraphNode *node, Tensor *out)
             return;
         }
         for (int i = 1; i < node->input_count; i++)
-            if (!same_shape(node->inputs[i], body->inputs[i - 1]))
+            if (!graph_same_shape(node->inputs[i], body->inputs[i - 1]))
                 bad(graph, node, "a capture is of another type in the body", i);
         for (int i = 0; i < count; i++)
             if (!result_is(node, i, body->outputs[i], 0))

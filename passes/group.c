@@ -137,12 +137,6 @@ static Kind node_kind(const GraphNode *node)
     return K_step;
 }
 
-static bool same_shape(const Tensor *a, const Tensor *b)
-{
-    return a->rank == b->rank &&
-           (!a->rank || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) == 0);
-}
-
 static uint64_t row_axes(const GraphNode *node)
 {
     uint64_t axes = 0;
@@ -238,11 +232,11 @@ static View readers_view(const Fuse *f, const GraphNode *node, const Open *open)
         bool map = (*r)->op == OP_map || (*r)->op == OP_cast;
         bool moves = (*r)->op == OP_reshape || (*r)->op == OP_transpose;
         view.pointwise &=
-            place->pointwise && (moves || (map && same_shape((*r)->output, node->output)));
+            place->pointwise && (moves || (map && graph_same_shape((*r)->output, node->output)));
         view.feeds |= place->feeds || node_kind(*r) == K_contraction;
-        bool rows = open->rows && same_shape((*r)->output, open->rows);
-        view.spread &= (map && (same_shape((*r)->output, node->output) || rows ||
-                                same_shape((*r)->output, node->inputs[0]))) ||
+        bool rows = open->rows && graph_same_shape((*r)->output, open->rows);
+        view.spread &= (map && (graph_same_shape((*r)->output, node->output) || rows ||
+                                graph_same_shape((*r)->output, node->inputs[0]))) ||
                        node_kind(*r) == K_row;
     }
     return view;
@@ -255,11 +249,11 @@ static const char *join_row(const GraphNode *node, Open *open, const View *view)
     if (open->contraction || open->combine)
         return "its reader combines elements in another way";
     if (open->rows) {
-        if (!same_shape(open->rows, rows) || open->row_axes != axes || !view->spread)
+        if (!graph_same_shape(open->rows, rows) || open->row_axes != axes || !view->spread)
             return "its reader reduces other rows";
         return NULL;
     }
-    bool whole = same_shape(open->root->output, rows);
+    bool whole = graph_same_shape(open->root->output, rows);
     if (!view->pointwise && !(view->spread && whole && node->attrs[AT_keep].i))
         return "its result is not read point by point";
     open->rows = rows;
@@ -481,7 +475,8 @@ static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
             if (node->op != OP_conv && node->op != OP_window)
                 continue;
             spatial[node->inputs[0]->id] = true;
-            spatial[info->group.roots[0]->id] |= same_shape(info->group.roots[0], node->output);
+            spatial[info->group.roots[0]->id] |=
+                graph_same_shape(info->group.roots[0], node->output);
         }
     }
     for (uint32_t o = 0; o < f->graph->output_count; o++)

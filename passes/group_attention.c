@@ -26,12 +26,6 @@ typedef struct Find {
     const GraphNode *scores;  /* the first matrix product, when met */
 } Find;
 
-static bool same_shape(const Tensor *a, const Tensor *b)
-{
-    return a->rank == b->rank &&
-           (!a->rank || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) == 0);
-}
-
 static bool is_output(const Graph *graph, const Tensor *tensor)
 {
     for (uint32_t i = 0; i < graph->output_count; i++)
@@ -62,7 +56,7 @@ static bool is_between(const GraphNode *node)
 static bool may_be_scores(const GraphNode *node, int i)
 {
     const Tensor *in = node->inputs[i];
-    return node->op != OP_map || (same_shape(in, node->output) && dtype_is_float(in->dtype));
+    return node->op != OP_map || (graph_same_shape(in, node->output) && dtype_is_float(in->dtype));
 }
 
 static bool leads_to_product(const Tensor *tensor, int hops)
@@ -187,8 +181,9 @@ bool group_stores_attention(Cx *cx, GraphNode *const *const *readers, const Grap
     while (node != root) {
         const Tensor *x = node->output;
         node = readers[x->id][0];
-        if (!node || ((node->op == OP_map || node->op == OP_cast) ? !same_shape(node->output, x)
-                                                                  : !keeps_columns(cx, node)))
+        if (!node ||
+            ((node->op == OP_map || node->op == OP_cast) ? !graph_same_shape(node->output, x)
+                                                         : !keeps_columns(cx, node)))
             return false;
     }
     return true;

@@ -191,16 +191,6 @@ static int64_t channel_groups(const Pull *p, const Tensor *root)
     return 1;
 }
 
-static bool same_shape(const Tensor *a, const Tensor *b)
-{
-    if (a->rank != b->rank)
-        return false;
-    for (int d = 0; d < a->rank; d++)
-        if (a->shape[d] != b->shape[d])
-            return false;
-    return true;
-}
-
 /* Index of a reshape's result from that of its operand; false when a dim of the operand is cut. */
 static bool merged_index(Pull *p, const GraphNode *node, const Expr *const *own, const Expr **index)
 {
@@ -235,7 +225,8 @@ static bool attention_index(Pull *p, Tensor *tensor, const Expr **index)
     }
     if (node->op == OP_map || node->op == OP_cast) {
         for (int i = 0; i < node->input_count; i++)
-            if (same_shape(node->inputs[i], tensor) && attention_index(p, node->inputs[i], index))
+            if (graph_same_shape(node->inputs[i], tensor) &&
+                attention_index(p, node->inputs[i], index))
                 return true;
         return false;
     }
@@ -315,7 +306,7 @@ bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLay
     for (uint32_t r = 0; r < group->root_count; r++) {
         Tensor *root = group->roots[r];
         cx->where = root->producer->source;
-        if ((!r || !same_shape(root, group->roots[0])) && !attention_index(p, root, index))
+        if ((!r || !graph_same_shape(root, group->roots[0])) && !attention_index(p, root, index))
             root_axes(p, root, index);
         Tensor *stored = lower_gives_bits(root->producer) ? root->producer->inputs[0] : root;
         Value *value = pull(p, stored, index);

@@ -238,22 +238,6 @@ static inline void expect(Wire n, const Value *in, const Value *out)
     expect_in("", 20, n, in, out);
 }
 
-static inline Wire with_int(Wire n, const char *name, int64_t value)
-{
-    Wire a = attr(name, 2);
-    put_int(&a, 3, value);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static inline Wire with_ints(Wire n, const char *name, const char *list)
-{
-    Wire a = attr(name, 7);
-    put_dims(&a, 8, list);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 static inline Wire with_texts(Wire n, const char *name, const char *list)
 {
     Wire a = attr(name, 8);

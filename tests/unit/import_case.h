@@ -205,15 +205,6 @@ static inline Wire in_domain(const char *domain, Wire n)
     return n;
 }
 
-/* A node with one more attribute. */
-static inline Wire with_int(Wire n, const char *name, int64_t value)
-{
-    Wire a = attr(name, 2);
-    put_int(&a, 3, value);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 static inline Wire with_float(Wire n, const char *name, float value)
 {
     Wire a = attr(name, 1);
@@ -245,14 +236,6 @@ static inline Wire with_graph(Wire n, const char *name, Wire graph)
 {
     Wire a = attr(name, 5);
     put_wire(&a, 6, graph);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static inline Wire with_ints(Wire n, const char *name, const char *list)
-{
-    Wire a = attr(name, 7);
-    put_dims(&a, 8, list);
     put_wire(&n, 5, a);
     return n;
 }

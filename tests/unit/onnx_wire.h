@@ -256,4 +256,22 @@ static inline void expect_fail(Wire from, Status status, const char *texts)
     expect_fail_in(from, NULL, status, texts);
 }
 
+/* A node with one more attribute. */
+/* A node with one more attribute. */
+static inline Wire with_int(Wire n, const char *name, int64_t value)
+{
+    Wire a = attr(name, 2);
+    put_int(&a, 3, value);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_ints(Wire n, const char *name, const char *list)
+{
+    Wire a = attr(name, 7);
+    put_dims(&a, 8, list);
+    put_wire(&n, 5, a);
+    return n;
+}
+
 #endif
