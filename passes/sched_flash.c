@@ -139,7 +139,8 @@ static void update_rows(Flash *f, TileBlock *block)
               attend_scalar(t, op, S_exp, attend_scalar(t, op, S_sub, old, ref), NULL));
     write_row(t, op, t->top, now);
     op = attend_map(t, block, 2, f->bm, f->bn);
-    Value *x = attend_scalar(t, op, S_sub, at_point(t, op, t->scores), of_row(t, op, t->refs));
+    Value *x = at_point(t, op, t->scores);
+    x = attend_scalar(t, op, S_sub, x, of_row(t, op, t->refs));
     Value *e = attend_scalar(t, op, S_exp, x, NULL);
     tile_write(t->prog, op, t->scores, op->box.coord, e);
     if (f->half) {
@@ -152,12 +153,13 @@ static void update_rows(Flash *f, TileBlock *block)
     }
     tile_reduce(t->prog, block, t->best, t->scores, 1, M_sum);
     op = attend_map(t, block, 2, f->bm, 1);
-    write_row(t, op, t->total,
-              tile_scalar(t->prog, op, S_fma, of_row(t, op, t->total), of_row(t, op, t->decay),
-                          of_row(t, op, t->best)));
+    Value *total = of_row(t, op, t->total), *decay = of_row(t, op, t->decay);
+    Value *sum = of_row(t, op, t->best);
+    write_row(t, op, t->total, tile_scalar(t->prog, op, S_fma, total, decay, sum));
     op = attend_map(t, block, 2, f->bm, f->wide);
-    tile_write(t->prog, op, t->acc, op->box.coord,
-               attend_scalar(t, op, S_mul, at_point(t, op, t->acc), of_row(t, op, t->decay)));
+    Value *acc = at_point(t, op, t->acc);
+    acc = attend_scalar(t, op, S_mul, acc, of_row(t, op, t->decay));
+    tile_write(t->prog, op, t->acc, op->box.coord, acc);
 }
 
 static void add_values(Flash *f, TileBlock *block, Tile *weights)
