@@ -188,17 +188,6 @@ void layout_at(const Layout *layout, int rank, int thread, int reg, int *coord)
     }
 }
 
-bool layout_is_first(const Layout *layout, int thread)
-{
-    for (int p = 0; p < layout->lane_count; p++) {
-        LayoutPart part = layout->lanes[p];
-        if (part.dim < 0 && thread % part.extent != 0)
-            return false;
-        thread /= part.extent;
-    }
-    return true;
-}
-
 bool layout_is_mma_c(const Layout *layout, int m, int n, int *warps_m, int *warps_n)
 {
     int threads = layout_threads(layout);

@@ -42,8 +42,6 @@ int layout_threads(const Layout *layout);
 int layout_regs(const Layout *layout);
 /* Coordinates of register `reg` of thread `thread`; rank of them. */
 void layout_at(const Layout *layout, int rank, int thread, int reg, int *coord);
-/* Whether the thread is the first of those that hold the same elements. */
-bool layout_is_first(const Layout *layout, int thread);
 /* When the layout is an mma C fragment tile: the number of warps each way. */
 bool layout_is_mma_c(const Layout *layout, int m, int n, int *warps_m, int *warps_n);
 

@@ -24,18 +24,23 @@ static inline Wire whole(const Wire *nodes, const Item *in, const Item *out)
     return case_graph(18, nodes, count, in, out);
 }
 
-/* Open dims stay open. */
-static inline ModelRun model_open(Wire bytes)
+static inline ModelRun model_open_with(Wire bytes, const qn_compile_options *options)
 {
     ModelRun r = {NULL, NULL, NULL, NULL};
     cr_assert_eq(qn_context_create(NULL, &r.context), QN_OK);
     cr_assert_eq(qn_model_from_memory(r.context, bytes.data, bytes.size, NULL, &r.model), QN_OK,
                  "%s", qn_model_message(r.model));
-    cr_assert_eq(qn_program_compile(r.model, NULL, &r.program), QN_OK, "%s",
+    cr_assert_eq(qn_program_compile(r.model, options, &r.program), QN_OK, "%s",
                  qn_program_message(r.program));
     cr_assert_eq(qn_session_create(r.program, NULL, &r.session), QN_OK, "%s",
                  qn_session_message(r.session));
     return r;
+}
+
+/* Open dims stay open. */
+static inline ModelRun model_open(Wire bytes)
+{
+    return model_open_with(bytes, NULL);
 }
 
 static inline void model_close(ModelRun *r)

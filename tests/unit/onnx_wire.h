@@ -257,7 +257,6 @@ static inline void expect_fail(Wire from, Status status, const char *texts)
 }
 
 /* A node with one more attribute. */
-/* A node with one more attribute. */
 static inline Wire with_int(Wire n, const char *name, int64_t value)
 {
     Wire a = attr(name, 2);

@@ -3,9 +3,7 @@
  * recurrence computed here in double. */
 #include <stdio.h>
 
-#include "import_case.h"
-
-#include "include/quern.h"
+#include "model_run.h"
 
 TestSuite(rnn_loop, .init = wire_init, .fini = wire_finish);
 
@@ -198,39 +196,15 @@ static Wire net_model(const Net *n)
 
 /* ---- runs */
 
-typedef struct Road {
-    qn_context *context;
-    qn_model *model;
-    qn_program *program;
-    qn_session *session;
-} Road;
-
 /* steps 0: any number. */
-static Road open_net(const Net *n, int steps)
+static ModelRun open_net(const Net *n, int steps)
 {
-    Road o;
-    Wire bytes = net_model(n);
     qn_dim_value s = {.symbol = qn_str("S"), .value = steps};
     qn_compile_options options = {.dims = &s, .dim_count = steps != 0};
-    cr_assert_eq(qn_context_create(NULL, &o.context), QN_OK);
-    cr_assert_eq(qn_model_from_memory(o.context, bytes.data, bytes.size, NULL, &o.model), QN_OK,
-                 "%s", qn_model_message(o.model));
-    cr_assert_eq(qn_program_compile(o.model, &options, &o.program), QN_OK, "%s",
-                 qn_program_message(o.program));
-    cr_assert_eq(qn_session_create(o.program, NULL, &o.session), QN_OK, "%s",
-                 qn_session_message(o.session));
-    return o;
+    return model_open_with(net_model(n), &options);
 }
 
-static void close_net(Road *o)
-{
-    qn_session_release(o->session);
-    qn_program_release(o->program);
-    qn_model_release(o->model);
-    qn_context_release(o->context);
-}
-
-static void run_net(const Road *o, const Net *n, int steps, Results *out)
+static void run_net(const ModelRun *o, const Net *n, int steps, Results *out)
 {
     int64_t dims[] = {n->batch_first ? BATCH : steps, n->batch_first ? steps : BATCH, SIZE};
     const size_t values = (size_t)(n->directions * BATCH * HIDDEN) * sizeof(float);
@@ -286,7 +260,7 @@ Test(rnn_loop, symbolic_length)
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         const Net *n = &nets[i];
         setup(12);
-        Road open = open_net(n, 0), fixed = open_net(n, 12);
+        ModelRun open = open_net(n, 0), fixed = open_net(n, 12);
         run_net(&open, n, 12, &loop);
         run_net(&fixed, n, 12, &unrolled);
         reference(n, 12, &want);
@@ -297,8 +271,8 @@ Test(rnn_loop, symbolic_length)
         run_net(&open, n, 33, &loop);
         reference(n, 33, &want);
         expect_results(n, &loop, &want);
-        close_net(&open);
-        close_net(&fixed);
+        model_close(&open);
+        model_close(&fixed);
     }
 }
 
@@ -307,9 +281,9 @@ Test(rnn_loop, many_steps)
 {
     const Net *n = &nets[4];
     setup(MOST);
-    Road fixed = open_net(n, MOST);
+    ModelRun fixed = open_net(n, MOST);
     run_net(&fixed, n, MOST, &loop);
     reference(n, MOST, &want);
     expect_results(n, &loop, &want);
-    close_net(&fixed);
+    model_close(&fixed);
 }
