@@ -162,7 +162,8 @@ bool known_list(Import *im, const Tensor *x, const char *what, int *count, const
         return false;
     }
     *count = (int)length;
-    memcpy(list, x->elements, (size_t)length * sizeof *list);
+    for (int i = 0; i < *count; i++)
+        list[i] = x->elements[i];
     return true;
 }
 
@@ -211,7 +212,8 @@ bool list_or_input(Import *im, const OnnxNode *n, const char *name, uint32_t i, 
         fail(im, ST_bad_model, "attribute '%s' lists %d numbers", name, *count);
         return false;
     }
-    memcpy(list, from, (size_t)*count * sizeof *list);
+    for (int k = 0; k < *count; k++)
+        list[k] = from[k];
     return true;
 }
 

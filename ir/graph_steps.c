@@ -324,5 +324,6 @@ void infer_part(Graph *graph, const GraphNode *node, Tensor *out)
     if (out->dtype != (Dtype)from->attrs[AT_dtypes].ints[index] ||
         out->rank != from->attrs[AT_ranks].ints[index])
         bad(graph, node, "it is of another type or rank", (int)index);
-    memcpy(out->shape, at[AT_shape].exprs, (size_t)out->rank * sizeof *out->shape);
+    for (int d = 0; d < out->rank; d++)
+        out->shape[d] = at[AT_shape].exprs[d];
 }
