@@ -19,6 +19,9 @@ struct ExprPool {
 };
 
 void expr_pool_release(Cx *cx);
+/* The node of the pool that equals `key`, or a copy of it with its lists; poison when it is too deep
+ * or too large. Sets depth and size of `key`, which has everything else but the id. */
+const Expr *expr_intern(ExprPool *pool, Expr *key);
 /* The node args[0] kind args[1] with the given bounds and divisor, without simplification, except
  * that one possible value makes a constant. */
 const Expr *expr_binary(Cx *cx, ExprKind kind, const Expr *a, const Expr *b, int64_t lo, int64_t hi,
