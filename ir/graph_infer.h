@@ -42,6 +42,8 @@ Tensor *graph_node_bodies(Graph *graph, GraphOp op, int input_count, Tensor *con
                           const Attr attrs[AT_count], int body_count, Graph *const *bodies);
 Graph *graph_root(Graph *graph);
 void graph_use_dim(void *user, const Expr *sym);
+/* Fails when a tensor cannot have the rank. */
+bool graph_rank_fits(Graph *graph, int rank);
 
 /* Attributes an operation may carry, as bits; arity. */
 uint64_t graph_op_attrs(GraphOp op);
