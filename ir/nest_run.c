@@ -12,62 +12,19 @@
  * Index expressions that are linear in axes and dims run as sums, others as ExprCode; slots hold
  * the values of dims, axes and bound values. A body publishes the bound values that an access uses
  * just before it, since another body may have set them in between. Every index is checked against
- * the buffer's shape, every stored element is marked: a violation is a bug of a lowering. */
+ * the buffer's shape, every stored element is marked: a violation is a bug of a lowering.
+ *
+ * Bodies are made in nest_body.c. */
+#include "ir/nest_body.h"
+
 #include <string.h>
 
-#include "ir/nest.h"
 #include "ir/value_text.h"
 
 enum { MAX_MEMO = 1 << 26, MAX_WRITTEN = 1 << 28 };
 
-typedef struct Index {
-    bool linear;
-    int count; /* of terms */
-    int64_t constant;
-    const int *slots;
-    const int64_t *coefs;
-    ExprCode code;
-} Index;
-
-typedef struct Publish {
-    uint32_t from; /* result in the body */
-    int slot;
-} Publish;
-
-typedef struct Place {
-    const Access *access;
-    const Index *index;  /* rank of them */
-    const Index *guards; /* lo, e, hi for each guard */
-} Place;
-
-typedef struct Instr {
-    const Value *value;
-    uint32_t args[3]; /* results in the same body */
-    uint32_t publish_count, publish_cap;
-    Publish *publish;
-    Place place;
-    Index index;  /* V_index */
-    Index lo, hi; /* V_bind */
-} Instr;
-
-typedef struct Body {
-    const Value *reduce; /* or NULL: a store */
-    const Store *store;
-    Place place; /* of the store */
-    int axis_count;
-    int axes[MAX_AXES];
-    uint32_t count, varying; /* instructions; first varying one */
-    Instr *instrs;
-    Scalar *results;
-    uint32_t root;
-    bool started; /* this evaluation has run its invariant part */
-    Scalar acc;
-    Scalar best; /* argmin, argmax: the extreme value; acc is its position */
-    bool any;
-} Body;
-
 typedef struct Memo {
-    Body *body;
+    NestBody *body;
     int axis_count;
     int axes[MAX_AXES];
     int64_t strides[MAX_AXES];
@@ -86,62 +43,14 @@ typedef struct Run {
     const Nest *nest;
     NestRun *io;
     int64_t *slots; /* dims, axes, bound values by id */
-    Index extents[MAX_AXES];
+    NestIndex extents[MAX_AXES];
     Memo *memos; /* by value id */
     View *views;
 } Run;
 
-static int axis_slot(const Run *run, int axis)
-{
-    return (int)run->nest->dim_count + axis;
-}
-
-static int slot_of(void *user, const Expr *sym)
-{
-    const Run *run = user;
-    SymUse use = nest_sym(run->nest, sym);
-    switch (use.kind) {
-    case SYM_axis: return axis_slot(run, use.axis);
-    case SYM_bind: return (int)run->nest->dim_count + MAX_AXES + (int)use.bind->id;
-    case SYM_dim:
-        for (uint32_t i = 0; i < run->nest->dim_count; i++)
-            if (run->nest->dims[i] == sym)
-                return (int)i;
-        break;
-    case SYM_unknown: break;
-    }
-    return -1;
-}
-
 /* ---- expressions */
 
-static Index compile_index(Run *run, const Expr *e)
-{
-    Arena *arena = run->cx->arena;
-    Index index = {.linear = true};
-    bool sum = e->kind == EX_sum;
-    if (e->kind == EX_const || sum)
-        index.constant = e->value;
-    index.count = sum ? (int)e->count : e->kind == EX_sym ? 1 : 0;
-    int *slots = NEW_ARRAY(arena, int, index.count + 1);
-    int64_t *coefs = NEW_ARRAY(arena, int64_t, index.count + 1);
-    index.linear = sum || e->kind == EX_sym || e->kind == EX_const;
-    for (int i = 0; i < index.count && index.linear; i++) {
-        const Expr *sym = sum ? e->args[i] : e;
-        coefs[i] = sum ? e->coefs[i] : 1;
-        index.linear = sym->kind == EX_sym;
-        slots[i] = index.linear ? slot_of(run, sym) : -1;
-        if (index.linear && slots[i] < 0)
-            cx_fail(run->cx, ST_internal, "unknown symbol '%s'", sym->name);
-    }
-    index.slots = slots;
-    index.coefs = coefs;
-    if (!index.linear)
-        index.code = expr_compile(run->cx, e, slot_of, run);
-    return index;
-}
-
-static int64_t index_value(Run *run, const Index *index)
+static int64_t index_value(Run *run, const NestIndex *index)
 {
     int64_t value = index->constant;
     bool bad = false;
@@ -159,124 +68,13 @@ static int64_t index_value(Run *run, const Index *index)
 
 static int64_t expr_value(Run *run, const Expr *e)
 {
-    Index index = compile_index(run, e);
+    NestIndex index = nest_body_index(run->cx, run->nest, e);
     return cx_failed(run->cx) ? 0 : index_value(run, &index);
 }
 
-/* ---- making bodies */
+/* ---- bodies */
 
-static Place compile_place(Run *run, const Access *access)
-{
-    Index *index = NEW_ARRAY(run->cx->arena, Index, access->rank + 1);
-    Index *guards = NEW_ARRAY(run->cx->arena, Index, access->guard_count * 3 + 1);
-    for (int i = 0; i < access->rank; i++)
-        index[i] = compile_index(run, access->index[i]);
-    for (int i = 0; i < access->guard_count; i++) {
-        guards[3 * i] = compile_index(run, access->guards[i].lo);
-        guards[3 * i + 1] = compile_index(run, access->guards[i].e);
-        guards[3 * i + 2] = compile_index(run, access->guards[i].hi);
-    }
-    return (Place){access, index, guards};
-}
-
-typedef struct Collect {
-    Run *run;
-    uint8_t *needed;       /* by value id */
-    const uint32_t *local; /* second use: id -> result in the body */
-    Instr *instr;          /* second use */
-} Collect;
-
-static void visit_needed(void *user, const Expr *sym)
-{
-    Collect *c = user;
-    SymUse use = nest_sym(c->run->nest, sym);
-    if (use.kind == SYM_bind)
-        c->needed[use.bind->id] = 1;
-}
-
-static void visit_publish(void *user, const Expr *sym)
-{
-    Collect *c = user;
-    SymUse use = nest_sym(c->run->nest, sym);
-    if (use.kind != SYM_bind)
-        return;
-    Publish publish = {c->local[use.bind->id], slot_of(c->run, sym)};
-    VEC_PUSH(c->run->cx->arena, c->instr->publish, c->instr->publish_count, c->instr->publish_cap,
-             publish);
-}
-
-static void visit_value(const Value *v, void (*visit)(void *user, const Expr *sym), Collect *c)
-{
-    Cx *cx = c->run->cx;
-    if (v->op == V_index)
-        expr_symbols(cx, v->index, visit, c);
-    for (int i = 0; v->access && i < v->access->rank; i++)
-        expr_symbols(cx, v->access->index[i], visit, c);
-    for (int i = 0; v->access && i < v->access->guard_count; i++) {
-        expr_symbols(cx, v->access->guards[i].lo, visit, c);
-        expr_symbols(cx, v->access->guards[i].e, visit, c);
-        expr_symbols(cx, v->access->guards[i].hi, visit, c);
-    }
-}
-
-static void make_instr(Run *run, Instr *instr, const Value *v, const uint32_t *local)
-{
-    instr->value = v;
-    for (int i = 0; i < 3 && v->args[i] && v->op != V_reduce; i++)
-        instr->args[i] = local[v->args[i]->id];
-    if (v->op == V_load)
-        instr->place = compile_place(run, v->access);
-    if (v->op == V_index)
-        instr->index = compile_index(run, v->index);
-    if (v->op == V_bind) {
-        instr->lo = compile_index(run, v->lo);
-        instr->hi = compile_index(run, v->hi);
-    }
-    Collect c = {.run = run, .local = local, .instr = instr};
-    visit_value(v, visit_publish, &c);
-}
-
-static void make_body(Run *run, Body *body, const Value *root, uint64_t axes)
-{
-    const Nest *nest = run->nest;
-    Arena *arena = run->cx->arena;
-    Collect c = {.run = run, .needed = NEW_ARRAY(arena, uint8_t, nest->value_count)};
-    uint32_t *local = NEW_ARRAY(arena, uint32_t, nest->value_count);
-    for (int i = 0; i < nest->axis_count; i++)
-        if (axes >> i & 1)
-            body->axes[body->axis_count++] = i;
-    c.needed[root->id] = 1;
-    for (uint32_t i = root->id + 1; i-- > 0;) {
-        const Value *v = nest->values[i];
-        if (!c.needed[i] || v->op == V_reduce)
-            continue;
-        for (int k = 0; k < 3 && v->args[k]; k++)
-            c.needed[v->args[k]->id] = 1;
-        visit_value(v, visit_needed, &c);
-    }
-    const Value **order = NEW_ARRAY(arena, const Value *, nest->value_count);
-    for (int pass = 0; pass < 4; pass++) { /* invariant: reductions, others; varying: the same */
-        if (pass == 2)
-            body->varying = body->count;
-        for (uint32_t i = 0; i <= root->id; i++) {
-            const Value *v = nest->values[i];
-            bool varies = (v->axes & axes) != 0, reduce = v->op == V_reduce;
-            if (c.needed[i] && varies == (pass >= 2) && reduce == (pass % 2 == 0)) {
-                local[i] = body->count;
-                order[body->count++] = v;
-            }
-        }
-    }
-    body->instrs = NEW_ARRAY(arena, Instr, body->count);
-    body->results = NEW_ARRAY(arena, Scalar, body->count);
-    body->root = local[root->id];
-    for (uint32_t i = 0; i < body->count; i++)
-        make_instr(run, &body->instrs[i], order[i], local);
-}
-
-/* ---- running bodies */
-
-static void eval_loop(Run *run, Body *body, int depth, int64_t position);
+static void eval_loop(Run *run, NestBody *body, int depth, int64_t position);
 
 static const char *axis_name(const void *user, int number)
 {
@@ -293,13 +91,13 @@ static void report_access(Run *run, const Access *access, const char *problem)
     text_add(&text, " at");
     for (int i = 0; i < run->nest->axis_count; i++)
         text_add(&text, " %s=%lld", run->nest->axes[i].sym->name,
-                 (long long)run->slots[axis_slot(run, i)]);
+                 (long long)run->slots[nest_axis_slot(run->nest, i)]);
     cx_fail(run->cx, ST_internal, "nest '%s': %s: %s", run->nest->name, problem, text.data);
 }
 
 /* Whether the access takes place; then the element's position in memory and, if asked for, among
  * the shape's elements. */
-static bool locate(Run *run, const Place *place, int64_t *offset, int64_t *element)
+static bool locate(Run *run, const NestPlace *place, int64_t *offset, int64_t *element)
 {
     const Access *access = place->access;
     const View *view = &run->views[access->buffer->index];
@@ -324,7 +122,7 @@ static bool locate(Run *run, const Place *place, int64_t *offset, int64_t *eleme
     return !cx_failed(run->cx);
 }
 
-static Scalar eval_bind(Run *run, const Instr *instr, Scalar arg)
+static Scalar eval_bind(Run *run, const NestInstr *instr, Scalar arg)
 {
     const Value *v = instr->value;
     int64_t lo = index_value(run, &instr->lo), hi = index_value(run, &instr->hi), index = arg.i;
@@ -345,18 +143,18 @@ static Scalar eval_reduce(Run *run, const Value *v)
     Memo *memo = &run->memos[v->id];
     int64_t at = 0;
     for (int i = 0; i < memo->axis_count; i++)
-        at += memo->strides[i] * run->slots[axis_slot(run, memo->axes[i])];
+        at += memo->strides[i] * run->slots[nest_axis_slot(run->nest, memo->axes[i])];
     if (memo->known[at])
         return memo->values[at];
-    Body *body = memo->body;
+    NestBody *body = memo->body;
     int64_t saved[MAX_AXES];
     for (int i = 0; i < body->axis_count; i++)
-        saved[i] = run->slots[axis_slot(run, body->axes[i])];
+        saved[i] = run->slots[nest_axis_slot(run->nest, body->axes[i])];
     body->started = body->any = false;
     body->acc = monoid_identity(v->monoid, v->dtype);
     eval_loop(run, body, 0, 0);
     for (int i = 0; i < body->axis_count; i++)
-        run->slots[axis_slot(run, body->axes[i])] = saved[i];
+        run->slots[nest_axis_slot(run->nest, body->axes[i])] = saved[i];
     memo->known[at] = 1;
     return memo->values[at] = body->acc;
 }
@@ -370,7 +168,7 @@ static Scalar read_element(Dtype dtype, const void *base, int64_t at)
     return (Scalar){.f = (double)x};
 }
 
-static Scalar eval_instr(Run *run, const Body *body, const Instr *instr)
+static Scalar eval_instr(Run *run, const NestBody *body, const NestInstr *instr)
 {
     const Value *v = instr->value;
     for (uint32_t i = 0; i < instr->publish_count; i++)
@@ -402,7 +200,7 @@ static Scalar eval_instr(Run *run, const Body *body, const Instr *instr)
     BUG("value %%%u cannot be evaluated", v->id);
 }
 
-static void combine(Body *body, Scalar x, int64_t position)
+static void combine(NestBody *body, Scalar x, int64_t position)
 {
     const Value *v = body->reduce;
     Dtype dtype = dtype_compute(v->args[0]->dtype);
@@ -422,7 +220,7 @@ static void combine(Body *body, Scalar x, int64_t position)
     body->any = true;
 }
 
-static void store(Run *run, Body *body, Scalar x)
+static void store(Run *run, NestBody *body, Scalar x)
 {
     const Buffer *buffer = body->store->access->buffer;
     View *view = &run->views[buffer->index];
@@ -436,7 +234,7 @@ static void store(Run *run, Body *body, Scalar x)
     dtype_store(buffer->dtype, view->base, offset, x);
 }
 
-static void eval_point(Run *run, Body *body, int64_t position)
+static void eval_point(Run *run, NestBody *body, int64_t position)
 {
     uint32_t first = body->started ? body->varying : 0;
     body->started = true;
@@ -448,7 +246,7 @@ static void eval_point(Run *run, Body *body, int64_t position)
         store(run, body, body->results[body->root]);
 }
 
-static void eval_loop(Run *run, Body *body, int depth, int64_t position)
+static void eval_loop(Run *run, NestBody *body, int depth, int64_t position)
 {
     if (depth == body->axis_count) {
         eval_point(run, body, position);
@@ -457,7 +255,7 @@ static void eval_loop(Run *run, Body *body, int depth, int64_t position)
     int axis = body->axes[depth];
     int64_t extent = index_value(run, &run->extents[axis]);
     for (int64_t i = 0; i < extent && !cx_failed(run->cx); i++) {
-        run->slots[axis_slot(run, axis)] = i;
+        run->slots[nest_axis_slot(run->nest, axis)] = i;
         eval_loop(run, body, depth + 1, position * extent + i);
     }
 }
@@ -509,7 +307,7 @@ static int64_t largest_extent(Run *run, uint64_t uses, int axis, int from, const
         return index_value(run, &run->extents[axis]);
     int64_t largest = 0;
     for (int64_t i = 0; i < most[from]; i++) {
-        run->slots[axis_slot(run, from)] = i;
+        run->slots[nest_axis_slot(run->nest, from)] = i;
         int64_t extent = largest_extent(run, uses, axis, from + 1, most);
         largest = extent > largest ? extent : largest;
     }
@@ -533,9 +331,9 @@ static void set_memo(Run *run, const Value *v, const int64_t *most)
     }
     memo->values = NEW_ARRAY(run->cx->arena, Scalar, count);
     memo->known = NEW_ARRAY(run->cx->arena, uint8_t, count);
-    memo->body = NEW(run->cx->arena, Body);
+    memo->body = NEW(run->cx->arena, NestBody);
     memo->body->reduce = v;
-    make_body(run, memo->body, v->args[0], v->reduced);
+    nest_body_make(run->cx, run->nest, memo->body, v->args[0], v->reduced);
 }
 
 static void set_up(Run *run)
@@ -550,7 +348,7 @@ static void set_up(Run *run)
     for (uint32_t i = 0; i < nest->buffer_count && !cx_failed(run->cx); i++)
         set_view(run, i);
     for (int i = 0; i < nest->axis_count && !cx_failed(run->cx); i++) {
-        run->extents[i] = compile_index(run, nest->axes[i].extent);
+        run->extents[i] = nest_body_index(run->cx, run->nest, nest->axes[i].extent);
         most[i] = largest_extent(run, nest_expr_axes(nest, nest->axes[i].extent), i, 0, most);
     }
     for (uint32_t i = 0; i < nest->value_count && !cx_failed(run->cx); i++)
@@ -567,13 +365,13 @@ bool nest_run(Cx *cx, const Nest *nest, NestRun *io)
     io->bad_index = 0;
     set_up(&run);
     for (uint32_t i = 0; i < nest->store_count && !cx_failed(cx); i++) {
-        Body *body = NEW(cx->arena, Body);
+        NestBody *body = NEW(cx->arena, NestBody);
         uint64_t axes = 0;
         body->store = &nest->stores[i];
         for (int k = 0; k < body->store->access->rank; k++)
             axes |= nest_expr_axes(nest, body->store->access->index[k]);
-        make_body(&run, body, body->store->value, axes);
-        body->place = compile_place(&run, body->store->access);
+        nest_body_make(cx, nest, body, body->store->value, axes);
+        body->place = nest_body_place(cx, nest, body->store->access);
         if (!cx_failed(cx))
             eval_loop(&run, body, 0, 0);
     }
