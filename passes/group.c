@@ -31,11 +31,7 @@
  * Requirements for editors: the result is a function of the graph alone; a group's root is its last
  * node, so roots in node order are an order of execution; every rule that stops a fusion leaves its
  * reason in GroupInfo.why. */
-#include "passes/group.h"
-
-#include <string.h>
-
-typedef enum Kind { K_free, K_view, K_map, K_row, K_combine, K_contraction, K_step } Kind;
+#include "passes/group_impl.h"
 
 typedef struct Place {
     uint32_t group;  /* 1 + index of its group; 0 = not placed, or inside every reader */
@@ -71,71 +67,6 @@ typedef struct Fuse {
     GraphNode ***readers;        /* by tensor id, NULL-terminated */
     const GraphNode **attention; /* by tensor id: the product whose kernel it may join, or NULL */
 } Fuse;
-
-static Kind node_kind(const GraphNode *node);
-
-/* Sums, differences and products of positions and numbers, and conditions on them: indices and
- * guards that lowering sees through. */
-static bool is_position(const GraphNode *node)
-{
-    ScalarOp op = (ScalarOp)node->attrs[AT_scalar].i;
-    Dtype dtype = node->output->dtype;
-    bool number = dtype == DT_i64 && (op == S_add || op == S_sub || op == S_mul);
-    bool condition = dtype == DT_bool && (op == S_le || op == S_lt || op == S_and);
-    bool all = node->op == OP_map && (number || condition);
-    for (int i = 0; all && i < node->input_count; i++) {
-        const Tensor *x = node->inputs[i];
-        all = node_kind(x->producer) == K_free && (x->dtype == DT_i64 || x->dtype == DT_bool) &&
-              (x->producer->op != OP_constant || x->rank == 0 || x->elements);
-    }
-    return all;
-}
-
-static Kind node_kind(const GraphNode *node)
-{
-    if ((node->output->elements && node->op != OP_input) || is_position(node))
-        return K_free;
-    switch (node->op) {
-    case OP_none:
-    case OP_list:
-    case OP_count:
-    case OP_input:
-    case OP_constant:
-    case OP_fill:
-    case OP_iota:
-    case OP_dim_value:
-    case OP_shape_value: return K_free;
-    case OP_reshape:
-    case OP_expand:
-    case OP_transpose:
-    case OP_slice: return K_view;
-    case OP_map:
-    case OP_cast:
-    case OP_bitcast:
-    case OP_pad:
-    case OP_concat:
-    case OP_gather:
-    case OP_gather_elements:
-    case OP_gather_nd: return K_map;
-    case OP_reduce:
-    case OP_softmax:
-    case OP_normalize: return K_row;
-    case OP_arg:
-    case OP_scan:
-    case OP_window:
-    case OP_window_arg:
-    case OP_scatter_elements:
-    case OP_scatter_nd: return K_combine;
-    case OP_matmul:
-    case OP_conv:
-    case OP_conv_transpose: return K_contraction;
-    case OP_part:
-    case OP_loop:
-    case OP_branch:
-    case OP_host: return K_step;
-    }
-    return K_step;
-}
 
 static uint64_t row_axes(const GraphNode *node)
 {
@@ -189,7 +120,7 @@ static void mark_weights_only(Fuse *f)
 {
     for (uint32_t i = 0; i < f->graph->node_count; i++) {
         const GraphNode *node = f->graph->nodes[i];
-        bool only = node->op != OP_input && node_kind(node) != K_step;
+        bool only = node->op != OP_input && group_node_kind(node) != K_step;
         for (int k = 0; k < node->input_count; k++)
             only &= f->places[node->inputs[k]->id].weights_only;
         f->places[node->output->id].weights_only = only && !uses_dims(node);
@@ -198,7 +129,7 @@ static void mark_weights_only(Fuse *f)
 
 static void start_group(Fuse *f, GraphNode *node, const char *why)
 {
-    Kind kind = node_kind(node);
+    NodeKind kind = group_node_kind(node);
     Open open = {.root = node,
                  .why = why,
                  .contraction = kind == K_contraction,
@@ -233,11 +164,11 @@ static View readers_view(const Fuse *f, const GraphNode *node, const Open *open)
         bool moves = (*r)->op == OP_reshape || (*r)->op == OP_transpose;
         view.pointwise &=
             place->pointwise && (moves || (map && graph_same_shape((*r)->output, node->output)));
-        view.feeds |= place->feeds || node_kind(*r) == K_contraction;
+        view.feeds |= place->feeds || group_node_kind(*r) == K_contraction;
         bool rows = open->rows && graph_same_shape((*r)->output, open->rows);
         view.spread &= (map && (graph_same_shape((*r)->output, node->output) || rows ||
                                 graph_same_shape((*r)->output, node->inputs[0]))) ||
-                       node_kind(*r) == K_row;
+                       group_node_kind(*r) == K_row;
     }
     return view;
 }
@@ -313,7 +244,7 @@ static void measure(const Fuse *f, const GraphNode *node, Place *place)
 /* NULL when the node may join, else the reason why not. Updates the group's anchors. */
 static const char *try_join(const Fuse *f, const GraphNode *node, Open *open, View *view)
 {
-    Kind kind = node_kind(node);
+    NodeKind kind = group_node_kind(node);
     *view = readers_view(f, node, open);
     const Place *place = &f->places[node->output->id];
     if (joins_attention(f, node, open)) {
@@ -376,7 +307,7 @@ static bool in_memory(const Tensor *tensor)
 static bool read_by_step(const Fuse *f, const GraphNode *node)
 {
     for (GraphNode **r = f->readers[node->output->id]; *r; r++)
-        if (node_kind(*r) == K_step)
+        if (group_node_kind(*r) == K_step)
             return true;
     return false;
 }
@@ -384,7 +315,7 @@ static bool read_by_step(const Fuse *f, const GraphNode *node)
 static void place_node(Fuse *f, GraphNode *node, bool output)
 {
     Place *place = &f->places[node->output->id];
-    Kind kind = node_kind(node);
+    NodeKind kind = group_node_kind(node);
     if (!output && !f->readers[node->output->id][0])
         return; /* dead */
     place->used = true;
@@ -460,48 +391,6 @@ static void finish_group(Fuse *f, GroupInfo *info, uint32_t group)
     info->why = open->why;
 }
 
-/* Convolutions and pools compute fastest with the channels innermost: every tensor between kernels
- * that one of them makes or reads is laid out so. Inputs, outputs and weights of the model keep the
- * order the caller knows. */
-static TensorLayout *choose_layouts(Fuse *f, const Grouping *grouping)
-{
-    Cx *cx = f->cx;
-    TensorLayout *layouts = NEW_ARRAY(cx->arena, TensorLayout, f->tensor_count);
-    bool *spatial = NEW_ARRAY(cx->arena, bool, f->tensor_count);
-    for (uint32_t g = 0; g < grouping->count; g++) {
-        const GroupInfo *info = &grouping->groups[g];
-        for (uint32_t i = 0; i < info->node_count; i++) {
-            const GraphNode *node = info->nodes[i];
-            if (node->op != OP_conv && node->op != OP_window)
-                continue;
-            spatial[node->inputs[0]->id] = true;
-            spatial[info->group.roots[0]->id] |=
-                graph_same_shape(info->group.roots[0], node->output);
-        }
-    }
-    for (uint32_t o = 0; o < f->graph->output_count; o++)
-        spatial[f->graph->outputs[o]->id] = false;
-    for (uint32_t i = 0; i < f->graph->node_count; i++)
-        for (int k = 0; k < f->graph->nodes[i]->input_count; k++)
-            if (node_kind(f->graph->nodes[i]) == K_step)
-                spatial[f->graph->nodes[i]->inputs[k]->id] = false;
-    for (uint32_t g = 0; g < grouping->count; g++) {
-        const Tensor *t = grouping->groups[g].group.roots[0];
-        TensorLayout *layout = &layouts[t->id];
-        if (!spatial[t->id] || t->rank < 3 || grouping->groups[g].init)
-            continue;
-        layout->strides = NEW_ARRAY(cx->arena, const Expr *, t->rank);
-        for (int i = 1; i < t->rank; i++)
-            layout->order[i] = i == t->rank - 1 ? 1 : i + 1;
-        const Expr *stride = expr_const(cx, 1);
-        for (int i = t->rank - 1; i >= 0; i--) {
-            layout->strides[layout->order[i]] = stride;
-            stride = expr_mul(cx, stride, t->shape[layout->order[i]]);
-        }
-    }
-    return layouts;
-}
-
 Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps)
 {
     Fuse *f = NEW(cx->arena, Fuse);
@@ -528,6 +417,6 @@ Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps)
             finish_group(f, &grouping->groups[grouping->count++], g);
     }
     grouping->tensor_count = f->tensor_count;
-    grouping->layouts = choose_layouts(f, grouping);
+    grouping->layouts = group_layouts(cx, graph, grouping);
     return grouping;
 }

@@ -24,13 +24,4 @@ typedef struct Grouping {
  * the target, which decides what one kernel can do. */
 Grouping *group_graph(Cx *cx, const Graph *graph, const Caps *caps);
 
-/* For group.c only. By tensor id: the matrix product whose attention kernel may compute the tensor,
- * or NULL (group_attention.c). `readers` by tensor id, NULL-terminated. */
-const GraphNode **group_find_attention(Cx *cx, const Graph *graph, const Caps *caps,
-                                       GraphNode *const *const *readers, uint32_t tensor_count);
-/* From the attention's product to the group's root there are only maps of its shape, and views that
- * keep the last dim last and cut none. */
-bool group_stores_attention(Cx *cx, GraphNode *const *const *readers, const GraphNode *product,
-                            const GraphNode *root);
-
 #endif

@@ -10,7 +10,7 @@
  *
  * What the nest must be for the skeleton to take it (nest_attention) is checked here: a group that
  * does not get there would compute scores again for every column of the result. */
-#include "passes/group.h"
+#include "passes/group_impl.h"
 
 #include <string.h>
 
