@@ -1,48 +1,17 @@
 /* The device `cuda`. Addresses are the driver's. Every call makes the primary context current and
- * gives back what the calling thread had: threads are the caller's.
- *
- * Kernels are found when code is loaded; a run only launches, with lists of pointers to parameters
- * that point into the list of launches:
- *
- *   parameters of a launch: | buffer 0 .. | dim 0 .. | error cell |   each a pointer to the value
- *
- * Error cells are four bytes for each launch that may fail (launch.h), read when the list is waited
- * for. */
+ * gives back what the calling thread had: threads are the caller's. Kernels are found when code is
+ * loaded; a run only launches (cuda_bind.c). */
 #include "runtime/device_cuda.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/cuda_api.h"
-#include "runtime/launch.h"
+#include "runtime/cuda_impl.h"
 #include "runtime/memory.h"
 
 enum { CUDA_ALIGN = 256 }; /* what the driver aligns allocations to */
 
-typedef struct CudaDevice {
-    Device device;
-    const CudaApi *api;
-    int id;
-    CudaContext context;
-    const char *target;
-    char name[100];
-} CudaDevice;
-
-typedef struct CudaStream {
-    Stream stream;
-    CudaStreamHandle handle;
-} CudaStream;
-
-struct DeviceCode {
-    CudaDevice *device;
-    CudaFunction *functions; /* functions[first[kernel] + phase] */
-    uint32_t *first;
-    uint32_t module_count;
-    size_t size; /* of this block, with the arrays */
-    CudaModule modules[];
-};
-
-static Status failed(const CudaDevice *d, Report *report, const char *what, int code)
+Status cuda_failed(const CudaDevice *d, Report *report, const char *what, int code)
 {
     const char *text = NULL;
     d->api->error_text(code, &text);
@@ -50,12 +19,12 @@ static Status failed(const CudaDevice *d, Report *report, const char *what, int 
                        "CUDA: %s: %s (%d)", what, text ? text : "unknown error", code);
 }
 
-static bool enter(const CudaDevice *d)
+bool cuda_enter(const CudaDevice *d)
 {
     return d->api->push(d->context) == 0;
 }
 
-static void leave(const CudaDevice *d)
+void cuda_leave(const CudaDevice *d)
 {
     CudaContext ours;
     d->api->pop(&ours);
@@ -94,7 +63,7 @@ static bool look_at_gpu(CudaDevice *d, Report *report)
     if (code == 0)
         code = d->api->attribute(&minor, CUDA_ATTRIBUTE_MINOR, d->id);
     if (code != 0) {
-        failed(d, report, "looking at the GPU", code);
+        cuda_failed(d, report, "looking at the GPU", code);
         return false;
     }
     d->name[sizeof d->name - 1] = 0;
@@ -129,7 +98,7 @@ Device *device_cuda_open(const Allocator *from, Report *report)
     if (found && code == 0)
         return &d->device;
     if (code != 0)
-        failed(d, report, "cuDevicePrimaryCtxRetain", code);
+        cuda_failed(d, report, "cuDevicePrimaryCtxRetain", code);
     from->release(from->user, d, sizeof *d);
     return NULL;
 }
@@ -157,21 +126,21 @@ static void *alloc_memory(Device *device, int64_t bytes)
 {
     const CudaDevice *d = (CudaDevice *)device;
     CudaAddress address = 0;
-    if (!enter(d))
+    if (!cuda_enter(d))
         return NULL;
     int code = d->api->alloc(&address, (size_t)bytes);
-    leave(d);
+    cuda_leave(d);
     return code == 0 ? (void *)(uintptr_t)address : NULL;
 }
 
-static void release_memory(Device *device, void *memory, int64_t bytes)
+void cuda_release_memory(Device *device, void *memory, int64_t bytes)
 {
     const CudaDevice *d = (CudaDevice *)device;
     (void)bytes;
-    if (!enter(d))
+    if (!cuda_enter(d))
         return;
     d->api->free((uintptr_t)memory);
-    leave(d);
+    cuda_leave(d);
 }
 
 /* --- code --- */
@@ -179,10 +148,10 @@ static void release_memory(Device *device, void *memory, int64_t bytes)
 static void unload(DeviceCode *code)
 {
     CudaDevice *d = code->device;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         for (uint32_t i = 0; i < code->module_count; i++)
             d->api->module_free(code->modules[i]);
-        leave(d);
+        cuda_leave(d);
     }
     device_host_free(&d->device, code, code->size);
 }
@@ -229,7 +198,7 @@ static Status load_modules(DeviceCode *code, const CodeImage *image, Report *rep
             return report_fail(report, ST_bad_file, "CUDA: damaged device code");
         int result = d->api->module(&code->modules[i], image->pieces[i].data);
         if (result != 0)
-            return failed(d, report, "cuModuleLoadData", result);
+            return cuda_failed(d, report, "cuModuleLoadData", result);
         code->module_count++;
     }
     return ST_ok;
@@ -249,7 +218,7 @@ static Status find_function(const DeviceCode *code, const PlanKernel *kernel, ui
     if (result == 0)
         result = d->api->function_set(*function, CUDA_FUNCTION_SHARED_BYTES,
                                       (int)kernel->phases[phase].shared);
-    return result == 0 ? ST_ok : failed(d, report, name, result);
+    return result == 0 ? ST_ok : cuda_failed(d, report, name, result);
 }
 
 static Status find_functions(DeviceCode *code, const Plan *plan, Report *report)
@@ -275,11 +244,11 @@ static Status load(Device *device, const Plan *plan, const CodeImage *image, Sto
     if (!code)
         return device_no_memory(report);
     Status status = ST_device;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         status = load_modules(code, image, report);
         if (status == ST_ok)
             status = find_functions(code, plan, report);
-        leave(d);
+        cuda_leave(d);
     } else {
         report_fail(report, ST_device, "CUDA: the context is gone");
     }
@@ -301,13 +270,13 @@ static Status open_stream(Device *device, const Plan *plan, Stream **stream, Rep
         return device_no_memory(report);
     s->stream.device = device;
     int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         code = d->api->stream(&s->handle, CUDA_STREAM_NON_BLOCKING);
-        leave(d);
+        cuda_leave(d);
     }
     if (code != 0) {
         device_host_free(device, s, sizeof *s);
-        return failed(d, report, "cuStreamCreate", code);
+        return cuda_failed(d, report, "cuStreamCreate", code);
     }
     *stream = &s->stream;
     return ST_ok;
@@ -319,10 +288,10 @@ static void close_stream(Stream *stream)
     if (!s)
         return;
     const CudaDevice *d = (CudaDevice *)stream->device;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         d->api->stream_wait(s->handle);
         d->api->stream_free(s->handle);
-        leave(d);
+        cuda_leave(d);
     }
     device_host_free(stream->device, s, sizeof *s);
 }
@@ -337,210 +306,42 @@ static Status write(Stream *stream, void *to, const void *from, int64_t bytes, R
 {
     const CudaDevice *d = (CudaDevice *)stream->device;
     int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         code = d->api->write((uintptr_t)to, from, (size_t)bytes, ((CudaStream *)stream)->handle);
-        leave(d);
+        cuda_leave(d);
     }
-    return code == 0 ? ST_ok : failed(d, report, "cuMemcpyHtoDAsync", code);
+    return code == 0 ? ST_ok : cuda_failed(d, report, "cuMemcpyHtoDAsync", code);
 }
 
 static Status read(Stream *stream, void *to, const void *from, int64_t bytes, Report *report)
 {
     const CudaDevice *d = (CudaDevice *)stream->device;
     int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         code = d->api->read(to, (uintptr_t)from, (size_t)bytes, ((CudaStream *)stream)->handle);
-        leave(d);
+        cuda_leave(d);
     }
-    return code == 0 ? ST_ok : failed(d, report, "cuMemcpyDtoHAsync", code);
+    return code == 0 ? ST_ok : cuda_failed(d, report, "cuMemcpyDtoHAsync", code);
 }
 
 static Status copy(Stream *stream, void *to, const void *from, int64_t bytes, Report *report)
 {
     const CudaDevice *d = (CudaDevice *)stream->device;
     int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
+    if (cuda_enter(d)) {
         code = d->api->copy((uintptr_t)to, (uintptr_t)from, (size_t)bytes,
                             ((CudaStream *)stream)->handle);
-        leave(d);
+        cuda_leave(d);
     }
-    return code == 0 ? ST_ok : failed(d, report, "cuMemcpyDtoDAsync", code);
+    return code == 0 ? ST_ok : cuda_failed(d, report, "cuMemcpyDtoDAsync", code);
 }
 
 /* --- lists --- */
-
-typedef struct Bound {
-    CudaDevice *device;
-    size_t size;        /* of this block, with the arrays */
-    CudaAddress cells;  /* 0: none yet */
-    CudaAddress *cell;  /* by launch: the address of its own */
-    void ***parameters; /* by launch */
-    char *read;         /* the cells, on the host */
-} Bound;
-
-static Bound *new_bound(CudaDevice *d, const Launches *list)
-{
-    size_t parameters = 0;
-    for (uint32_t i = 0; i < list->count; i++)
-        parameters += list->steps[i].buffer_count + list->steps[i].dim_count + 1;
-    size_t size = sizeof(Bound) + list->count * (sizeof(CudaAddress) + sizeof(void **)) +
-                  parameters * sizeof(void *) + list->cell_count * sizeof(int32_t);
-    Bound *b = device_host_alloc(&d->device, size);
-    if (!b)
-        return NULL;
-    *b = (Bound){.device = d, .size = size};
-    b->cell = (CudaAddress *)(void *)(b + 1);
-    b->parameters = (void ***)(void *)(b->cell + list->count);
-    void **at = (void **)(void *)(b->parameters + list->count);
-    for (uint32_t i = 0; i < list->count; i++) {
-        b->parameters[i] = at;
-        at += list->steps[i].buffer_count + list->steps[i].dim_count + 1;
-    }
-    b->read = (char *)at;
-    return b;
-}
-
-/* Where the values of a launch's parameters are. */
-static void point(const Bound *b, const Launches *list, uint32_t i)
-{
-    const PlanStep *step = &list->steps[i];
-    const Launch *launch = &list->launches[i];
-    void **at = b->parameters[i];
-    for (uint32_t k = 0; k < step->buffer_count; k++)
-        *at++ = (void *)(uintptr_t)&launch->args.buffers[k];
-    for (uint32_t k = 0; k < step->dim_count; k++)
-        *at++ = (void *)(uintptr_t)&launch->args.dims[k];
-    *at = &b->cell[i];
-    b->cell[i] = b->cells + launch->cell * sizeof(int32_t);
-}
-
-static void unbind(Launches *list)
-{
-    Bound *b = list->bound;
-    if (!b)
-        return;
-    if (b->cells)
-        release_memory(&b->device->device, (void *)(uintptr_t)b->cells, 0);
-    device_host_free(&b->device->device, b, b->size);
-    list->bound = NULL;
-}
-
-static Status make_cells(const CudaDevice *d, CudaStreamHandle stream, Launches *list,
-                         Report *report)
-{
-    Bound *b = list->bound;
-    int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
-        code = d->api->alloc(&b->cells, list->cell_count * sizeof(int32_t));
-        if (code == 0)
-            code = d->api->fill(b->cells, 0, list->cell_count, stream);
-        leave(d);
-    }
-    return code == 0 ? ST_ok : failed(d, report, "memory of error cells", code);
-}
-
-/* Parameters point at the list's own values, so a list is bound once. */
-static Status bind(Stream *stream, Launches *list, Report *report)
-{
-    CudaDevice *d = (CudaDevice *)stream->device;
-    if (list->bound)
-        return ST_ok;
-    list->bound = new_bound(d, list);
-    if (!list->bound)
-        return device_no_memory(report);
-    if (make_cells(d, ((CudaStream *)stream)->handle, list, report) != ST_ok) {
-        unbind(list);
-        return report->status;
-    }
-    for (uint32_t i = 0; i < list->count; i++) {
-        Launch *launch = &list->launches[i];
-        if (launch->kernel)
-            launch->code = list->code->functions + list->code->first[list->steps[i].kernel];
-        point(list->bound, list, i);
-    }
-    return ST_ok;
-}
-
-static Status run_kernel(const CudaDevice *d, CudaStreamHandle stream, const Launch *launch,
-                         void **parameters, Report *report)
-{
-    const CudaFunction *functions = launch->code;
-    for (uint32_t p = 0; p < launch->kernel->phase_count; p++) {
-        const PlanPhase *phase = &launch->kernel->phases[p];
-        int64_t blocks = launch->tasks[p];
-        if (blocks <= 0)
-            continue;
-        if (blocks > INT32_MAX)
-            return report_fail(report, ST_limit, "CUDA: kernel '%s' takes %lld blocks",
-                               launch->kernel->name, (long long)blocks);
-        int code = d->api->launch(functions[p], (unsigned)blocks, 1, 1, phase->threads, 1, 1,
-                                  phase->shared, stream, parameters, NULL);
-        if (code != 0)
-            return failed(d, report, launch->kernel->name, code);
-    }
-    return ST_ok;
-}
-
-static Status run_copy(const CudaDevice *d, CudaStreamHandle stream, const Launch *launch,
-                       Report *report)
-{
-    void *const *buffers = launch->args.buffers;
-    if (launch->bytes <= 0 || buffers[0] == buffers[1])
-        return ST_ok;
-    int code =
-        d->api->copy((uintptr_t)buffers[1], (uintptr_t)buffers[0], (size_t)launch->bytes, stream);
-    return code == 0 ? ST_ok : failed(d, report, "cuMemcpyDtoDAsync", code);
-}
-
-static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report)
-{
-    const CudaDevice *d = (CudaDevice *)stream->device;
-    CudaStreamHandle handle = ((CudaStream *)stream)->handle;
-    const Bound *b = list->bound;
-    Status status = ST_ok;
-    if (!enter(d))
-        return report_fail(report, ST_device, "CUDA: the context is gone");
-    for (uint32_t i = begin; i < end && !list->error && status == ST_ok; i++) {
-        const Launch *launch = &list->launches[i];
-        status = launch->kernel ? run_kernel(d, handle, launch, b->parameters[i], report)
-                                : run_copy(d, handle, launch, report);
-    }
-    leave(d);
-    return status;
-}
-
-/* Brings the cells over, and makes them new when one was set. */
-static int read_cells(const CudaDevice *d, CudaStreamHandle stream, Launches *list)
-{
-    const Bound *b = list->bound;
-    int code = d->api->read(b->read, b->cells, list->cell_count * sizeof(int32_t), stream);
-    if (code == 0)
-        code = d->api->stream_wait(stream);
-    if (code == 0 && launches_read_cells(list, b->read, sizeof(int32_t)))
-        code = d->api->fill(b->cells, 0, list->cell_count, stream);
-    return code;
-}
-
-static Status wait(Stream *stream, Launches *list, Report *report)
-{
-    const CudaDevice *d = (CudaDevice *)stream->device;
-    CudaStreamHandle handle = ((CudaStream *)stream)->handle;
-    bool cells = list && list->bound && list->cell_count > 1;
-    int code = CUDA_NO_DEVICE;
-    if (enter(d)) {
-        code = cells ? read_cells(d, handle, list) : d->api->stream_wait(handle);
-        leave(d);
-    }
-    if (code != 0)
-        return failed(d, report, "the GPU", code);
-    return list && list->error ? ST_bad_index : ST_ok;
-}
-
 static const DeviceType cuda_type = {
     .name = "cuda",
     .close = close_device,
     .alloc = alloc_memory,
-    .release = release_memory,
+    .release = cuda_release_memory,
     .load = load,
     .unload = unload,
     .open_stream = open_stream,
@@ -549,8 +350,8 @@ static const DeviceType cuda_type = {
     .write = write,
     .read = read,
     .copy = copy,
-    .bind = bind,
-    .unbind = unbind,
-    .run = run,
-    .wait = wait,
+    .bind = cuda_bind,
+    .unbind = cuda_unbind,
+    .run = cuda_run,
+    .wait = cuda_wait,
 };
