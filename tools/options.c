@@ -50,17 +50,35 @@ static void prepare(Args *args)
     opterr = 0;
 }
 
+/* Nothing means anything when empty; what a script left unset shall not pass for a default. */
+static int check_rest(const Args *args)
+{
+    for (int i = optind; i < args->argc; i++) {
+        if (!*args->argv[i]) {
+            args_bad(args, "argument %d is empty", i);
+            return ARGS_BAD;
+        }
+    }
+    return ARGS_END;
+}
+
 int args_next(Args *args)
 {
     if (!args->longs[0].name)
         prepare(args);
     int id = getopt_long(args->argc, args->argv, args->shorts, args->longs, NULL);
     args->value = optarg;
+    if (id != -1 && optarg && !*optarg)
+        id = ':';
     switch (id) {
-    case -1: return ARGS_END;
+    case -1: return check_rest(args);
     case 'h':
     case ID_HELP: print_help(args); return ARGS_HELP;
-    case ':': args_bad(args, "option '%s' needs a value", args->argv[optind - 1]); return ARGS_BAD;
+    case ':': {
+        int apart = optarg && optarg == args->argv[optind - 1]; /* "--option" "" */
+        args_bad(args, "option '%s' needs a value", args->argv[optind - 1 - apart]);
+        return ARGS_BAD;
+    }
     case '?':
         if (optopt >= ' ' && optopt < 127)
             args_bad(args, "unknown option '-%c'", optopt);
@@ -123,4 +141,19 @@ bool parse_number(const char *text, double *value)
         return false;
     *value = strtod(text, &end);
     return !*end && isfinite(*value) && *value >= 0;
+}
+
+bool option_int(const char *name, const char *text, int64_t low, int64_t high, int64_t *value,
+                Fail *fail)
+{
+    return parse_int(text, low, high, value) ||
+           fail_set(fail, "--%s takes a number from %" PRId64 " to %" PRId64 ", not '%s'", name,
+                    low, high, text);
+}
+
+bool option_number(const char *name, const char *text, double high, const char *unit, double *value,
+                   Fail *fail)
+{
+    return (parse_number(text, value) && *value <= high) ||
+           fail_set(fail, "--%s takes %s from 0 to %g, not '%s'", name, unit, high, text);
 }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tools/tensor.h"
+
 typedef struct Option {
     int id; /* > 0; what args_next returns; a small letter is also the short form. 0 ends the table
              */
@@ -29,7 +31,7 @@ typedef struct Args {
 
 enum { ARGS_END = 0, ARGS_HELP = -1, ARGS_BAD = -2 };
 /* The next option's id; ARGS_END when only arguments are left (args_rest); ARGS_HELP when the help
- * was printed; ARGS_BAD when a message was. */
+ * was printed; ARGS_BAD when a message was, also for values and arguments that are empty. */
 int args_next(Args *args);
 /* The arguments behind the options. */
 char **args_rest(const Args *args, int *count);
@@ -41,5 +43,12 @@ int args_bad(const Args *args, const char *fmt, ...) __attribute__((format(print
 bool parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 /* Finite and >= 0. */
 bool parse_number(const char *text, double *value);
+
+/* The value of option --name: a number within [low, high]; false with a message that names both. */
+bool option_int(const char *name, const char *text, int64_t low, int64_t high, int64_t *value,
+                Fail *fail);
+/* The same for a number within [0, high], which `unit` ("seconds") says the meaning of. */
+bool option_number(const char *name, const char *text, double high, const char *unit, double *value,
+                   Fail *fail);
 
 #endif

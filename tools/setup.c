@@ -75,8 +75,8 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
     switch (id) {
     case OPT_DEVICE: setup->device = value; return true;
     case OPT_THREADS:
-        if (!parse_int(value, 1, 4096, &number))
-            return fail_set(fail, "--threads takes a number from 1 to 4096, not '%s'", value);
+        if (!option_int("threads", value, 1, SETUP_THREADS, &number, fail))
+            return false;
         setup->threads = (int32_t)number;
         return true;
     case OPT_DIM: return add_dim(setup, value, fail);

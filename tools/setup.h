@@ -7,8 +7,9 @@
 
 enum {
     SETUP_PACKS = 16,
-    SETUP_ITEMS = 256
-}; /* --dim, and --shape and inputs with given shapes, at most each */
+    SETUP_ITEMS = 256, /* --dim, and --shape and inputs with given shapes, at most each */
+    SETUP_THREADS = 4096
+};
 
 /* Ids of the shared options; a verb's own are below 1000. */
 enum {

@@ -360,8 +360,8 @@ static int parse(Bench *bench)
         case ARGS_BAD: return EXIT_BAD_USAGE;
         case OPT_JSON: bench->json = true; break;
         case OPT_DURATION:
-            if (!parse_number(value, &bench->duration) || bench->duration > 3600)
-                return args_bad(&bench->args, "--duration takes seconds, not '%s'", value);
+            if (!option_number("duration", value, 3600, "seconds", &bench->duration, &fail))
+                return args_bad(&bench->args, "%s", fail.text);
             break;
         default:
             if (!setup_option(&bench->setup, id, value, &fail))

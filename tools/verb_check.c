@@ -281,22 +281,22 @@ static int parse(Check *check)
         case ARGS_HELP: return -1;
         case ARGS_BAD: return EXIT_BAD_USAGE;
         case OPT_JOBS:
-            if (!parse_int(value, 1, MOST_JOBS, &jobs))
-                return args_bad(&check->args, "--jobs takes a number from 1 to %d, not '%s'",
-                                MOST_JOBS, value);
+            if (!option_int("jobs", value, 1, MOST_JOBS, &jobs, &fail))
+                return args_bad(&check->args, "%s", fail.text);
             check->most_jobs = (size_t)jobs;
             break;
         case OPT_FILTER: check->filter = value; break;
         case OPT_VERBOSE: check->verbose = true; break;
         case OPT_RTOL:
         case OPT_ATOL:
-            if (!parse_number(value,
-                              id == OPT_RTOL ? &check->tolerance.rtol : &check->tolerance.atol))
-                return args_bad(&check->args, "a tolerance is a number >= 0, not '%s'", value);
+            if (!option_number(id == OPT_RTOL ? "rtol" : "atol", value, 1e30, "a tolerance",
+                               id == OPT_RTOL ? &check->tolerance.rtol : &check->tolerance.atol,
+                               &fail))
+                return args_bad(&check->args, "%s", fail.text);
             break;
         case OPT_LIMIT:
-            if (!parse_number(value, &check->limit) || check->limit > 1e6)
-                return args_bad(&check->args, "--time-limit takes seconds, not '%s'", value);
+            if (!option_number("time-limit", value, 1e6, "seconds", &check->limit, &fail))
+                return args_bad(&check->args, "%s", fail.text);
             break;
         default:
             if (!setup_option(&check->setup, id, value, &fail))
@@ -314,9 +314,9 @@ static bool work(Check *check, char **directories, int count, Fail *fail)
     }
     if (!check->cases.count)
         return fail_set(fail,
-                        "no tests found%s; a test is a folder with model.onnx and "
+                        "%s: no tests found%s; a test is a folder with model.onnx and "
                         "test_data_set_0",
-                        check->filter ? " of that name" : "");
+                        directories[0], check->filter ? " of that name" : "");
     if (!run_all(check, fail))
         return false;
     print_sums(check);

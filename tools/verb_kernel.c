@@ -1,41 +1,49 @@
 /* quern kernel: compiles one nest (a text file), checks it against the interpreter, times it beside
  * the machine's peak. */
-#include "ir/nest.h"
-#include "jit/kernel.h"
-#include "jit/kernel_data.h"
-#include "jit/roofline.h"
-#include "tools/text_file.h"
-#include "tools/verbs.h"
-
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
+#include "ir/nest.h"
+#include "jit/kernel.h"
+#include "jit/kernel_data.h"
+#include "jit/roofline.h"
+#include "tools/json.h"
+#include "tools/options.h"
+#include "tools/setup.h"
+#include "tools/text_file.h"
+#include "tools/verbs.h"
+
+enum {
+    OPT_TARGET = 1,
+    OPT_SCHEDULE,
+    OPT_REPEAT,
+    OPT_CHECK,
+    OPT_IR,
+    OPT_LLVM,
+    OPT_JSON,
+    MOST_SAMPLES = 1000000
+};
+
+static const Option options[] = {
+    {OPT_TARGET, "target", "NAME", "x86-64-v3 or x86-64-v4; default: this CPU"},
+    {OPT_SCHEDULE, "schedule", "TEXT",
+     "for instance 'contraction mr=8 nv=3 ku=4'; default: the cost model's choice"},
+    {OPT_THREADS, "threads", "N", "threads (1)"},
+    {OPT_REPEAT, "repeat", "N", "timed samples (20); the best and the median are printed"},
+    {OPT_CHECK, "check", NULL, "compare with the interpreter first; slow for large nests"},
+    {OPT_IR, "ir", "LEVEL", "print nest, tile, llvm or asm instead of running"},
+    {OPT_LLVM, "llvm", "FILE", "the LLVM code generator to use"},
+    {OPT_JSON, "json", NULL, "one JSON object a nest"},
+    {0}};
+
 typedef struct Options {
     const char *target, *schedule, *ir, *llvm;
-    int threads, repeat;
+    int64_t threads, repeat;
     bool check, json;
     const char *file;
 } Options;
-
-static const char help[] =
-    "usage: quern kernel [options] FILE.nest...\n"
-    "\n"
-    "Compiles each nest for the CPU and times it on data in the cache; prints the share of the "
-    "machine's\n"
-    "multiply-add peak (contractions) or of the bandwidth at its working set (everything else).\n"
-    "\n"
-    "  --target T        x86-64-v3, x86-64-v4 (default: this CPU)\n"
-    "  --schedule TEXT   for instance 'contraction mr=8 nv=3 ku=4' (default: the cost model's "
-    "choice)\n"
-    "  --threads N       threads (default 1)\n"
-    "  --repeat N        timed samples (default 20); the best and the median are printed\n"
-    "  --check           compare with the interpreter first (slow for large nests)\n"
-    "  --ir KIND         print nest, tile, llvm or asm instead of running\n"
-    "  --llvm FILE       the LLVM code generator to use\n"
-    "  --json            one JSON object a nest\n"
-    "  --help\n";
 
 /* Multiply-adds of the contraction times two, or 0. */
 static double contraction_flops(Cx *cx, const Nest *nest, const int64_t *dims)
@@ -68,39 +76,77 @@ static double sample(Kernel *kernel, long rounds)
     return (roofline_now() - start) / (double)rounds;
 }
 
+/* What was measured, in seconds, FLOP and bytes each second. */
+typedef struct Figures {
+    const char *name, *target;
+    double compile, best, median, flops, bytes, peak, copy, read;
+} Figures;
+
+/* Per cent of the multiply-adds, or of the bandwidth where there are none to count. */
+static double percent(const Figures *f)
+{
+    if (f->peak > 0 && f->flops > 0)
+        return 100 * f->flops / f->peak;
+    return 100 * f->bytes / (f->copy > f->read ? f->copy : f->read);
+}
+
+static void print_json(const Options *o, const Figures *f)
+{
+    Json json = {.file = stdout};
+    json_open(&json, NULL, '{');
+    json_text(&json, "kernel", f->name);
+    json_text(&json, "target", f->target);
+    json_int(&json, "threads", o->threads);
+    json_number(&json, "compile_ms", f->compile * 1e3);
+    json_number(&json, "best_us", f->best * 1e6);
+    json_number(&json, "median_us", f->median * 1e6);
+    json_number(&json, "gflops", f->flops * 1e-9);
+    json_number(&json, "gbs", f->bytes * 1e-9);
+    json_number(&json, "peak_gflops", f->peak * 1e-9);
+    json_number(&json, "copy_gbs", f->copy * 1e-9);
+    json_number(&json, "read_gbs", f->read * 1e-9);
+    json_number(&json, "percent", percent(f));
+    json_close(&json, '}');
+    putchar('\n');
+}
+
+static void print_text(const Figures *f)
+{
+    printf("%-36s %9.1f us (median %9.1f)  %7.1f GFLOP/s %7.1f GB/s  %5.1f %% of %s  compile "
+           "%.1f ms\n",
+           f->name, f->best * 1e6, f->median * 1e6, f->flops * 1e-9, f->bytes * 1e-9, percent(f),
+           f->flops > 0 ? "FMA peak " : "bandwidth", f->compile * 1e3);
+}
+
 static void report(Cx *cx, const Options *o, const Nest *nest, const KernelData *m,
-                   const Caps *caps, double compile_ms, Kernel *kernel)
+                   const Caps *caps, double compile, Kernel *kernel)
 {
     double once = sample(kernel, 3);
     long rounds = (long)(0.005 / (once + 1e-9)) + 1;
     double *times = NEW_ARRAY(cx->arena, double, o->repeat), peak = 0;
     double flops = contraction_flops(cx, nest, m->dims);
-    for (int i = 0; i < o->repeat; i++) {
+    for (int64_t i = 0; i < o->repeat; i++) {
         times[i] = sample(kernel, rounds);
         if (flops > 0 && i % 5 == 0) {
-            double now = roofline_fma(caps) * o->threads;
+            double now = roofline_fma(caps) * 1e9 * (double)o->threads;
             peak = now > peak ? now : peak;
         }
     }
     qsort(times, (size_t)o->repeat, sizeof *times, by_time);
-    double best = times[0], median = times[o->repeat / 2];
-    double gflops = flops / best * 1e-9, gbs = m->total / best * 1e-9;
-    double copy = roofline_copy(m->total) * 1e-9, read = roofline_read(m->total) * 1e-9;
-    double ceiling = copy > read ? copy : read;
-    double share = peak > 0 && flops > 0 ? 100 * gflops / peak : 100 * gbs / ceiling;
+    Figures f = {.name = nest->name,
+                 .target = caps->name,
+                 .compile = compile,
+                 .best = times[0],
+                 .median = times[o->repeat / 2],
+                 .flops = flops / times[0],
+                 .bytes = m->total / times[0],
+                 .peak = peak,
+                 .copy = roofline_copy(m->total),
+                 .read = roofline_read(m->total)};
     if (o->json)
-        printf("{\"kernel\": \"%s\", \"target\": \"%s\", \"threads\": %d, \"compile_ms\": %.2f, "
-               "\"best_us\": %.3f, "
-               "\"median_us\": %.3f, \"gflops\": %.1f, \"gbs\": %.1f, \"peak_gflops\": %.1f, "
-               "\"copy_gbs\": %.1f, "
-               "\"read_gbs\": %.1f, \"percent\": %.1f}\n",
-               nest->name, caps->name, o->threads, compile_ms, best * 1e6, median * 1e6, gflops,
-               gbs, peak, copy, read, share);
+        print_json(o, &f);
     else
-        printf("%-36s %9.1f us (median %9.1f)  %7.1f GFLOP/s %7.1f GB/s  %5.1f %% of %s  compile "
-               "%.1f ms\n",
-               nest->name, best * 1e6, median * 1e6, gflops, gbs, share,
-               flops > 0 ? "FMA peak " : "bandwidth", compile_ms);
+        print_text(&f);
 }
 
 static void print_ir(Cx *cx, const Options *o, Nest *nest, Kernel *kernel, const LlvmModule *llvm,
@@ -115,11 +161,10 @@ static void print_ir(Cx *cx, const Options *o, Nest *nest, Kernel *kernel, const
         tile_print(&text, prog);
     else if (strcmp(o->ir, "llvm") == 0)
         llvm->api->text(cx, &prog, 1, caps, (LlvmOptions){0}, &text);
-    else if (strcmp(o->ir, "asm") == 0)
-        llvm->api->assembly(cx, &prog, 1, caps, (LlvmOptions){0}, &text);
     else
-        cx_fail(cx, ST_bad_argument, "--ir knows nest, tile, llvm and asm, not '%s'", o->ir);
-    fputs(text.data, stdout);
+        llvm->api->assembly(cx, &prog, 1, caps, (LlvmOptions){0}, &text);
+    if (!cx_failed(cx))
+        fputs(text.data, stdout);
 }
 
 static void run_file(Cx *cx, void *user)
@@ -129,6 +174,11 @@ static void run_file(Cx *cx, void *user)
     if (!caps || caps->kind != TK_cpu) {
         cx_fail(cx, ST_bad_argument, "'%s' is no CPU target; known: x86-64-v3, x86-64-v4",
                 o->target);
+        return;
+    }
+    if (!o->ir && !cpu_runs(caps->name)) {
+        cx_fail(cx, ST_missing, "this machine does not run kernels for %s; --ir prints them",
+                caps->name);
         return;
     }
     char *text = text_file_read(cx, o->file);
@@ -147,7 +197,7 @@ static void run_file(Cx *cx, void *user)
         return;
     double start = roofline_now();
     Kernel *kernel = kernel_compile(cx, nest, o->schedule ? &schedule : NULL, caps, &llvm);
-    double compile_ms = (roofline_now() - start) * 1e3;
+    double compile = roofline_now() - start;
     if (!kernel)
         return;
     if (o->ir) {
@@ -155,7 +205,7 @@ static void run_file(Cx *cx, void *user)
         return;
     }
     KernelData m = {0}, copy = {0};
-    Pool *pool = o->threads > 1 ? pool_create(NULL, o->threads) : NULL;
+    Pool *pool = o->threads > 1 ? pool_create(NULL, (int)o->threads) : NULL;
     Executor executor = pool ? pool_executor(pool) : executor_inline;
     if (kernel_data(cx, nest, &m) && kernel_bind(cx, kernel, m.buffers, m.dims, &executor)) {
         if (o->check && kernel_data(cx, nest, &copy)) {
@@ -169,46 +219,63 @@ static void run_file(Cx *cx, void *user)
                         error);
         }
         if (!cx_failed(cx))
-            report(cx, o, nest, &m, caps, compile_ms, kernel);
+            report(cx, o, nest, &m, caps, compile, kernel);
     }
     pool_destroy(pool);
 }
 
+/* EXIT_DONE to go on, -1 when the help was asked for. */
+static int parse(Args *args, Options *o)
+{
+    Fail fail = {""};
+    for (int id; (id = args_next(args)) != ARGS_END;) {
+        const char *value = args->value;
+        switch (id) {
+        case ARGS_HELP: return -1;
+        case ARGS_BAD: return EXIT_BAD_USAGE;
+        case OPT_TARGET: o->target = value; break;
+        case OPT_SCHEDULE: o->schedule = value; break;
+        case OPT_LLVM: o->llvm = value; break;
+        case OPT_CHECK: o->check = true; break;
+        case OPT_JSON: o->json = true; break;
+        case OPT_THREADS: option_int("threads", value, 1, SETUP_THREADS, &o->threads, &fail); break;
+        case OPT_REPEAT: option_int("repeat", value, 1, MOST_SAMPLES, &o->repeat, &fail); break;
+        case OPT_IR:
+            o->ir = value;
+            if (strcmp(value, "nest") != 0 && strcmp(value, "tile") != 0 &&
+                strcmp(value, "llvm") != 0 && strcmp(value, "asm") != 0)
+                fail_set(&fail, "--ir takes nest, tile, llvm or asm, not '%s'", value);
+            break;
+        }
+        if (fail.text[0])
+            return args_bad(args, "%s", fail.text);
+    }
+    return EXIT_DONE;
+}
+
 int verb_kernel(int argc, char **argv)
 {
-    static const struct option table[] = {{"target", 1, 0, 't'},  {"schedule", 1, 0, 's'},
-                                          {"threads", 1, 0, 'n'}, {"repeat", 1, 0, 'r'},
-                                          {"check", 0, 0, 'c'},   {"ir", 1, 0, 'i'},
-                                          {"llvm", 1, 0, 'l'},    {"json", 0, 0, 'j'},
-                                          {"help", 0, 0, 'h'},    {0, 0, 0, 0}};
     Options o = {.target = "cpu", .threads = 1, .repeat = 20};
-    for (int c; (c = getopt_long(argc, argv, "h", table, NULL)) != -1;) {
-        switch (c) {
-        case 't': o.target = optarg; break;
-        case 's': o.schedule = optarg; break;
-        case 'n': o.threads = atoi(optarg); break;
-        case 'r': o.repeat = atoi(optarg); break;
-        case 'c': o.check = true; break;
-        case 'i': o.ir = optarg; break;
-        case 'l': o.llvm = optarg; break;
-        case 'j': o.json = true; break;
-        case 'h': fputs(help, stdout); return 0;
-        default: return 2;
-        }
-    }
-    if (optind == argc || o.threads < 1 || o.repeat < 1) {
-        fputs(help, stderr);
-        return 2;
-    }
-    int status = 0;
-    for (int i = optind; i < argc; i++) {
+    Args args = {.verb = "kernel",
+                 .usage = "FILE... [OPTION...]",
+                 .what = "Compiles nests (texts) for the CPU and times each on data in the cache; "
+                         "prints the share of the\nmachine's multiply-add peak (contractions) or "
+                         "of the bandwidth at its working set (everything else).",
+                 .options = options,
+                 .argc = argc,
+                 .argv = argv};
+    int count, status = parse(&args, &o);
+    if (status)
+        return status < 0 ? EXIT_DONE : status;
+    char **rest = args_rest(&args, &count);
+    if (!count)
+        return args_bad(&args, "no file given");
+    for (int i = 0; i < count; i++) {
         Cx cx;
         cx_init(&cx, NULL, 0);
-        o.file = argv[i];
-        if (cx_run(&cx, run_file, &o) != ST_ok) {
-            fprintf(stderr, "quern kernel: %s\n", cx.message);
-            status = 1;
-        }
+        o.file = rest[i];
+        if (cx_run(&cx, run_file, &o) != ST_ok)
+            status = args_failed(&args, "%s", cx.message);
         cx_finish(&cx);
     }
     return status;

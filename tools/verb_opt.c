@@ -1,5 +1,4 @@
 /* quern opt: text IR in, text IR (or code) out, one level at a time. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,29 +6,25 @@
 #include "jit/llvm_module.h"
 #include "passes/place_gpu.h"
 #include "passes/schedule.h"
+#include "tools/options.h"
 #include "tools/text_file.h"
 #include "tools/verbs.h"
+
+enum { OPT_TO = 1, OPT_TARGET, OPT_SCHEDULE, OPT_LLVM };
+
+static const Option options[] = {
+    {OPT_TO, "to", "LEVEL",
+     "nest, tile (default for nests), placed, llvm, asm, or the target's language: c, opencl, "
+     "cuda"},
+    {OPT_TARGET, "target", "NAME", "x86-64-v3, sm_80, opencl ..; default: this CPU"},
+    {OPT_SCHEDULE, "schedule", "TEXT",
+     "for instance 'contraction mr=8 nv=3'; default: the cost model's choice"},
+    {OPT_LLVM, "llvm", "FILE", "the LLVM code generator to use"},
+    {0}};
 
 typedef struct Options {
     const char *target, *schedule, *to, *llvm, *file;
 } Options;
-
-static const char help[] =
-    "usage: quern opt [options] FILE\n"
-    "\n"
-    "Reads a nest or a tile program (text), verifies it, takes it to the level asked for and "
-    "prints that.\n"
-    "\n"
-    "  --to LEVEL        nest, tile (default for nests), placed, llvm, asm, or the target's "
-    "language:\n"
-    "                    c, opencl, cuda\n"
-    "  --target T        x86-64-v3, x86-64-v4, opencl-cpu, opencl, sm_75, sm_80, sm_90a (default: "
-    "this CPU)\n"
-    "  --schedule TEXT   for instance 'contraction mr=8 nv=3' (default: the cost model's choice)\n"
-    "  --llvm FILE       the LLVM code generator to use\n"
-    "  --help\n"
-    "\n"
-    "Exit status: 0 done, 1 the input is wrong or cannot be taken there, 2 wrong command line.\n";
 
 static TileProg *scheduled(Cx *cx, const Options *o, Nest *nest, const Caps *caps)
 {
@@ -78,9 +73,8 @@ static void print_program(Cx *cx, const Options *o, TileProg *prog, Text *out)
             c_print(cx, out, prog, dialect_for(prog->caps));
         else
             tile_print(out, prog);
-    } else if (strcmp(to, "llvm") != 0 && strcmp(to, "asm") != 0) {
-        cx_fail(cx, ST_bad_argument,
-                "--to knows nest, tile, placed, c, opencl, cuda, llvm and asm, not '%s'", to);
+    } else if (strcmp(to, "nest") == 0) {
+        cx_fail(cx, ST_bad_argument, "%s holds a tile program, which no nest is made of", o->file);
     } else if (llvm_module_open(cx, &llvm, o->llvm)) {
         (to[0] == 'l' ? llvm.api->text : llvm.api->assembly)(cx, &prog, 1, prog->caps,
                                                              (LlvmOptions){0}, out);
@@ -125,34 +119,60 @@ static void run(Cx *cx, void *user)
         fputs(out.data, stdout);
 }
 
-int verb_opt(int argc, char **argv)
+static bool is_level(const char *name)
 {
-    static const struct option table[] = {{"target", 1, 0, 't'}, {"schedule", 1, 0, 's'},
-                                          {"to", 1, 0, 'o'},     {"llvm", 1, 0, 'l'},
-                                          {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
-    Options o = {0};
-    for (int c; (c = getopt_long(argc, argv, "h", table, NULL)) != -1;) {
-        switch (c) {
-        case 't': o.target = optarg; break;
-        case 's': o.schedule = optarg; break;
-        case 'o': o.to = optarg; break;
-        case 'l': o.llvm = optarg; break;
-        case 'h': fputs(help, stdout); return EXIT_DONE;
-        default: return EXIT_BAD_USAGE;
+    static const char *const levels[] = {"nest", "tile", "placed", "llvm",
+                                         "asm",  "c",    "opencl", "cuda"};
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        if (!strcmp(levels[i], name))
+            return true;
+    return false;
+}
+
+/* EXIT_DONE to go on, -1 when the help was asked for. */
+static int parse(Args *args, Options *o)
+{
+    for (int id; (id = args_next(args)) != ARGS_END;) {
+        switch (id) {
+        case ARGS_HELP: return -1;
+        case ARGS_BAD: return EXIT_BAD_USAGE;
+        case OPT_TARGET: o->target = args->value; break;
+        case OPT_SCHEDULE: o->schedule = args->value; break;
+        case OPT_LLVM: o->llvm = args->value; break;
+        case OPT_TO:
+            o->to = args->value;
+            if (!is_level(o->to))
+                return args_bad(args,
+                                "--to takes nest, tile, placed, llvm, asm, c, opencl or cuda, "
+                                "not '%s'",
+                                o->to);
+            break;
         }
     }
-    if (optind != argc - 1) {
-        fputs(help, stderr);
-        return EXIT_BAD_USAGE;
-    }
-    o.file = argv[optind];
+    return EXIT_DONE;
+}
+
+int verb_opt(int argc, char **argv)
+{
+    Options o = {0};
+    Args args = {.verb = "opt",
+                 .usage = "FILE [OPTION...]",
+                 .what = "Reads a nest or a tile program (text), verifies it, takes it to the "
+                         "level asked for and prints that.",
+                 .options = options,
+                 .argc = argc,
+                 .argv = argv};
+    int count, status = parse(&args, &o);
+    if (status)
+        return status < 0 ? EXIT_DONE : status;
+    char **rest = args_rest(&args, &count);
+    if (count != 1)
+        return args_bad(&args, count ? "one file at a time" : "no file given");
+    o.file = rest[0];
     Cx cx;
     cx_init(&cx, NULL, 0);
-    int status = EXIT_DONE;
-    if (cx_run(&cx, run, &o) != ST_ok) {
-        fprintf(stderr, "quern opt: %s\n", cx.message);
-        status = EXIT_FAILED;
-    }
+    if (cx_run(&cx, run, &o) != ST_ok)
+        status = args_failed(&args, "%s", cx.message);
     cx_finish(&cx);
     return status;
 }

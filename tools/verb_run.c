@@ -53,7 +53,7 @@ static int parse(Work *w)
         case OPT_INPUT:
             if (w->file_count == SETUP_ITEMS)
                 return args_bad(&w->args, "more than %d times --input", SETUP_ITEMS);
-            if (!strchr(value, '=') || *value == '=')
+            if (!strchr(value, '=') || *value == '=' || value[strlen(value) - 1] == '=')
                 return args_bad(&w->args, "--input takes NAME=FILE, not '%s'", value);
             w->files[w->file_count++] = value;
             break;
@@ -65,9 +65,8 @@ static int parse(Work *w)
                 return args_bad(&w->args, "--fill takes random or zeros, not '%s'", value);
             break;
         case OPT_REPEAT:
-            if (!parse_int(value, 1, 10000000, &w->repeat))
-                return args_bad(&w->args, "--repeat takes a number from 1 to 10000000, not '%s'",
-                                value);
+            if (!option_int("repeat", value, 1, 10000000, &w->repeat, &fail))
+                return args_bad(&w->args, "%s", fail.text);
             break;
         case OPT_OUTPUT: w->output_dir = value; break;
         case OPT_JSON: w->json = true; break;

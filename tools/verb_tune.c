@@ -29,6 +29,7 @@ typedef struct Work {
     Args args;
     Setup setup;
     const char *output;
+    char path[4096], trial[4200]; /* where records go; where they are tried */
     double seconds;
     char *lines; /* the new records */
     size_t size;
@@ -205,8 +206,9 @@ static bool try_whole(Work *w, const char *path, const char *records, bool *slow
 
 /* --- records --- */
 
+/* `from` need not exist; `more` is text. */
 typedef struct Merge {
-    const char *path, *more;
+    const char *from, *more, *to;
     uint32_t count;
 } Merge;
 
@@ -219,13 +221,13 @@ static void merge_job(Cx *cx, void *user)
     size_t size;
     records_init(&all, cx->arena);
     text_init(&out, cx->arena);
-    int error = os_read_file(cx->arena, m->path, RECORDS_BYTES, &text, &size);
+    int error = m->from ? os_read_file(cx->arena, m->from, RECORDS_BYTES, &text, &size) : ENOENT;
     if (!error)
-        records_read(cx, &all, m->path, text);
+        records_read(cx, &all, m->from, text);
     else if (error != ENOENT)
-        cx_fail(cx, ST_io, "%s: %s", m->path, os_error_text(error));
+        cx_fail(cx, ST_io, "%s: %s", m->from, os_error_text(error));
     if (all.bad)
-        cx_fail(cx, ST_bad_file, "%s is not a file of records, and is left alone: %s", m->path,
+        cx_fail(cx, ST_bad_file, "%s is not a file of records, and is left alone: %s", m->from,
                 all.first_bad);
     records_read(cx, &all, "", m->more);
     if (cx_failed(cx))
@@ -233,59 +235,65 @@ static void merge_job(Cx *cx, void *user)
     for (uint32_t i = 0; i < all.count; i++)
         record_print(&out, &all.list[i]);
     OsPart part = {out.data, out.length};
-    error = os_write_file(m->path, &part, 1);
+    error = os_write_file(m->to, &part, 1);
     if (error)
-        cx_fail(cx, ST_io, "%s: %s", m->path, os_error_text(error));
+        cx_fail(cx, ST_io, "%s: %s", m->to, os_error_text(error));
     m->count = all.count;
 }
 
-/* Adds the new records to a file. */
-static bool merge(const char *path, const char *more, uint32_t *count, Fail *fail)
+static bool merge(Merge *m, Fail *fail)
 {
     Cx cx;
-    Merge m = {path, more, 0};
     cx_init(&cx, NULL, 0);
-    bool done = cx_run(&cx, merge_job, &m) == ST_ok || fail_set(fail, "%s", cx.message);
+    bool done = cx_run(&cx, merge_job, m) == ST_ok || fail_set(fail, "%s", cx.message);
     cx_finish(&cx);
-    *count = m.count;
     return done;
 }
 
 /* Where the records go: the output, or the file in the cache directory, which is made. */
-static bool find_output(Work *w, char path[4096], Fail *fail)
+static bool find_path(Work *w, Fail *fail)
 {
     char dir[3900];
     if (w->output)
-        return snprintf(path, 4096, "%s", w->output) < 4096 || fail_set(fail, "too long a name");
+        return snprintf(w->path, sizeof w->path, "%s", w->output) < (int)sizeof w->path ||
+               fail_set(fail, "too long a name");
     if (w->setup.cache_dir)
         snprintf(dir, sizeof dir, "%s", w->setup.cache_dir);
     else if (qn_cache_default_dir(dir, sizeof dir) != QN_OK)
         return fail_set(fail, "no cache directory: give a file with -o");
     int error = os_make_dirs(dir);
-    snprintf(path, 4096, "%s/tuning.qnr", dir);
+    snprintf(w->path, sizeof w->path, "%s/tuning.qnr", dir);
     return !error || fail_set(fail, "%s: %s", dir, os_error_text(error));
+}
+
+/* Finds the place of the records, and that they can be put there: before minutes are spent. */
+static bool find_output(Work *w, Fail *fail)
+{
+    if (!find_path(w, fail))
+        return false;
+    snprintf(w->trial, sizeof w->trial, "%s.%ld.trial", w->path, (long)getpid());
+    bool done = merge(&(Merge){.from = w->path, .more = "", .to = w->trial}, fail);
+    unlink(w->trial);
+    return done;
 }
 
 /* Compares the whole model, with the new records in a file of their own, then keeps them. */
 static bool keep(Work *w, const char *model, Fail *fail)
 {
-    char path[4096], trial[4200];
     bool slower = false;
-    uint32_t count;
-    if (!find_output(w, path, fail))
-        return false;
-    snprintf(trial, sizeof trial, "%s.%ld.trial", path, (long)getpid());
-    bool done = merge(trial, w->lines, &count, fail) && try_whole(w, model, trial, &slower, fail);
-    unlink(trial);
+    bool done = merge(&(Merge){.more = w->lines, .to = w->trial}, fail) &&
+                try_whole(w, model, w->trial, &slower, fail);
+    unlink(w->trial);
     if (!done)
         return false;
     if (slower) {
         printf("the model as a whole is slower: nothing is written\n");
         return true;
     }
-    if (!merge(path, w->lines, &count, fail))
+    Merge all = {.from = w->path, .more = w->lines, .to = w->path};
+    if (!merge(&all, fail))
         return false;
-    printf("%s: %" PRIu32 " records\n", path, count);
+    printf("%s: %" PRIu32 " records\n", w->path, all.count);
     return true;
 }
 
@@ -293,7 +301,7 @@ static bool work(Work *w, const char *path, Fail *fail)
 {
     w->setup.no_cache = false;
     if (!setup_open(&w->setup, path, fail) || !setup_default_sizes(&w->setup, fail) ||
-        !tune(w, fail))
+        !find_output(w, fail) || !tune(w, fail))
         return false;
     fflush(w->collect);
     printf("%d of %d kernels are faster\n", w->better, w->kernels);

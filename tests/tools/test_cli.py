@@ -9,24 +9,10 @@ import os
 import re
 import struct
 import subprocess
-import sys
-import tempfile
-import unittest
 
 import tiny_onnx as t
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
-QUERN = None
-VERBS = ("run", "bench", "check", "inspect", "prewarm", "tune", "devices", "cache")
-
-
-def quern(*arguments, **options):
-    """(exit status, standard output, standard error)"""
-    done = subprocess.run([QUERN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, errors="replace", timeout=120, **options)
-    return done.returncode, done.stdout, done.stderr
+import tool_case
+from tool_case import DIGITS, NEST, VERBS, Case, quern
 
 
 def npy(shape, values, descr="<f4"):
@@ -45,82 +31,6 @@ def read_npy(path):
     shape = [int(d) for d in re.search(r"\(([^)]*)\)", header).group(1).split(",") if d.strip()]
     body = data[10 + length:]
     return shape, list(struct.unpack(f"<{len(body) // 4}f", body))
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="quern-cli-")
-        self.addCleanup(self.folder.cleanup)
-        # Nothing of the user's is touched.
-        os.environ["XDG_CACHE_HOME"] = os.path.join(self.folder.name, "cache")
-
-    def path(self, name, data=None):
-        path = os.path.join(self.folder.name, name)
-        if data is not None:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(data)
-        return path
-
-    def refused(self, status, words, *arguments):
-        """Runs what must fail: with this status, a message with these words, one line that starts
-        with the tool's name, and nothing on standard output."""
-        got, out, err = quern(*arguments)
-        self.assertEqual(got, status, err)
-        self.assertTrue(err.startswith("quern"), err)
-        for word in words:
-            self.assertIn(word, err)
-        self.assertEqual(out, "")
-
-
-class Usage(Case):
-    def test_help(self):
-        status, out, err = quern("--help")
-        self.assertEqual((status, err), (0, ""))
-        for verb in VERBS:
-            self.assertRegex(out, rf"(?m)^  {verb} ")
-            status, text, err = quern(verb, "--help")
-            self.assertEqual((status, err), (0, ""), verb)
-            self.assertTrue(text.startswith(f"usage: quern {verb} "), text)
-            self.assertIn("--help", text)
-
-    def test_nothing(self):
-        status, out, err = quern()
-        self.assertEqual((status, out), (2, ""))
-        self.assertIn("usage:", err)
-
-    def test_version(self):
-        status, out, _ = quern("--version")
-        self.assertEqual(status, 0)
-        self.assertRegex(out, r"^quern \d+\.\d+\.\d+\n$")
-
-    def test_unknown(self):
-        self.refused(2, ["no verb 'mill'"], "mill")
-        for verb in VERBS:
-            self.refused(2, ["--frobnicate", f"quern {verb}", "--help"], verb, "--frobnicate")
-        self.refused(2, ["'-z'"], "run", "-z")
-
-    def test_missing_values(self):
-        self.refused(2, ["--device", "value"], "run", DIGITS, "--device")
-        self.refused(2, ["--json", "no value"], "run", DIGITS, "--json=yes")
-        self.refused(2, ["no model"], "run")
-        self.refused(2, ["no model"], "bench")
-        self.refused(2, ["no folder"], "check")
-        self.refused(2, ["one model"], "run", DIGITS, DIGITS)
-
-    def test_wrong_values(self):
-        for option, value in (("--threads", "0"), ("--threads", "two"), ("--repeat", "-1"),
-                              ("--fill", "ones"), ("--dim", "n"), ("--dim", "=3"),
-                              ("--dim", "n=3x"), ("--shape", "x"), ("--shape", "x=1xx2"),
-                              ("--shape", "x=1x-2"), ("--shape", "x=1x2x"), ("--input", "x"),
-                              ("--shape", "x=" + "x".join("1" * 13)),
-                              ("--dim", "n=99999999999999999999")):
-            with self.subTest(option=option, value=value):
-                self.refused(2, [option, value], "run", DIGITS, option, value)
-        self.refused(2, ["--jobs"], "check", "--jobs", "0", ROOT)
-        self.refused(2, ["tolerance"], "check", "--rtol", "-1", ROOT)
-        self.refused(2, ["--ir", "soup"], "inspect", "--ir", "soup", DIGITS)
-        self.refused(2, ["'melt'"], "cache", "melt")
 
 
 class Models(Case):
@@ -193,7 +103,7 @@ class Models(Case):
                           ["cache", "list"], ["prewarm", DIGITS, "--dim", "N=1", "-o", pack],
                           ["cache", "clear"]):
             with self.subTest(arguments=arguments), open("/dev/full", "wb") as full:
-                done = subprocess.run([QUERN, *arguments], stdout=full, stderr=subprocess.PIPE,
+                done = subprocess.run([tool_case.QUERN, *arguments], stdout=full, stderr=subprocess.PIPE,
                                       text=True, timeout=120, check=False)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertRegex(done.stderr, "standard output: (No space left|Input/output error)")
@@ -590,12 +500,10 @@ class Packs(Case):
 
 
 class Texts(Case):
-    """quern opt: text in, the level asked for out."""
-
-    NEST = b"nest n {\n  in x f32 [8]\n  out y f32 [8]\n  axis i 8\n  %0 = load x[i]\n  store y[i] %0\n}\n"
+    """quern opt: text in, the level asked for out. quern kernel: the same text compiled and timed."""
 
     def test_levels(self):
-        nest = self.path("n.nest", self.NEST)
+        nest = self.path("n.nest", NEST)
         for target, level, word in (("x86-64-v3", "tile", "grid"), ("x86-64-v3", "c", "n_0"),
                                     ("sm_80", "placed", "threads"), ("sm_80", "cuda", "__global__"),
                                     ("opencl", "opencl", "__kernel"), ("x86-64-v3", "nest", "axis i 8")):
@@ -604,16 +512,35 @@ class Texts(Case):
             self.assertIn(word, out)
 
     def test_refused(self):
-        nest = self.path("n.nest", self.NEST)
+        nest = self.path("n.nest", NEST)
         self.refused(1, ["x86-64-v3", "cuda"], "opt", "--target", "x86-64-v3", "--to", "cuda", nest)
         self.refused(1, ["unknown target", "sm_1"], "opt", "--target", "sm_1", nest)
         self.refused(1, ["No such file"], "opt", self.path("gone.nest"))
         self.refused(1, ["b.nest:2:1", "expected"], "opt", self.path("b.nest", b"nest n {\n"))
         self.refused(1, ["vec must be in"], "opt", "--schedule", "general vec=99", nest)
 
+    def test_kernel(self):
+        nest, gone = self.path("n.nest", NEST), self.path("gone.nest")
+        line = ["kernel", "--check", "--repeat", "2", "--threads", "2"]
+        status, out, err = quern(*line, "--json", nest)
+        self.assertEqual((status, err), (0, ""))
+        figures = json.loads(out)
+        self.assertEqual(list(figures), "kernel target threads compile_ms best_us median_us gflops gbs "
+                                        "peak_gflops copy_gbs read_gbs percent".split())
+        self.assertEqual((figures["kernel"], figures["threads"]), ("n", 2))
+        self.assertGreater(figures["best_us"], 0)
+        self.assertLessEqual(figures["best_us"], figures["median_us"])
+        status, out, err = quern(*line, gone, nest)
+        self.assertEqual(status, 1)
+        self.assertEqual(err, f"quern kernel: {gone}: No such file or directory\n")
+        self.assertRegex(out, r"^n +\d+\.\d us")
+        for level, word in (("nest", "axis i 8"), ("tile", "grid"), ("llvm", "define"), ("asm", ".text")):
+            status, out, err = quern("kernel", "--ir", level, nest)
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn(word, out)
+        self.refused(1, ["sm_80", "no CPU target"], "kernel", "--target", "sm_80", nest)
+        self.refused(1, ["aarch64"], "kernel", "--target", "aarch64", nest)
+
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        raise SystemExit("usage: test_cli.py QUERN [TEST...]")
-    QUERN = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    tool_case.main()
