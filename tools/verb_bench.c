@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -22,7 +21,7 @@
 #include "tools/json.h"
 #include "tools/verbs.h"
 
-enum { OPT_JSON = 1, OPT_DURATION, MOST_RUNS = 1 << 20, MOST_THREADS = 64 };
+enum { OPT_JSON = 1, OPT_DURATION, MOST_RUNS = 1 << 20 };
 
 static const Option options[] = {
     {OPT_JSON, "json", NULL, "one JSON object a model instead of text"},
@@ -111,21 +110,6 @@ static bool steady(Bench *bench, const Binding *binding, Figures *f)
     return done;
 }
 
-/* What one thread can do while the others do the same. */
-typedef struct Roof {
-    pthread_t id;
-    double bytes, gflops, gbs;
-} Roof;
-
-static void *roof_thread(void *arg)
-{
-    Roof *roof = arg;
-    const Caps *caps = target_host_cpu();
-    roof->gflops = caps ? roofline_fma(caps) : 0;
-    roof->gbs = roof->bytes >= 1 ? roofline_read(roof->bytes) * 1e-9 : 0;
-    return NULL;
-}
-
 /* What a run touches: memory of the session, constants, inputs and outputs. */
 static double footprint(const Setup *setup, const Figures *f)
 {
@@ -143,20 +127,16 @@ static double footprint(const Setup *setup, const Figures *f)
 static void measure_roofs(Figures *f)
 {
     static const double most = 256e6; /* beyond every cache */
-    Roof roofs[MOST_THREADS];
-    int32_t count = 0;
-    if (f->threads > MOST_THREADS)
+    const Caps *caps = target_host_cpu();
+    Pool *pool = caps ? pool_create(NULL, f->threads) : NULL;
+    if (!pool)
         return;
-    for (; count < f->threads; count++) {
-        roofs[count] = (Roof){.bytes = (f->footprint < most ? f->footprint : most) / f->threads};
-        if (pthread_create(&roofs[count].id, NULL, roof_thread, &roofs[count]))
-            break;
-    }
-    for (int32_t i = 0; i < count; i++) {
-        pthread_join(roofs[i].id, NULL);
-        f->peak_gflops += count == f->threads ? roofs[i].gflops : 0;
-        f->peak_gbs += count == f->threads ? roofs[i].gbs : 0;
-    }
+    Executor executor = pool_executor(pool);
+    f->peak_gflops = roofline_fma(caps, &executor) * 1e-9;
+    if (f->footprint >= 1)
+        f->peak_gbs =
+            roofline_read(caps, &executor, f->footprint < most ? f->footprint : most) * 1e-9;
+    pool_destroy(pool);
 }
 
 /* Of the roof that binds: the larger of the shares of multiply-adds and of bandwidth; 0 = not

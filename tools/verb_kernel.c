@@ -118,35 +118,59 @@ static void print_text(const Figures *f)
            f->flops > 0 ? "FMA peak " : "bandwidth", f->compile * 1e3);
 }
 
-static void report(Cx *cx, const Options *o, const Nest *nest, const KernelData *m,
-                   const Caps *caps, double compile, Kernel *kernel)
+/* A kernel on memory of its own. */
+typedef struct Case {
+    const Nest *nest;
+    const Caps *caps;
+    Kernel *kernel;
+    double compile; /* seconds */
+    KernelData data;
+    Executor executor;
+} Case;
+
+static void report(Cx *cx, const Options *o, const Case *c)
 {
-    double once = sample(kernel, 3);
+    double once = sample(c->kernel, 3);
     long rounds = (long)(0.005 / (once + 1e-9)) + 1;
     double *times = NEW_ARRAY(cx->arena, double, o->repeat), peak = 0;
-    double flops = contraction_flops(cx, nest, m->dims);
+    double flops = contraction_flops(cx, c->nest, c->data.dims), total = c->data.total;
     for (int64_t i = 0; i < o->repeat; i++) {
-        times[i] = sample(kernel, rounds);
+        times[i] = sample(c->kernel, rounds);
         if (flops > 0 && i % 5 == 0) {
-            double now = roofline_fma(caps) * 1e9 * (double)o->threads;
+            double now = roofline_fma(c->caps, &c->executor);
             peak = now > peak ? now : peak;
         }
     }
     qsort(times, (size_t)o->repeat, sizeof *times, by_time);
-    Figures f = {.name = nest->name,
-                 .target = caps->name,
-                 .compile = compile,
+    Figures f = {.name = c->nest->name,
+                 .target = c->caps->name,
+                 .compile = c->compile,
                  .best = times[0],
                  .median = times[o->repeat / 2],
                  .flops = flops / times[0],
-                 .bytes = m->total / times[0],
+                 .bytes = total / times[0],
                  .peak = peak,
-                 .copy = roofline_copy(m->total),
-                 .read = roofline_read(m->total)};
+                 .copy = roofline_copy(&c->executor, total),
+                 .read = roofline_read(c->caps, &c->executor, total)};
     if (o->json)
         print_json(o, &f);
     else
         print_text(&f);
+}
+
+/* Compares with the interpreter, which runs on the same contents. */
+static void check(Cx *cx, const Case *c)
+{
+    KernelData copy;
+    if (!kernel_data(cx, c->nest, &copy))
+        return;
+    NestRun reference = {copy.buffers, copy.dims, 0};
+    kernel_run(c->kernel);
+    double error =
+        nest_run(cx, c->nest, &reference) ? kernel_data_difference(c->nest, &c->data, &copy) : 0;
+    if (error > 1e-5 || error != error)
+        cx_fail(cx, ST_internal, "%s: differs from the interpreter by %g of the largest value",
+                c->nest->name, error);
 }
 
 static void print_ir(Cx *cx, const Options *o, Nest *nest, Kernel *kernel, const LlvmModule *llvm,
@@ -204,22 +228,18 @@ static void run_file(Cx *cx, void *user)
         print_ir(cx, o, nest, kernel, &llvm, caps);
         return;
     }
-    KernelData m = {0}, copy = {0};
     Pool *pool = o->threads > 1 ? pool_create(NULL, (int)o->threads) : NULL;
-    Executor executor = pool ? pool_executor(pool) : executor_inline;
-    if (kernel_data(cx, nest, &m) && kernel_bind(cx, kernel, m.buffers, m.dims, &executor)) {
-        if (o->check && kernel_data(cx, nest, &copy)) {
-            NestRun reference = {copy.buffers, copy.dims, 0};
-            kernel_run(kernel);
-            double error =
-                nest_run(cx, nest, &reference) ? kernel_data_difference(nest, &m, &copy) : 0;
-            if (error > 1e-5 || error != error)
-                cx_fail(cx, ST_internal,
-                        "%s: differs from the interpreter by %g of the largest value", nest->name,
-                        error);
-        }
+    Case c = {.nest = nest,
+              .caps = caps,
+              .kernel = kernel,
+              .compile = compile,
+              .executor = pool ? pool_executor(pool) : executor_inline};
+    if (kernel_data(cx, nest, &c.data) &&
+        kernel_bind(cx, kernel, c.data.buffers, c.data.dims, &c.executor)) {
+        if (o->check)
+            check(cx, &c);
         if (!cx_failed(cx))
-            report(cx, o, nest, &m, caps, compile, kernel);
+            report(cx, o, &c);
     }
     pool_destroy(pool);
 }
