@@ -11,25 +11,17 @@
 #include "base/os_file.h"
 #include "include/quern.h"
 #include "runtime/cache.h"
+#include "tests/unit/scratch_dir.h"
 
 #define MODEL QUERN_SOURCE_DIR "/examples/digits/digits.onnx"
 
-static char root[] = "/tmp/quern-test-XXXXXX";
 static char dir[64];
 static Cx cx;
 
-static bool remove_entry(void *user, const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", (const char *)user, name);
-    os_remove(path);
-    return true;
-}
-
 static void start(void)
 {
-    cr_assert_not_null(mkdtemp(root));
-    snprintf(dir, sizeof dir, "%s/cache", root);
+    scratch_make();
+    snprintf(dir, sizeof dir, "%s/cache", scratch_dir);
     cx_init(&cx, NULL, 0);
 }
 
@@ -37,9 +29,7 @@ static void stop(void)
 {
     cx_finish(&cx);
     chmod(dir, 0700);
-    os_list_dir(dir, remove_entry, dir);
-    os_remove(dir);
-    os_remove(root);
+    scratch_drop();
 }
 
 TestSuite(cache, .init = start, .fini = stop);

@@ -1,7 +1,6 @@
 /* Mapped reading, atomic writing and private directories, in a directory of the test's own. */
 #include "base/os_file.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char root[] = "/tmp/quern_os_XXXXXX";
+#include "tests/unit/scratch_dir.h"
+
 static char buffer[4096];
 
 static const char *in_root(const char *name)
 {
-    snprintf(buffer, sizeof buffer, "%s/%s", root, name);
+    snprintf(buffer, sizeof buffer, "%s/%s", scratch_dir, name);
     return buffer;
 }
 
@@ -24,29 +24,7 @@ static void put(const char *name, const char *text)
     cr_assert_eq(os_write_file(in_root(name), &part, 1), 0);
 }
 
-static bool remove_entry(void *user, const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", (const char *)user, name);
-    struct stat st;
-    if (!lstat(path, &st) && S_ISDIR(st.st_mode))
-        os_list_dir(path, remove_entry, path);
-    os_remove(path);
-    return true;
-}
-
-static void make_root(void)
-{
-    cr_assert_not_null(mkdtemp(root));
-}
-
-static void drop_root(void)
-{
-    os_list_dir(root, remove_entry, root);
-    os_remove(root);
-}
-
-TestSuite(os_file, .init = make_root, .fini = drop_root);
+TestSuite(os_file, .init = scratch_make, .fini = scratch_drop);
 
 static bool count_entry(void *user, const char *name)
 {
@@ -68,7 +46,7 @@ Test(os_file, write_is_whole_and_leaves_no_temporary)
     os_unmap(&map);
     os_unmap(&map);
     int entries = 0;
-    cr_assert_eq(os_list_dir(root, count_entry, &entries), 0);
+    cr_assert_eq(os_list_dir(scratch_dir, count_entry, &entries), 0);
     cr_assert_eq(entries, 1);
     cr_assert_neq(os_write_file(in_root("no/such"), parts, 3), 0);
     struct stat st;
@@ -82,14 +60,14 @@ Test(os_file, failed_write_leaves_nothing)
     OsPart part = {"x", 1};
     cr_assert_neq(os_write_file(in_root("d"), &part, 1), 0);
     int entries = 0;
-    cr_assert_eq(os_list_dir(root, count_entry, &entries), 0);
+    cr_assert_eq(os_list_dir(scratch_dir, count_entry, &entries), 0);
     cr_assert_eq(entries, 1);
 }
 
 Test(os_file, only_regular_files_are_mapped)
 {
     OsMap map;
-    cr_assert_eq(os_map_file(root, &map), EISDIR);
+    cr_assert_eq(os_map_file(scratch_dir, &map), EISDIR);
     cr_assert_eq(mkfifo(in_root("pipe"), 0600), 0);
     cr_assert_eq(os_map_file(in_root("pipe"), &map), EINVAL);
     cr_assert_eq(os_map_file(in_root("none"), &map), ENOENT);
@@ -108,9 +86,9 @@ Test(os_file, beneath_a_directory)
     cr_assert_eq(symlink("../secret", in_root("m/link")), 0);
     cr_assert_eq(symlink("sub", in_root("m/dirlink")), 0);
     char from[4096], to[4096], dir[4096];
-    snprintf(dir, sizeof dir, "%s/m", root);
-    snprintf(from, sizeof from, "%s/secret", root);
-    snprintf(to, sizeof to, "%s/m/hard", root);
+    snprintf(dir, sizeof dir, "%s/m", scratch_dir);
+    snprintf(from, sizeof from, "%s/secret", scratch_dir);
+    snprintf(to, sizeof to, "%s/m/hard", scratch_dir);
     cr_assert_eq(link(from, to), 0);
     static const struct {
         const char *path;
@@ -195,6 +173,6 @@ Test(os_file, identity_and_reading)
     cr_assert_eq(os_read_file(&arena, in_root("f"), 100, &text, &size), 0);
     cr_assert_str_eq(text, "else");
     cr_assert_eq(os_read_file(&arena, in_root("f"), 3, &text, &size), EFBIG);
-    cr_assert_neq(os_read_file(&arena, root, 1 << 20, &text, &size), 0);
+    cr_assert_neq(os_read_file(&arena, scratch_dir, 1 << 20, &text, &size), 0);
     arena_finish(&arena);
 }

@@ -14,32 +14,22 @@
 #include "include/quern.h"
 #include "jit/api.h"
 #include "runtime/weights.h"
+#include "tests/unit/scratch_dir.h"
 
 #define MODEL QUERN_SOURCE_DIR "/examples/digits/digits.onnx"
 
-static char root[] = "/tmp/quern-test-XXXXXX";
 static char pack_path[64], cache_path[64];
-
-static bool remove_entry(void *user, const char *name)
-{
-    char inner[400];
-    snprintf(inner, sizeof inner, "%s/%s", (const char *)user, name);
-    os_list_dir(inner, remove_entry, inner);
-    os_remove(inner);
-    return true;
-}
 
 static void start(void)
 {
-    cr_assert_not_null(mkdtemp(root));
-    snprintf(pack_path, sizeof pack_path, "%s/p.qnp", root);
-    snprintf(cache_path, sizeof cache_path, "%s/cache", root);
+    scratch_make();
+    snprintf(pack_path, sizeof pack_path, "%s/p.qnp", scratch_dir);
+    snprintf(cache_path, sizeof cache_path, "%s/cache", scratch_dir);
 }
 
 static void stop(void)
 {
-    os_list_dir(root, remove_entry, root);
-    os_remove(root);
+    scratch_drop();
 }
 
 TestSuite(prewarm, .init = start, .fini = stop);
@@ -209,8 +199,8 @@ Test(prewarm, other_weights)
 {
     char copy[80], changed[80];
     float expected[10];
-    snprintf(copy, sizeof copy, "%s/copy.onnx", root);
-    snprintf(changed, sizeof changed, "%s/changed.onnx", root);
+    snprintf(copy, sizeof copy, "%s/copy.onnx", scratch_dir);
+    snprintf(changed, sizeof changed, "%s/changed.onnx", scratch_dir);
     copy_model(copy, 0);
     copy_model(changed, 100000); /* in the largest weight */
     make_pack(MODEL, 0, NULL);
@@ -368,7 +358,7 @@ Test(prewarm, weights_are_read_once)
     char copy[80];
     Cache memo = cache_in(cache_path, 1 << 20);
     cx_init(&cx, NULL, 0);
-    snprintf(copy, sizeof copy, "%s/copy.onnx", root);
+    snprintf(copy, sizeof copy, "%s/copy.onnx", scratch_dir);
     copy_model(copy, 0);
     Hash128 expected = identity(&cx, MODEL, NULL);
     struct timespec times[2];

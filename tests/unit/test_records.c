@@ -10,32 +10,22 @@
 #include "base/os_file.h"
 #include "include/quern.h"
 #include "jit/records.h"
+#include "tests/unit/scratch_dir.h"
 
 #define MODEL QUERN_SOURCE_DIR "/examples/digits/digits.onnx"
 
-static char root[] = "/tmp/quern-test-XXXXXX";
 static Cx cx;
-
-static bool remove_entry(void *user, const char *name)
-{
-    char inner[400];
-    snprintf(inner, sizeof inner, "%s/%s", (const char *)user, name);
-    os_list_dir(inner, remove_entry, inner);
-    os_remove(inner);
-    return true;
-}
 
 static void start(void)
 {
-    cr_assert_not_null(mkdtemp(root));
+    scratch_make();
     cx_init(&cx, NULL, 0);
 }
 
 static void stop(void)
 {
     cx_finish(&cx);
-    os_list_dir(root, remove_entry, root);
-    os_remove(root);
+    scratch_drop();
 }
 
 TestSuite(records, .init = start, .fini = stop);
@@ -269,7 +259,7 @@ static const char *schedules(const char *records, const char *cache, int *cached
 
 static const char *write_text(const char *name, const char *text)
 {
-    const char *path = arena_printf(cx.arena, "%s/%s", root, name);
+    const char *path = arena_printf(cx.arena, "%s/%s", scratch_dir, name);
     OsPart part = {text, strlen(text)};
     cr_assert_eq(os_write_file(path, &part, 1), 0);
     return path;
@@ -354,7 +344,7 @@ Test(records, in_compiles)
     static const char wanted[] = "contraction mr=3 nv=1 ku=2 mt=4 pack=1\n";
     int cached;
     char cache[100];
-    snprintf(cache, sizeof cache, "%s/cache", root);
+    snprintf(cache, sizeof cache, "%s/cache", scratch_dir);
     const char *path = write_text("r.qnr", record_for(wanted));
     const char *plain = schedules(NULL, cache, &cached);
     cr_assert_eq(cached, 0);
@@ -391,6 +381,6 @@ Test(records, refused)
     cr_assert_eq(qn_context_create(NULL, &context), QN_OK);
     cr_assert_eq(qn_context_add_records(context, qn_str("/nowhere/r.qnr")), QN_MISSING);
     cr_assert_not_null(strstr(qn_context_message(context), "/nowhere/r.qnr"));
-    cr_assert_eq(qn_context_add_records(context, qn_str(root)), QN_IO);
+    cr_assert_eq(qn_context_add_records(context, qn_str(scratch_dir)), QN_IO);
     qn_context_release(context);
 }
