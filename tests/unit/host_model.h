@@ -238,12 +238,4 @@ static inline void expect(Wire n, const Value *in, const Value *out)
     expect_in("", 20, n, in, out);
 }
 
-static inline Wire with_texts(Wire n, const char *name, const char *list)
-{
-    Wire a = attr(name, 8);
-    put_list(&a, 9, list);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 #endif

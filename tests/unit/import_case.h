@@ -198,46 +198,4 @@ static inline void expect_refused(int64_t version, Wire n, const Item *in, const
     cx_finish(&cx);
 }
 
-/* A node of another domain. */
-static inline Wire in_domain(const char *domain, Wire n)
-{
-    put_text(&n, 7, domain);
-    return n;
-}
-
-static inline Wire with_float(Wire n, const char *name, float value)
-{
-    Wire a = attr(name, 1);
-    put_float(&a, 2, value);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static inline Wire with_text(Wire n, const char *name, const char *value)
-{
-    Wire a = attr(name, 3);
-    put_text(&a, 4, value);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static inline Wire with_numbers(Wire n, const char *name, int count, const float *list)
-{
-    Wire a = attr(name, 6);
-    for (int i = 0; i < count; i++)
-        put_float(&a, 7, list[i]);
-    put_wire(&n, 5, a);
-    return n;
-}
-#define FLOATS(...)                                                                                \
-    (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), ((const float[]){__VA_ARGS__})
-
-static inline Wire with_graph(Wire n, const char *name, Wire graph)
-{
-    Wire a = attr(name, 5);
-    put_wire(&a, 6, graph);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 #endif

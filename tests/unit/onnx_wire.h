@@ -159,6 +159,73 @@ static inline Wire attr(const char *name, int type)
     return a;
 }
 
+/* A node with one more attribute. */
+static inline Wire with_int(Wire n, const char *name, int64_t value)
+{
+    Wire a = attr(name, 2);
+    put_int(&a, 3, value);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_ints(Wire n, const char *name, const char *list)
+{
+    Wire a = attr(name, 7);
+    put_dims(&a, 8, list);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_float(Wire n, const char *name, float value)
+{
+    Wire a = attr(name, 1);
+    put_float(&a, 2, value);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_text(Wire n, const char *name, const char *value)
+{
+    Wire a = attr(name, 3);
+    put_text(&a, 4, value);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_numbers(Wire n, const char *name, int count, const float *list)
+{
+    Wire a = attr(name, 6);
+    for (int i = 0; i < count; i++)
+        put_float(&a, 7, list[i]);
+    put_wire(&n, 5, a);
+    return n;
+}
+#define FLOATS(...)                                                                                \
+    (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), ((const float[]){__VA_ARGS__})
+
+static inline Wire with_graph(Wire n, const char *name, Wire graph)
+{
+    Wire a = attr(name, 5);
+    put_wire(&a, 6, graph);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+static inline Wire with_texts(Wire n, const char *name, const char *list)
+{
+    Wire a = attr(name, 8);
+    put_list(&a, 9, list);
+    put_wire(&n, 5, a);
+    return n;
+}
+
+/* A node of another domain. */
+static inline Wire in_domain(const char *domain, Wire n)
+{
+    put_text(&n, 7, domain);
+    return n;
+}
+
 static inline Wire opset(const char *domain, int64_t version)
 {
     Wire o = {0};
@@ -185,92 +252,6 @@ static inline Wire model(int64_t ir, int64_t version, Wire graph)
     put_wire(&m, 8, opset(NULL, version));
     put_wire(&m, 7, graph);
     return m;
-}
-
-/* One reading in a job of its own. `from` is copied to exactly sized memory, so that sanitizers see
- * overruns. */
-typedef struct Reading {
-    Cx cx;
-    uint8_t *data;
-    size_t size;
-    const char *base_dir;
-    const OnnxModel *model;
-} Reading;
-
-static inline void reading_body(Cx *cx, void *user)
-{
-    Reading *reading = user;
-    reading->model = onnx_model_from_memory(cx, reading->data, reading->size, reading->base_dir);
-}
-
-static inline Status read_wire(Reading *reading, Wire from, const char *base_dir)
-{
-    memset(reading, 0, sizeof *reading);
-    reading->data = malloc(from.size ? from.size : 1);
-    cr_assert_not_null(reading->data);
-    if (from.size)
-        memcpy(reading->data, from.data, from.size);
-    reading->size = from.size;
-    reading->base_dir = base_dir;
-    cx_init(&reading->cx, NULL, 256 << 20);
-    Status status = cx_run(&reading->cx, reading_body, reading);
-    cr_assert_eq(status == ST_ok, reading->model != NULL);
-    return status;
-}
-
-static inline void reading_finish(Reading *reading)
-{
-    cx_finish(&reading->cx);
-    free(reading->data);
-}
-
-static inline const OnnxModel *read_good(Reading *reading, Wire from)
-{
-    Status status = read_wire(reading, from, NULL);
-    cr_assert_eq(status, ST_ok, "%s", reading->cx.message);
-    return reading->model;
-}
-
-/* Reading fails with this status and a message that holds every one of the texts, separated by '|'.
- */
-static inline void expect_fail_in(Wire from, const char *base_dir, Status status, const char *texts)
-{
-    static Reading reading;
-    Status got = read_wire(&reading, from, base_dir);
-    cr_assert_eq(got, status, "wanted '%s', got: %s", texts,
-                 reading.cx.message ? reading.cx.message : "ok");
-    char one[256];
-    for (const char *at = texts; *at;) {
-        size_t length = strcspn(at, "|");
-        cr_assert_lt(length, sizeof one);
-        memcpy(one, at, length);
-        one[length] = 0;
-        cr_expect(strstr(reading.cx.message, one), "'%s' is not in: %s", one, reading.cx.message);
-        at += at[length] ? length + 1 : length;
-    }
-    reading_finish(&reading);
-}
-
-static inline void expect_fail(Wire from, Status status, const char *texts)
-{
-    expect_fail_in(from, NULL, status, texts);
-}
-
-/* A node with one more attribute. */
-static inline Wire with_int(Wire n, const char *name, int64_t value)
-{
-    Wire a = attr(name, 2);
-    put_int(&a, 3, value);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static inline Wire with_ints(Wire n, const char *name, const char *list)
-{
-    Wire a = attr(name, 7);
-    put_dims(&a, 8, list);
-    put_wire(&n, 5, a);
-    return n;
 }
 
 #endif

@@ -9,14 +9,6 @@ static void expect_ml(Wire n, const Value *in, const Value *out)
     expect_in("ai.onnx.ml", 1, n, in, out);
 }
 
-static Wire with_word(Wire n, const char *name, const char *word)
-{
-    Wire a = attr(name, 3);
-    put_text(&a, 4, word);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 /* Values with a row for each map, and the keys of all; a list of scores is one map. */
 Test(import_map, zip_map)
 {
@@ -47,13 +39,13 @@ Test(import_map, cast_map)
     const Value *in = LIST(NUMBERS(f32, "3", 1.5, -2.5, 7), keys(NUMBERS(i64, "3", 4, 1, -3)));
     Wire n = node("CastMap", "a", "p");
     expect_ml(n, in, LIST(NUMBERS(f32, "1,3", 7, -2.5, 1.5)));
-    expect_ml(with_word(n, "cast_to", "TO_INT64"), in, LIST(NUMBERS(i64, "1,3", 7, -2, 1)));
-    expect_ml(with_word(n, "cast_to", "TO_STRING"), in, LIST(TEXTS("1,3", "7.0", "-2.5", "1.5")));
-    n = with_int(with_word(n, "map_form", "SPARSE"), "max_map", 4);
+    expect_ml(with_text(n, "cast_to", "TO_INT64"), in, LIST(NUMBERS(i64, "1,3", 7, -2, 1)));
+    expect_ml(with_text(n, "cast_to", "TO_STRING"), in, LIST(TEXTS("1,3", "7.0", "-2.5", "1.5")));
+    n = with_int(with_text(n, "map_form", "SPARSE"), "max_map", 4);
     expect_ml(n, in, LIST(NUMBERS(f32, "1,4", 0, -2.5, 0, 0)));
     const Value *texts = LIST(TEXTS("2", "10", "-4"), keys(NUMBERS(i64, "2", 2, 0)));
-    expect_ml(with_word(n, "cast_to", "TO_STRING"), texts, LIST(TEXTS("1,4", "-4", "", "10", "")));
-    expect_ml(with_word(n, "cast_to", "TO_INT64"), texts, LIST(NUMBERS(i64, "1,4", -4, 0, 10, 0)));
+    expect_ml(with_text(n, "cast_to", "TO_STRING"), texts, LIST(TEXTS("1,4", "-4", "", "10", "")));
+    expect_ml(with_text(n, "cast_to", "TO_INT64"), texts, LIST(NUMBERS(i64, "1,4", -4, 0, 10, 0)));
 }
 
 /* The status and message of a model that is not compiled. */

@@ -5,23 +5,6 @@
 
 TestSuite(import_tree, .init = wire_init, .fini = wire_finish);
 
-static Wire with_floats(Wire n, const char *name, const double *values, int count)
-{
-    Wire a = attr(name, 6);
-    for (int i = 0; i < count; i++)
-        put_float(&a, 7, (float)values[i]);
-    put_wire(&n, 5, a);
-    return n;
-}
-
-static Wire with_texts(Wire n, const char *name, const char *list)
-{
-    Wire a = attr(name, 8);
-    put_list(&a, 9, list);
-    put_wire(&n, 5, a);
-    return n;
-}
-
 static Wire with_tensor(Wire n, const char *name, int dtype, const void *data, size_t count)
 {
     char dims[20];
@@ -85,7 +68,7 @@ static Wire nodes(const char *op, const char *outputs, const char *modes, const 
     n = with_ints(n, "nodes_truenodeids", yes);
     n = with_ints(n, "nodes_falsenodeids", "2,0,4,0,0,0");
     n = with_ints(n, "nodes_missing_value_tracks_true", "0,0,1,0,0,0");
-    return with_floats(n, "nodes_values", VALUES(1, 0, 2, 0, 0, 0), 6);
+    return with_numbers(n, "nodes_values", FLOATS(1, 0, 2, 0, 0, 0));
 }
 
 static Wire plain(const char *op, const char *outputs)
@@ -98,7 +81,7 @@ static Wire votes(Wire n)
     n = with_ints(n, "target_treeids", "0,0,0,7");
     n = with_ints(n, "target_nodeids", "1,3,4,0");
     n = with_ints(n, "target_ids", "0,0,0,0");
-    return with_floats(n, "target_weights", VALUES(10, 20, 30, 1), 4);
+    return with_numbers(n, "target_weights", FLOATS(10, 20, 30, 1));
 }
 
 #define ROWS F32("x", "5,2", 1, 0, 2, 1, 2, 2, NAN, 5, 3, NAN)
@@ -112,7 +95,7 @@ Test(import_tree, regressor)
     expect(with_text(n, "aggregate_function", "MIN"), ITEMS(ROWS),
            ITEMS(F32("y", "5,1", 1, 1, 1, 1, 1)));
     n = with_text(n, "aggregate_function", "MAX");
-    expect(with_floats(n, "base_values", VALUES(100), 1), ITEMS(ROWS),
+    expect(with_numbers(n, "base_values", FLOATS(100)), ITEMS(ROWS),
            ITEMS(F32("y", "5,1", 110, 120, 130, 130, 120)));
 }
 
@@ -132,11 +115,11 @@ Test(import_tree, every_comparison)
         n = with_texts(n, "nodes_modes", text);
         n = with_ints(n, "nodes_truenodeids", "1,0,0");
         n = with_ints(n, "nodes_falsenodeids", "2,0,0");
-        n = with_floats(n, "nodes_values", VALUES(1, 0, 0), 3);
+        n = with_numbers(n, "nodes_values", FLOATS(1, 0, 0));
         n = with_ints(n, "target_treeids", "0,0");
         n = with_ints(n, "target_nodeids", "1,2");
         n = with_ints(n, "target_ids", "0,0");
-        n = with_floats(n, "target_weights", VALUES(10, 20), 2);
+        n = with_numbers(n, "target_weights", FLOATS(10, 20));
         Item y = {"y", DT_f32, "4,1", want[i], false, NULL};
         expect(n, ITEMS(F32("x", "4,1", 0, 1, 2, NAN)),
                (const Item[]){y, {NULL, DT_none, NULL, NULL, false, NULL}});
@@ -151,14 +134,14 @@ Test(import_tree, classifier)
     n = with_ints(n, "class_nodeids", "1,3,4,0");
     n = with_ints(n, "class_ids", "0,0,0,0");
     n = with_ints(n, "classlabels_int64s", "5,6");
-    expect(with_floats(n, "class_weights", VALUES(0.125, 0.25, 0.5, 0.25), 4), ITEMS(ROWS),
+    expect(with_numbers(n, "class_weights", FLOATS(0.125, 0.25, 0.5, 0.25)), ITEMS(ROWS),
            ITEMS(I64("l", "5", 5, 5, 6, 6, 5),
                  F32("y", "5,2", 0.625, 0.375, 0.5, 0.5, 0.25, 0.75, 0.25, 0.75, 0.5, 0.5)));
-    expect(with_floats(n, "class_weights", VALUES(-1, 2, 0.5, 0.25), 4), ITEMS(ROWS),
+    expect(with_numbers(n, "class_weights", FLOATS(-1, 2, 0.5, 0.25)), ITEMS(ROWS),
            ITEMS(I64("l", "5", 5, 6, 6, 6, 6),
                  F32("y", "5,2", 0.75, -0.75, -2.25, 2.25, -0.75, 0.75, -0.75, 0.75, -2.25, 2.25)));
-    n = with_floats(n, "class_weights", VALUES(-1, 2, 0.5, 0.25), 4);
-    expect(with_floats(n, "base_values", VALUES(-2), 1), ITEMS(ROWS),
+    n = with_numbers(n, "class_weights", FLOATS(-1, 2, 0.5, 0.25));
+    expect(with_numbers(n, "base_values", FLOATS(-2)), ITEMS(ROWS),
            ITEMS(I64("l", "5", 5, 6, 5, 5, 6),
                  F32("y", "5,2", 2.75, -2.75, -0.25, 0.25, 1.25, -1.25, 1.25, -1.25, -0.25, 0.25)));
 }

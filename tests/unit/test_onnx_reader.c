@@ -1,85 +1,13 @@
-/* The model reader on models built here: what good ones become, what bad ones are told, and that no
- * damage crashes it. Tensors have a file of their own, test_onnx_tensor.c. */
+/* The model reader on models built here: what good ones become, what bad ones are told. Tensors are
+ * in test_onnx_tensor.c, damage in test_onnx_damage.c. */
 #include <stdio.h>
 
-#include "onnx_wire.h"
+#include "onnx_models.h"
+#include "onnx_reading.h"
 
 TestSuite(onnx, .init = wire_init, .fini = wire_finish);
 
 static Reading reading;
-
-static Wire with_node(Wire n)
-{
-    Wire g = graph_xy();
-    put_wire(&g, 1, n);
-    return model(8, 17, g);
-}
-
-static Wire relu_model(void)
-{
-    return with_node(node("Relu", "x", "y"));
-}
-
-/* A node "Relu" called 'n' with one attribute. */
-static Wire with_attr(Wire a)
-{
-    Wire n = node("Relu", "x", "y");
-    put_text(&n, 3, "n");
-    put_wire(&n, 5, a);
-    return with_node(n);
-}
-
-/* If with two branches; x comes from around. */
-static Wire branch(const char *name, const char *out)
-{
-    Wire g = {0};
-    put_text(&g, 2, name);
-    put_node(&g, "Neg", "x", out);
-    put_wire(&g, 12, info(out, 0, NULL));
-    return g;
-}
-
-static Wire if_node(Wire yes, Wire no)
-{
-    Wire n = node("If", "c", "y"), a = attr("then_branch", 5), b = attr("else_branch", 5);
-    put_wire(&a, 6, yes);
-    put_wire(&b, 6, no);
-    put_wire(&n, 5, a);
-    put_wire(&n, 5, b);
-    return n;
-}
-
-static Wire if_model(Wire yes, Wire no)
-{
-    Wire g = graph_xy();
-    put_wire(&g, 11, info("c", 9, ""));
-    put_wire(&g, 1, if_node(yes, no));
-    return model(8, 17, g);
-}
-
-/* Function `name` of domain "f": one node `op` (of `domain`) from a to b. */
-static Wire function(const char *name, const char *domain, const char *op)
-{
-    Wire f = {0}, n = node(op, "a", "b");
-    put_text(&f, 1, name);
-    put_text(&f, 10, "f");
-    put_text(&f, 4, "a");
-    put_text(&f, 5, "b");
-    put_text(&n, 7, domain);
-    put_wire(&f, 7, n);
-    put_wire(&f, 9, opset("", 13));
-    put_wire(&f, 9, opset("f", 1));
-    return f;
-}
-
-static Wire call_model(const char *op)
-{
-    Wire n = node(op, "x", "y");
-    put_text(&n, 7, "f");
-    Wire m = with_node(n);
-    put_wire(&m, 8, opset("f", 1));
-    return m;
-}
 
 Test(onnx, good_model)
 {
@@ -142,7 +70,7 @@ Test(onnx, attributes_of_every_type)
     put_wire(&sequence, 1, element);
     put_wire(&type, 4, sequence);
     a = attr("tp", 13), put_wire(&a, 14, type), put_wire(&n, 5, a);
-    const OnnxNode *got = read_good(&reading, with_node(n))->graph.nodes;
+    const OnnxNode *got = read_good(&reading, node_model(n))->graph.nodes;
     cr_assert_eq(onnx_attr_find(got, "i")->ints[0], -7);
     cr_assert_eq(onnx_attr_find(got, "absent")->ints[0], 0);
     cr_assert_eq(onnx_attr_find(got, "s")->strings[0].length, 3);
@@ -212,7 +140,7 @@ Test(onnx, versions)
     reading_finish(&reading);
     Wire other = node("Relu", "x", "y");
     put_text(&other, 7, "com.acme");
-    expect_fail(with_node(other), ST_bad_model, "(com.acme.Relu)|no opset_import");
+    expect_fail(node_model(other), ST_bad_model, "(com.acme.Relu)|no opset_import");
     expect_fail((Wire){0}, ST_bad_model, "not an ONNX model");
     read_good(&reading, model(14, 28, g));
     reading_finish(&reading);
@@ -294,34 +222,34 @@ Test(onnx, nodes_and_attributes)
     Wire n = {0};
     put_text(&n, 1, "x");
     put_text(&n, 2, "y");
-    expect_fail(with_node(n), ST_bad_model, "no operator");
-    expect_fail(with_node(node("Relu", "", "")), ST_bad_model, "neither inputs nor outputs");
+    expect_fail(node_model(n), ST_bad_model, "no operator");
+    expect_fail(node_model(node("Relu", "", "")), ST_bad_model, "neither inputs nor outputs");
     Wire a = attr("a", 1);
     put_int(&a, 3, 4);
-    expect_fail(with_attr(a), ST_bad_model,
+    expect_fail(attr_model(a), ST_bad_model,
                 "model in memory: node 'n' (Relu): attribute 'a'|type float but holds int");
     put_float(&a, 2, 1);
-    expect_fail(with_attr(a), ST_bad_model, "more than one value");
-    expect_fail(with_attr(attr("a", 0)), ST_bad_model, "has no type");
-    expect_fail(with_attr(attr("a", 15)), ST_unsupported, "unknown attribute type 15");
-    expect_fail(with_attr(attr("a", -1)), ST_unsupported, "unknown attribute type -1");
-    expect_fail(with_attr(attr("a", 4)), ST_bad_model, "no value of its type (tensor)");
-    expect_fail(with_attr(attr("a", 5)), ST_bad_model, "no value of its type (graph)");
-    expect_fail(with_attr(attr("", 2)), ST_bad_model, "an attribute has no name");
+    expect_fail(attr_model(a), ST_bad_model, "more than one value");
+    expect_fail(attr_model(attr("a", 0)), ST_bad_model, "has no type");
+    expect_fail(attr_model(attr("a", 15)), ST_unsupported, "unknown attribute type 15");
+    expect_fail(attr_model(attr("a", -1)), ST_unsupported, "unknown attribute type -1");
+    expect_fail(attr_model(attr("a", 4)), ST_bad_model, "no value of its type (tensor)");
+    expect_fail(attr_model(attr("a", 5)), ST_bad_model, "no value of its type (graph)");
+    expect_fail(attr_model(attr("", 2)), ST_bad_model, "an attribute has no name");
     a = attr("a", 2);
     put_text(&a, 21, "k");
-    expect_fail(with_attr(a), ST_bad_model, "refers to attribute 'k'|in functions");
+    expect_fail(attr_model(a), ST_bad_model, "refers to attribute 'k'|in functions");
     n = node("Relu", "x", "y");
     put_wire(&n, 5, attr("a", 2));
     put_wire(&n, 5, attr("a", 2));
-    expect_fail(with_node(n), ST_bad_model, "attribute 'a' occurs twice");
+    expect_fail(node_model(n), ST_bad_model, "attribute 'a' occurs twice");
     for (int i = 0; i < ONNX_ATTRIBUTES; i++)
         put_wire(&n, 5, attr("a", 2));
-    expect_fail(with_node(n), ST_limit, "1002 attributes");
+    expect_fail(node_model(n), ST_limit, "1002 attributes");
     n = node("Rel\x1b[31mu", "x", "q");
-    expect_fail(with_node(n), ST_bad_model, "not computed");
+    expect_fail(node_model(n), ST_bad_model, "not computed");
     n = node("Rel\x1b[31mu", "q", "y");
-    expect_fail(with_node(n), ST_bad_model, "Rel?[31mu");
+    expect_fail(node_model(n), ST_bad_model, "Rel?[31mu");
 }
 
 Test(onnx, functions)
@@ -396,173 +324,4 @@ Test(onnx, function_calls_are_bounded)
         put_wire(&wide, 25, f);
     }
     expect_fail(wide, ST_limit, "more than 4194304 nodes");
-}
-
-Test(onnx, bad_wire)
-{
-    static const struct {
-        const char *bytes;
-        size_t size;
-        Status status;
-        const char *text;
-    } cases[] = {
-        {"\x08", 1, ST_bad_model, "byte 0"},
-        {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02", 11, ST_bad_model, "too long"},
-        {"\x80\x80\x80\x80\x80\x80\x01", 7, ST_bad_model, "tag is cut off or too long"},
-        {"\x00\x01", 2, ST_bad_model, "field number 0"},
-        {"\x0b\x0c", 2, ST_bad_model, "wire type 3"},
-        {"\x0c", 1, ST_bad_model, "wire type 4"},
-        {"\x0f", 1, ST_bad_model, "wire type 7"},
-        {"\x0d\x01\x02\x03", 4, ST_bad_model, "cut off"},
-        {"\x09\x01\x02\x03", 4, ST_bad_model, "cut off"},
-        {"\x0d\x01\x02\x03\x04", 5, ST_bad_model, "'ir_version' of ModelProto has wire type 5"},
-        {"\x3a\x05", 2, ST_bad_model, "5 bytes, but only 0 are left"},
-        {"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, ST_bad_model, "are left"},
-        {"\x3a\x00\x3a\x00", 4, ST_bad_model, "'graph' of ModelProto is given twice"},
-        {"\x12\x02\xff\xfe", 4, ST_bad_model, "not UTF-8"},
-        {"\x12\x02\xc0\x80", 4, ST_bad_model, "not UTF-8"},
-        {"\x12\x03\xed\xa0\x80", 5, ST_bad_model, "not UTF-8"},
-        {"\x12\x01\x00", 3, ST_bad_model, "not UTF-8"},
-        {"\x12\x02\xe2\x82", 4, ST_bad_model, "not UTF-8"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Wire w = {0};
-        put_raw(&w, cases[i].bytes, cases[i].size);
-        expect_fail(w, cases[i].status, cases[i].text);
-    }
-}
-
-/* A payload position of ours, smuggled in by the file, is not believed. */
-Test(onnx, private_fields_are_dropped)
-{
-    Wire t = tensor("w", 1, "3"), g = graph_xy();
-    put_int(&t, 60000, 5);
-    put_int(&t, 60001, 1000000);
-    put_node(&g, "Relu", "x", "y");
-    put_wire(&g, 5, t);
-    expect_fail(model(8, 17, g), ST_bad_model, "tensor 'w'|need 12 bytes, but no data");
-}
-
-Test(onnx, nesting_is_bounded)
-{
-    Wire g = branch("leaf", "r");
-    for (int i = 0; i < 1000; i++) {
-        Wire n = node("If", "c", "y"), a = attr("then_branch", 5), outer = {0};
-        put_wire(&a, 6, g);
-        put_wire(&n, 5, a);
-        put_wire(&outer, 1, n);
-        put_text(&outer, 2, "g");
-        g = outer;
-    }
-    expect_fail(model(8, 17, g), ST_limit, "nested deeper than 100");
-    Wire type = {0};
-    for (int i = 0; i < 1000; i++) {
-        Wire sequence = {0}, outer = {0};
-        put_wire(&sequence, 1, type);
-        put_wire(&outer, 4, sequence);
-        type = outer;
-    }
-    Wire a = attr("tp", 13);
-    put_wire(&a, 14, type);
-    expect_fail(with_attr(a), ST_limit, "nested deeper than 100");
-}
-
-static Wire rich_model(void)
-{
-    Wire t = tensor("w", 1, "2");
-    Wire typed = tensor("v", 7, "3"), sparse = {0}, where = tensor("", 7, "2");
-    put_float(&t, 4, 1);
-    put_float(&t, 4, 2);
-    put_bytes(&typed, 7, "\x01\x82\x01\x03", 4);
-    put_bytes(&where, 7, "\x01\x03", 2);
-    put_wire(&sparse, 1, floats("s", "2", 2));
-    put_wire(&sparse, 2, where);
-    put_dims(&sparse, 3, "2,3");
-    Wire graph = graph_xy();
-    put_wire(&graph, 11, info("c", 9, ""));
-    put_wire(&graph, 1, if_node(branch("t", "r"), branch("e", "r")));
-    put_wire(&graph, 5, t);
-    put_wire(&graph, 5, typed);
-    put_wire(&graph, 15, sparse);
-    Wire m = model(8, 17, graph);
-    put_wire(&m, 8, opset("f", 1));
-    put_wire(&m, 25, function("f0", "f", "f1"));
-    put_wire(&m, 25, function("f1", "", "Neg"));
-    return m;
-}
-
-Test(onnx, truncation_never_crashes)
-{
-    Wire whole = rich_model();
-    read_good(&reading, whole);
-    reading_finish(&reading);
-    int accepted = 0;
-    for (uint32_t size = 0; size < whole.size; size++) {
-        Wire cut = {whole.data, size, size};
-        accepted += read_wire(&reading, cut, NULL) == ST_ok;
-        reading_finish(&reading);
-    }
-    cr_assert_leq(accepted, 4, "only a cut between fields of the model can leave a model");
-}
-
-Test(onnx, flipped_bits_never_crash)
-{
-    Wire whole = rich_model();
-    int refused = 0;
-    for (uint32_t i = 0; i < whole.size * 8; i++) {
-        whole.data[i / 8] ^= (uint8_t)(1 << i % 8);
-        refused += read_wire(&reading, whole, NULL) != ST_ok;
-        reading_finish(&reading);
-        whole.data[i / 8] ^= (uint8_t)(1 << i % 8);
-    }
-    cr_assert_gt(refused, (int)whole.size * 2);
-}
-
-/* Every allocation refused in turn: an error each time, never a crash, nothing leaked. */
-typedef struct Grudging {
-    int left;
-    int out;
-} Grudging;
-
-static void *grudging_alloc(void *user, size_t size, size_t align)
-{
-    Grudging *g = user;
-    if (g->left-- <= 0)
-        return NULL;
-    g->out++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static void grudging_release(void *user, void *ptr, size_t size)
-{
-    (void)size;
-    ((Grudging *)user)->out--;
-    free(ptr);
-}
-
-Test(onnx, refused_memory)
-{
-    Wire g = graph_xy(); /* big enough for several blocks */
-    put_node(&g, "Relu", "x", "y");
-    for (int i = 0; i < 3000; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "value_number_%d", i);
-        put_node(&g, "Neg", "x", name);
-    }
-    Wire m = model(8, 17, g);
-    for (int allowed = 0;; allowed++) {
-        Grudging grudging = {allowed, 0};
-        Allocator allocator = {&grudging, grudging_alloc, grudging_release};
-        Reading r = {.data = m.data, .size = m.size};
-        cx_init(&r.cx, &allocator, 0);
-        Status status = cx_run(&r.cx, reading_body, &r);
-        cx_finish(&r.cx);
-        cr_assert_eq(grudging.out, 0);
-        if (status == ST_ok) {
-            cr_assert_gt(allowed, 4);
-            break;
-        }
-        cr_assert_eq(status, ST_out_of_memory, "%s", r.cx.message);
-        cr_assert_lt(allowed, 100);
-    }
 }

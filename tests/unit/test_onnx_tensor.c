@@ -1,26 +1,15 @@
-/* Tensors of every form, external data, sparse tensors, and values outside a model. */
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "onnx_wire.h"
+/* Tensors of every form, sparse tensors, and values outside a model. External data is in
+ * test_onnx_external.c. */
+#include "onnx_models.h"
+#include "onnx_reading.h"
 
 TestSuite(onnx_tensor, .init = wire_init, .fini = wire_finish);
 
 static Reading reading;
 
-/* A model whose only initializer is `t`. */
-static Wire with_tensor(Wire t)
-{
-    Wire g = graph_xy();
-    put_node(&g, "Relu", "x", "y");
-    put_wire(&g, 5, t);
-    return model(8, 25, g);
-}
-
 static const OnnxTensor *good_tensor(Wire t)
 {
-    return read_good(&reading, with_tensor(t))->graph.inits;
+    return read_good(&reading, tensor_model(t))->graph.inits;
 }
 
 static Wire packed(const char *name, int dtype, const char *dims, unsigned field, const void *data,
@@ -96,10 +85,10 @@ Test(onnx_tensor, small_types_are_packed)
     got = good_tensor(packed("w", 25, "5", 9, "\x1b\x02", 2));
     cr_assert_eq(got->size, 2);
     reading_finish(&reading);
-    expect_fail(with_tensor(packed("w", 22, "5", 5, "\x21", 1)), ST_bad_model,
+    expect_fail(tensor_model(packed("w", 22, "5", 5, "\x21", 1)), ST_bad_model,
                 "need 3 values, but int32_data holds 1");
-    expect_fail(with_tensor(packed("w", 22, "5", 9, "abcd", 4)), ST_bad_model, "need 3 bytes");
-    expect_fail(with_tensor(packed("w", 26, "5", 5, "\x01", 1)), ST_bad_model, "need 2 values");
+    expect_fail(tensor_model(packed("w", 22, "5", 9, "abcd", 4)), ST_bad_model, "need 3 bytes");
+    expect_fail(tensor_model(packed("w", 26, "5", 5, "\x01", 1)), ST_bad_model, "need 2 values");
 }
 
 Test(onnx_tensor, strings_scalars_and_empty)
@@ -113,10 +102,10 @@ Test(onnx_tensor, strings_scalars_and_empty)
     cr_assert_null(got->data);
     reading_finish(&reading);
     put_text(&t, 6, "third");
-    expect_fail(with_tensor(t), ST_bad_model, "tensor 's'|needs 2 strings, but 3");
+    expect_fail(tensor_model(t), ST_bad_model, "tensor 's'|needs 2 strings, but 3");
     t = tensor("s", 8, "1");
     put_bytes(&t, 9, "x", 1);
-    expect_fail(with_tensor(t), ST_bad_model, "strings cannot be in raw_data");
+    expect_fail(tensor_model(t), ST_bad_model, "strings cannot be in raw_data");
     got = good_tensor(packed("w", 1, "", 9, (float[]){7}, 4));
     cr_assert_eq(got->rank, 0);
     cr_assert_eq(got->count, 1);
@@ -125,245 +114,57 @@ Test(onnx_tensor, strings_scalars_and_empty)
     cr_assert_eq(got->count, 0);
     cr_assert_null(got->data);
     reading_finish(&reading);
-    expect_fail(with_tensor(packed("w", 1, "0", 9, "abcd", 4)), ST_bad_model, "need 0 bytes");
+    expect_fail(tensor_model(packed("w", 1, "0", 9, "abcd", 4)), ST_bad_model, "need 0 bytes");
 }
 
 Test(onnx_tensor, wrong_sizes)
 {
-    expect_fail(with_tensor(floats("w", "3", 2)), ST_bad_model,
+    expect_fail(tensor_model(floats("w", "3", 2)), ST_bad_model,
                 "tensor 'w'|need 12 bytes, but raw_data of 8");
-    expect_fail(with_tensor(floats("w", "3", 4)), ST_bad_model, "need 12 bytes");
-    expect_fail(with_tensor(tensor("w", 1, "3")), ST_bad_model, "no data");
-    expect_fail(with_tensor(floats("w", "-1", 4)), ST_bad_model, "dim 0 is negative");
-    expect_fail(with_tensor(tensor("w", 1, "4294967296,4294967296,4")), ST_bad_model, "overflow");
-    expect_fail(with_tensor(tensor("w", 1, "2305843009213693952")), ST_bad_model, "overflows");
-    expect_fail(with_tensor(tensor("w", 1, "2684354560")), ST_bad_model, "need 10737418240 bytes");
-    expect_fail(with_tensor(packed("w", 7, "1342177280", 7, "\x01", 1)), ST_bad_model,
+    expect_fail(tensor_model(floats("w", "3", 4)), ST_bad_model, "need 12 bytes");
+    expect_fail(tensor_model(tensor("w", 1, "3")), ST_bad_model, "no data");
+    expect_fail(tensor_model(floats("w", "-1", 4)), ST_bad_model, "dim 0 is negative");
+    expect_fail(tensor_model(tensor("w", 1, "4294967296,4294967296,4")), ST_bad_model, "overflow");
+    expect_fail(tensor_model(tensor("w", 1, "2305843009213693952")), ST_bad_model, "overflows");
+    expect_fail(tensor_model(tensor("w", 1, "2684354560")), ST_bad_model, "need 10737418240 bytes");
+    expect_fail(tensor_model(packed("w", 7, "1342177280", 7, "\x01", 1)), ST_bad_model,
                 "need 1342177280 values, but int64_data holds 1");
-    expect_fail(with_tensor(packed("w", 1, "1", 4, "abc", 3)), ST_bad_model, "within a number");
-    expect_fail(with_tensor(packed("w", 7, "1", 7, "\x80", 1)), ST_bad_model, "cut off");
+    expect_fail(tensor_model(packed("w", 1, "1", 4, "abc", 3)), ST_bad_model, "within a number");
+    expect_fail(tensor_model(packed("w", 7, "1", 7, "\x80", 1)), ST_bad_model, "cut off");
     Wire t = {0};
     for (int i = 0; i <= ONNX_RANK; i++)
         put_int(&t, 1, 1);
     put_int(&t, 2, 1);
     put_text(&t, 8, "w");
-    expect_fail(with_tensor(t), ST_limit, "65 dims");
+    expect_fail(tensor_model(t), ST_limit, "65 dims");
 }
 
 Test(onnx_tensor, wrong_fields)
 {
-    expect_fail(with_tensor(tensor("w", 0, "1")), ST_bad_model, "no element type");
-    expect_fail(with_tensor(tensor("w", 27, "1")), ST_unsupported, "element type 27");
-    expect_fail(with_tensor(tensor("w", -3, "1")), ST_unsupported, "element type -3");
-    expect_fail(with_tensor(packed("w", 1, "1", 7, "\x01", 1)), ST_bad_model,
+    expect_fail(tensor_model(tensor("w", 0, "1")), ST_bad_model, "no element type");
+    expect_fail(tensor_model(tensor("w", 27, "1")), ST_unsupported, "element type 27");
+    expect_fail(tensor_model(tensor("w", -3, "1")), ST_unsupported, "element type -3");
+    expect_fail(tensor_model(packed("w", 1, "1", 7, "\x01", 1)), ST_bad_model,
                 "type f32 cannot be in int64_data");
-    expect_fail(with_tensor(packed("w", 6, "1", 11, "\x01", 1)), ST_bad_model, "uint64_data");
+    expect_fail(tensor_model(packed("w", 6, "1", 11, "\x01", 1)), ST_bad_model, "uint64_data");
     Wire t = floats("w", "1", 1);
     put_float(&t, 4, 1);
-    expect_fail(with_tensor(t), ST_bad_model, "both raw_data and float_data");
+    expect_fail(tensor_model(t), ST_bad_model, "both raw_data and float_data");
     t = floats("w", "1", 1);
     put_bytes(&t, 9, "abcd", 4);
-    expect_fail(with_tensor(t), ST_bad_model, "raw_data twice");
+    expect_fail(tensor_model(t), ST_bad_model, "raw_data twice");
     t = floats("w", "1", 1);
     put_text(&t, 6, "text");
-    expect_fail(with_tensor(t), ST_bad_model, "string_data");
+    expect_fail(tensor_model(t), ST_bad_model, "string_data");
     t = floats("w", "1", 1);
     put_bytes(&t, 3, "", 0);
-    expect_fail(with_tensor(t), ST_unsupported, "segments");
+    expect_fail(tensor_model(t), ST_unsupported, "segments");
     t = floats("w", "1", 1);
     put_int(&t, 14, 2);
-    expect_fail(with_tensor(t), ST_bad_model, "data_location 2");
+    expect_fail(tensor_model(t), ST_bad_model, "data_location 2");
 }
 
 /* ---- external data ---- */
-
-static char dir[] = "/tmp/quern_onnx_XXXXXX";
-
-static void make_dir(void)
-{
-    wire_init();
-    cr_assert_not_null(mkdtemp(dir));
-}
-
-static bool remove_entry(void *user, const char *name)
-{
-    (void)user;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    os_remove(path);
-    return true;
-}
-
-static void drop_dir(void)
-{
-    os_list_dir(dir, remove_entry, NULL);
-    os_remove(dir);
-    wire_finish();
-}
-
-TestSuite(onnx_external, .init = make_dir, .fini = drop_dir);
-
-static void put_file(const char *name, const void *data, size_t size)
-{
-    char path[512];
-    OsPart part = {data, size};
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    cr_assert_eq(os_write_file(path, &part, 1), 0);
-}
-
-static void put_entry(Wire *t, const char *key, const char *value)
-{
-    Wire entry = {0};
-    put_text(&entry, 1, key);
-    put_text(&entry, 2, value);
-    put_wire(t, 13, entry);
-}
-
-static Wire external(const char *location, const char *offset, const char *length)
-{
-    Wire t = tensor("w", 1, "2");
-    put_int(&t, 14, 1);
-    if (location)
-        put_entry(&t, "location", location);
-    if (offset)
-        put_entry(&t, "offset", offset);
-    if (length)
-        put_entry(&t, "length", length);
-    return t;
-}
-
-Test(onnx_external, good)
-{
-    put_file("w.bin", (float[]){1, 2, 3, 4}, 16);
-    Wire t = external("w.bin", "8", "8"), other = external("w.bin", NULL, NULL);
-    put_entry(&t, "checksum", "ignored");
-    put_entry(&t, "basepath", "/etc");
-    put_text(&other, 8, "v");
-    Wire g = graph_xy();
-    put_node(&g, "Relu", "x", "y");
-    put_wire(&g, 5, t);
-    put_wire(&g, 5, other);
-    Wire m = model(8, 17, g);
-    cr_assert_eq(read_wire(&reading, m, dir), ST_ok, "%s", reading.cx.message);
-    const OnnxTensor *inits = reading.model->graph.inits;
-    cr_assert_arr_eq(inits[0].data, ((float[]){3, 4}), 8);
-    cr_assert_arr_eq(inits[1].data, ((float[]){1, 2}), 8);
-    cr_assert_eq(inits[0].map, inits[1].map, "one map for one file");
-    cr_assert_eq(reading.model->map_count, 1);
-    cr_assert(onnx_model_check(&reading.cx, reading.model));
-    reading_finish(&reading);
-}
-
-Test(onnx_external, refused)
-{
-    put_file("w.bin", (float[]){1, 2, 3, 4}, 16);
-    char path[512], to[512];
-    snprintf(path, sizeof path, "%s/link", dir);
-    cr_assert_eq(symlink("w.bin", path), 0);
-    static const struct {
-        const char *location, *offset, *length;
-        Status status;
-        const char *text;
-    } cases[] = {
-        {NULL, NULL, NULL, ST_bad_model, "no location"},
-        {"", NULL, NULL, ST_bad_model, "no location"},
-        {"/etc/passwd", NULL, NULL, ST_bad_model,
-         "tensor 'w'|'/etc/passwd'|beneath the model's folder"},
-        {"../w.bin", NULL, NULL, ST_bad_model, "without '..'"},
-        {"a/../../w.bin", NULL, NULL, ST_io, "cannot be read"},
-        {"./..", NULL, NULL, ST_bad_model, "without '..'"},
-        {"link", NULL, NULL, ST_bad_model, "symbolic link"},
-        {".", NULL, NULL, ST_bad_model, "not a regular file"},
-        {"none.bin", NULL, NULL, ST_io, "'none.bin'|No such file"},
-        {"w.bin", "12", NULL, ST_bad_model, "8 bytes at offset 12 of 'w.bin', which has 16"},
-        {"w.bin", "17", NULL, ST_bad_model, "at offset 17"},
-        {"w.bin", "9223372036854775807", NULL, ST_bad_model, "not a plain number"},
-        {"w.bin", "-1", NULL, ST_bad_model, "not a plain number"},
-        {"w.bin", "0x1", NULL, ST_bad_model, "not a plain number"},
-        {"w.bin", " 1", NULL, ST_bad_model, "not a plain number"},
-        {"w.bin", "", NULL, ST_bad_model, "not a plain number"},
-        {"w.bin", "0", "4", ST_bad_model, "says 4"},
-        {"w.bin", "0", "12", ST_bad_model, "says 12"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        expect_fail_in(with_tensor(external(cases[i].location, cases[i].offset, cases[i].length)),
-                       dir, cases[i].status, cases[i].text);
-    expect_fail(with_tensor(external("w.bin", NULL, NULL)), ST_bad_model, "a model in memory");
-    snprintf(path, sizeof path, "%s/w.bin", dir);
-    snprintf(to, sizeof to, "%s/hard", dir);
-    cr_assert_eq(link(path, to), 0);
-    expect_fail_in(with_tensor(external("hard", NULL, NULL)), dir, ST_bad_model, "hard link");
-    Wire t = external("w.bin", "0", NULL);
-    put_entry(&t, "offset", "0");
-    expect_fail_in(with_tensor(t), dir, ST_bad_model, "offset twice");
-    t = external("w.bin", NULL, NULL);
-    put_bytes(&t, 9, "12345678", 8);
-    expect_fail_in(with_tensor(t), dir, ST_bad_model, "also holds data itself");
-    t = tensor("w", 8, "1");
-    put_int(&t, 14, 1);
-    put_entry(&t, "location", "w.bin");
-    expect_fail_in(with_tensor(t), dir, ST_bad_model, "strings cannot be external");
-}
-
-static void open_body(Cx *cx, void *user)
-{
-    const OnnxModel **model = user;
-    char path[512];
-    snprintf(path, sizeof path, "%s/model.onnx", dir);
-    *model = onnx_model_open(cx, path);
-}
-
-Test(onnx_external, opened_from_a_file)
-{
-    put_file("w.bin", (float[]){1, 2, 3, 4}, 16);
-    Wire m = with_tensor(external("w.bin", "4", NULL));
-    put_file("model.onnx", m.data, m.size);
-    const OnnxModel *got;
-    Cx cx;
-    cx_init(&cx, NULL, 0);
-    cr_assert_eq(cx_run(&cx, open_body, &got), ST_ok, "%s", cx.message);
-    cr_assert_eq(got->map_count, 2);
-    cr_assert_arr_eq(got->graph.inits[0].data, ((float[]){2, 3}), 8);
-    cx_finish(&cx);
-    put_file("model.onnx", m.data, m.size - 1);
-    cx_init(&cx, NULL, 0);
-    cr_assert_eq(cx_run(&cx, open_body, &got), ST_bad_model);
-    cr_assert(strstr(cx.message, "model.onnx") && strstr(cx.message, "truncated"));
-    cx_finish(&cx);
-    remove_entry(NULL, "model.onnx");
-    cx_init(&cx, NULL, 0);
-    cr_assert_eq(cx_run(&cx, open_body, &got), ST_io);
-    cr_assert(strstr(cx.message, "No such file"));
-    cx_finish(&cx);
-}
-
-/* A large file is mapped, its weights are used in place, and cutting it off is noticed. */
-Test(onnx_external, large_files_are_mapped)
-{
-    enum { COUNT = 1 << 19 };
-    float *weights = calloc(COUNT, sizeof *weights);
-    weights[COUNT - 1] = 5;
-    Wire t = tensor("w", 1, "524288");
-    put_bytes(&t, 9, weights, COUNT * sizeof *weights);
-    Wire m = with_tensor(t);
-    put_file("model.onnx", m.data, m.size);
-    const OnnxModel *got;
-    Cx cx;
-    cx_init(&cx, NULL, 0);
-    cr_assert_eq(cx_run(&cx, open_body, &got), ST_ok, "%s", cx.message);
-    cr_assert_eq(got->graph.inits[0].map, got->maps[0]);
-    cr_assert_arr_eq(got->graph.inits[0].data, weights, COUNT * sizeof *weights);
-    cr_assert_lt(cx.own.used, 1 << 18, "weights are not copied");
-    cr_assert(onnx_model_check(&cx, got));
-    char path[512];
-    snprintf(path, sizeof path, "%s/model.onnx", dir);
-    cr_assert_eq(truncate(path, 1 << 20), 0);
-    cr_assert_not(onnx_model_check(&cx, got));
-    cr_assert(strstr(cx.message, "became shorter"));
-    cx_finish(&cx);
-    free(weights);
-}
-
 /* ---- sparse tensors ---- */
 
 static Wire indices(const char *dims, const char *values)
