@@ -8,31 +8,12 @@
 #include "base/pool.h"
 #include "runtime/device_cpu.h"
 #include "runtime/session.h"
+#include "tests/unit/counting.h"
 #include "tests/unit/hand_plan.h"
 
 static Cx cx;
 static Plan *plan;
 static Report report;
-static int allocations, live, refuse_after = INT32_MAX;
-
-static void *count_alloc(void *user, size_t size, size_t align)
-{
-    (void)user;
-    if (allocations++ >= refuse_after)
-        return NULL;
-    live++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static void count_release(void *user, void *memory, size_t size)
-{
-    (void)user;
-    memset(memory, 0xCC, size);
-    live--;
-    free(memory);
-}
-
-static const Allocator counting = {NULL, count_alloc, count_release};
 
 static void build(Cx *c, void *user)
 {
@@ -235,10 +216,11 @@ Test(session, empty)
 /* Whichever allocation is refused, there is an error and nothing leaks. */
 Test(session, memory_refused)
 {
-    for (refuse_after = 0;; refuse_after++) {
+    int allowed = 0;
+    for (;; allowed++) {
         Program *program = NULL;
         Session *s = NULL;
-        allocations = 0;
+        refuse_after = allowed;
         Status status = create(executor_inline, &program);
         if (status == ST_ok)
             status = session_create(program, &s, &report);
@@ -253,7 +235,7 @@ Test(session, memory_refused)
             break;
         cr_assert_eq(status, ST_out_of_memory);
     }
-    cr_assert_gt(refuse_after, 6);
+    cr_assert_gt(allowed, 6);
 }
 
 Test(session, missing_code)
