@@ -20,6 +20,8 @@ typedef enum RandomKind {
     RN_count
 } RandomKind;
 
+/* The next number of a sequence; advances its state. */
+uint64_t random_next(uint64_t *state);
 /* A nest that verifies. `kind` RN_count = any. Some extents are dims. */
 Nest *random_nest(Cx *cx, uint64_t seed, RandomKind kind);
 /* Values for the nest's dims within their bounds (dim_count of them, in the job's arena). */
