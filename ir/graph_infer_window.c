@@ -49,7 +49,9 @@ static bool window_dim(Graph *graph, const GraphNode *node, int spatial, int s, 
     return true;
 }
 
-void infer_conv(Graph *graph, const GraphNode *node, Tensor *out)
+/* Image, kernel and groups of a convolution agree, and so do its window attributes. A transposed
+ * kernel has the image's channels outermost. */
+static bool conv_operands(Graph *graph, const GraphNode *node, bool transposed, Tensor *out)
 {
     Cx *cx = graph->cx;
     const Tensor *x = node->inputs[0], *w = node->inputs[1];
@@ -58,45 +60,43 @@ void infer_conv(Graph *graph, const GraphNode *node, Tensor *out)
     out->dtype = x->dtype;
     out->rank = x->rank;
     if (!infer_multiplies(graph, node))
-        return;
-    if (spatial < 0 || w->rank != x->rank || groups < 1 || groups > WINDOW_MOST ||
-        !graph_same_dim(graph, x->shape[1], expr_muli(cx, w->shape[1], groups)) ||
-        (w->shape[0]->kind == EX_const && w->shape[0]->value % groups)) {
+        return false;
+    bool agree = spatial >= 0 && w->rank == x->rank && groups >= 1 && groups <= WINDOW_MOST;
+    if (agree) {
+        const Expr *channels = transposed ? w->shape[0] : expr_muli(cx, w->shape[1], groups);
+        const Expr *split = transposed ? x->shape[1] : w->shape[0];
+        agree = graph_same_dim(graph, x->shape[1], channels) &&
+                (split->kind != EX_const || split->value % groups == 0);
+    }
+    if (!agree) {
         infer_fail(graph, "shapes do not agree: image %s, kernel %s, groups %lld",
                    tensor_shape_text(cx, x), tensor_shape_text(cx, w), (long long)groups);
-        return;
+        return false;
     }
-    if (!window_attrs(graph, node, spatial))
+    return window_attrs(graph, node, spatial);
+}
+
+void infer_conv(Graph *graph, const GraphNode *node, Tensor *out)
+{
+    const Tensor *x = node->inputs[0], *w = node->inputs[1];
+    if (!conv_operands(graph, node, false, out))
         return;
     out->shape[0] = x->shape[0];
     out->shape[1] = w->shape[0];
-    for (int s = 0; s < spatial; s++)
-        if (!window_dim(graph, node, spatial, s, w->shape[2 + s], out))
+    for (int s = 0; s < x->rank - 2; s++)
+        if (!window_dim(graph, node, x->rank - 2, s, w->shape[2 + s], out))
             return;
 }
 
 void infer_conv_transpose(Graph *graph, const GraphNode *node, Tensor *out)
 {
-    Cx *cx = graph->cx;
     const Tensor *x = node->inputs[0], *w = node->inputs[1];
-    int spatial = x->rank - 2;
-    int64_t groups = node->attrs[AT_groups].i;
-    out->dtype = x->dtype;
-    out->rank = x->rank;
-    if (!infer_multiplies(graph, node))
-        return;
-    if (spatial < 0 || w->rank != x->rank || groups < 1 || groups > WINDOW_MOST ||
-        !graph_same_dim(graph, x->shape[1], w->shape[0]) ||
-        (x->shape[1]->kind == EX_const && x->shape[1]->value % groups)) {
-        infer_fail(graph, "shapes do not agree: image %s, kernel %s, groups %lld",
-                   tensor_shape_text(cx, x), tensor_shape_text(cx, w), (long long)groups);
-        return;
-    }
-    if (!window_attrs(graph, node, spatial) || !infer_has_list(graph, node, AT_sizes, spatial))
+    if (!conv_operands(graph, node, true, out) ||
+        !infer_has_list(graph, node, AT_sizes, x->rank - 2))
         return;
     out->shape[0] = x->shape[0];
-    out->shape[1] = expr_muli(cx, w->shape[1], groups);
-    for (int s = 0; s < spatial; s++) {
+    out->shape[1] = expr_muli(graph->cx, w->shape[1], node->attrs[AT_groups].i);
+    for (int s = 0; s < x->rank - 2; s++) {
         out->shape[2 + s] = node->attrs[AT_sizes].exprs[s];
         if (out->shape[2 + s]->hi < 0)
             infer_fail(graph, "the result has a negative size");
