@@ -62,17 +62,6 @@ Layout *tile_parse_layout(TileParse *p)
     return layout;
 }
 
-static Dtype parse_dtype(TileParse *p)
-{
-    Scan *scan = &p->scan;
-    Dtype dtype = scan->kind == TOK_name ? dtype_find(scan->start, scan->length) : DT_none;
-    if (dtype == DT_none)
-        scan_fail(scan, "expected an element type");
-    else
-        scan_next(scan);
-    return dtype;
-}
-
 static int parse_shape(TileParse *p, int shape[MAX_BOX])
 {
     int rank = 0;
@@ -96,7 +85,7 @@ static void parse_tile(TileParse *p)
     Scan *scan = &p->scan;
     int shape[MAX_BOX] = {0};
     const char *name = scan_name(scan);
-    Dtype dtype = parse_dtype(p);
+    Dtype dtype = names_parse_dtype(scan);
     int rank = parse_shape(p, shape);
     TileScope scope = scan_accept(scan, "shared") ? TS_shared : TS_register;
     if (scope == TS_register)
