@@ -109,8 +109,8 @@ void *device_shared_alloc(Device *device, int64_t bytes);
 void device_shared_release(Device *device, void *memory, int64_t bytes);
 Status device_shared_copy(Stream *stream, void *to, const void *from, int64_t bytes,
                           Report *report);
-/* open_stream, close_stream and stream_bytes of devices whose streams hold nothing; wait of those
- * whose `run` returns when the work is done. */
+/* open_stream and close_stream of devices whose streams hold nothing, stream_bytes of those whose
+ * streams hold no memory for kernels; wait of those whose `run` returns when the work is done. */
 Status device_shared_open_stream(Device *device, const Plan *plan, Stream **stream, Report *report);
 void device_shared_close_stream(Stream *stream);
 int64_t device_shared_stream_bytes(const Stream *stream);

@@ -296,12 +296,6 @@ static void close_stream(Stream *stream)
     device_host_free(stream->device, s, sizeof *s);
 }
 
-static int64_t stream_bytes(const Stream *stream)
-{
-    (void)stream;
-    return 0;
-}
-
 static Status write(Stream *stream, void *to, const void *from, int64_t bytes, Report *report)
 {
     const CudaDevice *d = (CudaDevice *)stream->device;
@@ -346,7 +340,7 @@ static const DeviceType cuda_type = {
     .unload = unload,
     .open_stream = open_stream,
     .close_stream = close_stream,
-    .stream_bytes = stream_bytes,
+    .stream_bytes = device_shared_stream_bytes,
     .write = write,
     .read = read,
     .copy = copy,

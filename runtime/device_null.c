@@ -67,14 +67,6 @@ static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
     return ST_ok;
 }
 
-static Status wait(Stream *stream, Launches *list, Report *report)
-{
-    (void)stream;
-    (void)list;
-    (void)report;
-    return ST_ok;
-}
-
 static const DeviceType type = {
     .name = "null",
     .close = close_device,
@@ -91,7 +83,7 @@ static const DeviceType type = {
     .bind = bind,
     .unbind = unbind,
     .run = run,
-    .wait = wait,
+    .wait = device_shared_wait,
 };
 
 Device *device_null_open(const Allocator *from)

@@ -336,12 +336,6 @@ static void close_stream(Stream *stream)
     device_host_free(stream->device, s, sizeof *s);
 }
 
-static int64_t stream_bytes(const Stream *stream)
-{
-    (void)stream;
-    return 0;
-}
-
 static Status no_memory_there(Report *report)
 {
     return report_fail(report, ST_internal, "OpenCL: an address that is in no allocation");
@@ -389,7 +383,7 @@ const DeviceType opencl_type = {
     .unload = unload,
     .open_stream = open_stream,
     .close_stream = close_stream,
-    .stream_bytes = stream_bytes,
+    .stream_bytes = device_shared_stream_bytes,
     .write = write,
     .read = read,
     .copy = copy,
