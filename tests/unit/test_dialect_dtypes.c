@@ -3,12 +3,8 @@
 #include <float.h>
 #include <stdio.h>
 
+#include "dialect_run.h"
 #include "opencl_job.h"
-
-#include "base/kernel_abi.h"
-#include "jit/build_c.h"
-#include "jit/build_nvrtc.h"
-#include "passes/place_gpu.h"
 
 enum { POINTS = 4096 };
 
@@ -107,20 +103,10 @@ static void check_c(Dtype dtype)
     Cx cx;
     TestRun run;
     const TileCase c = {.name = "narrow"};
-    Text text;
     cx_init(&cx, NULL, 0);
     start(&cx, &run, &c, dtype, target_host_cpu()->name);
-    text_init(&text, cx.arena);
-    cr_assert(c_print(&cx, &text, run.prog, &dialect_c), "%s", cx.message);
-    CModule *module = build_c(&cx, text.data, run.prog->caps);
-    cr_assert(module, "%s", cx.message);
-    int32_t error = 0;
-    KernelArgs args = {.buffers = run.got, .dims = c.dims, .zeros = NULL, .error = &error};
-    KernelEntry *entry = (KernelEntry *)(uintptr_t)build_c_find(module, "narrow_0");
-    cr_assert(entry);
-    entry(&args, 0, POINTS / 16, NULL);
+    run_c(&cx, &run, POINTS / 16);
     compare(&run, "c");
-    build_c_free(module);
     test_finish(&run);
     cx_finish(&cx);
 }
@@ -154,22 +140,12 @@ Test(dialect_dtypes, opencl)
 /* No GPU here: every helper exists and compiles. */
 Test(dialect_dtypes, cuda_compiles)
 {
-    const char *why = "";
-    int major, minor;
-    if (!build_nvrtc_version(&major, &minor, &why)) {
-        cr_log_warn("skipped: %s", why);
+    if (!has_nvrtc())
         return;
-    }
     for (int i = 0; i < NARROW; i++) {
         Cx cx;
-        Text text;
-        NvrtcBuild built;
         cx_init(&cx, NULL, 0);
-        TileProg *prog = tile_parse(&cx, "narrow", program(&cx, narrow[i], "sm_80"));
-        cr_assert(prog && place_gpu(prog), "%s", cx.message);
-        text_init(&text, cx.arena);
-        cr_assert(c_print(&cx, &text, prog, &dialect_cuda), "%s", cx.message);
-        cr_assert(build_nvrtc(&cx, text.data, prog->caps, &built), "%s\n%s", cx.message, text.data);
+        compile_cuda(&cx, tile_parse(&cx, "narrow", program(&cx, narrow[i], "sm_80")));
         cx_finish(&cx);
     }
 }

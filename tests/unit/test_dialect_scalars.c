@@ -4,12 +4,8 @@
 #include <float.h>
 #include <stdio.h>
 
+#include "dialect_run.h"
 #include "opencl_job.h"
-
-#include "base/kernel_abi.h"
-#include "jit/build_c.h"
-#include "jit/build_nvrtc.h"
-#include "passes/place_gpu.h"
 
 enum { POINTS = 1024 };
 
@@ -153,12 +149,6 @@ static void start(Cx *cx, TestRun *run, const TileCase *c, Dtype dtype, const ch
     }
 }
 
-static void finish(TestRun *run)
-{
-    for (uint32_t b = 0; b < run->prog->buffer_count; b++)
-        free(run->got[b]);
-}
-
 static const Dtype types[] = {DT_f32, DT_f64, DT_i32, DT_i64, DT_u32, DT_u64, DT_bool};
 
 static void check_c(Dtype dtype)
@@ -166,21 +156,11 @@ static void check_c(Dtype dtype)
     Cx cx;
     TestRun run;
     const TileCase c = {.name = "scalars"};
-    Text text;
     cx_init(&cx, NULL, 0);
     start(&cx, &run, &c, dtype, target_host_cpu()->name);
-    text_init(&text, cx.arena);
-    cr_assert(c_print(&cx, &text, run.prog, &dialect_c), "%s", cx.message);
-    CModule *module = build_c(&cx, text.data, run.prog->caps);
-    cr_assert(module, "%s", cx.message);
-    int32_t error = 0;
-    KernelArgs args = {.buffers = run.got, .dims = c.dims, .zeros = NULL, .error = &error};
-    KernelEntry *entry = (KernelEntry *)(uintptr_t)build_c_find(module, "scalars_0");
-    cr_assert(entry);
-    entry(&args, 0, POINTS / 16, NULL);
+    run_c(&cx, &run, POINTS / 16);
     compare(&run, dtype, false);
-    build_c_free(module);
-    finish(&run);
+    test_finish(&run);
     cx_finish(&cx);
 }
 
@@ -204,7 +184,7 @@ Test(dialect_scalars, opencl)
         start(&cx, &run, &c, types[i], "opencl-cpu");
         run_opencl(&job, &cx, &run, &error);
         compare(&run, types[i], true);
-        finish(&run);
+        test_finish(&run);
         cx_finish(&cx);
     }
     opencl_close(&job);
@@ -213,22 +193,12 @@ Test(dialect_scalars, opencl)
 /* No GPU here: every scalar is spelled and compiles. */
 Test(dialect_scalars, cuda_compiles)
 {
-    const char *why = "";
-    int major, minor;
-    if (!build_nvrtc_version(&major, &minor, &why)) {
-        cr_log_warn("skipped: %s", why);
+    if (!has_nvrtc())
         return;
-    }
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         Cx cx;
-        Text text;
-        NvrtcBuild built;
         cx_init(&cx, NULL, 0);
-        TileProg *prog = tile_parse(&cx, "scalars", program(&cx, types[i], "sm_80"));
-        cr_assert(prog && place_gpu(prog), "%s", cx.message);
-        text_init(&text, cx.arena);
-        cr_assert(c_print(&cx, &text, prog, &dialect_cuda), "%s", cx.message);
-        cr_assert(build_nvrtc(&cx, text.data, prog->caps, &built), "%s", cx.message);
+        compile_cuda(&cx, tile_parse(&cx, "scalars", program(&cx, types[i], "sm_80")));
         cx_finish(&cx);
     }
 }
