@@ -4,6 +4,7 @@
 #include "tests/property/random_case.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -374,4 +375,32 @@ Schedule random_gpu_schedule(uint64_t seed)
         schedule.field[SF_stages] = 1 + (int32_t)(mix(&state) % 4);
     }
     return schedule;
+}
+
+uint64_t effort(void)
+{
+    const char *text = getenv("QUERN_LONG");
+    long n = text ? strtol(text, NULL, 10) : 1;
+    return n > 0 ? (uint64_t)n : 1;
+}
+
+bool pick_schedule(Cx *cx, const Nest *nest, const Caps *caps, Picked *by, Schedule *schedule)
+{
+    Text text;
+    switch (by->pick) {
+    case PICK_choice: *schedule = schedule_choose(cx, nest, caps); break;
+    case PICK_candidate:
+        by->ended = !schedule_candidate(nest, caps, (int)by->number, schedule);
+        break;
+    case PICK_random:
+        *schedule =
+            caps->kind == TK_cpu ? random_schedule(by->number) : random_gpu_schedule(by->number);
+        break;
+    }
+    if (by->ended)
+        return false;
+    text_init(&text, cx->arena);
+    schedule_print(&text, schedule);
+    snprintf(by->text, sizeof by->text, "%s", text.data);
+    return true;
 }

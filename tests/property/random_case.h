@@ -60,6 +60,22 @@ bool fence_same(const Fence *a, const Fence *b); /* the same bytes everywhere */
 bool bind_lowered(Cx *cx, const Nest *nest, const Lowered *lowered, const int64_t *dims,
                   void **buffers);
 
+/* QUERN_LONG: how many times as many cases as usual. */
+uint64_t effort(void);
+
+typedef enum Pick { PICK_choice, PICK_candidate, PICK_random } Pick;
+
+/* Which schedule a nest is tried with. */
+typedef struct Picked {
+    Pick pick;
+    uint64_t number; /* of the candidate, or seed */
+    bool ended;      /* out: no such candidate */
+    char text[128];  /* out: the schedule */
+} Picked;
+
+/* False when there is no such candidate. */
+bool pick_schedule(Cx *cx, const Nest *nest, const Caps *caps, Picked *by, Schedule *schedule);
+
 /* Values within schedule.def's ranges: half of them small, half anywhere. */
 Schedule random_schedule(uint64_t seed);
 Schedule random_gpu_schedule(uint64_t seed);

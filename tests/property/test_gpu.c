@@ -14,18 +14,14 @@
 #include "ir/tile_sim.h"
 #include "passes/place_gpu.h"
 #include "tests/property/random_case.h"
+#include "tests/unit/golden.h"
 
 enum { SEEDS = 12, CANDIDATES = 64 };
-
-typedef enum Pick { PICK_choice, PICK_candidate, PICK_random } Pick;
 
 typedef struct Try {
     const Case *c;
     const Caps *caps;
-    Pick pick;
-    uint64_t number;  /* of the candidate, or seed */
-    bool ended;       /* out: no such candidate */
-    char text[128];   /* out: the schedule */
+    Picked by;
     char wrong[1024]; /* out: empty, or what is wrong */
     char *program;    /* out: the placed program */
     SimReport report;
@@ -35,31 +31,6 @@ typedef struct Tally {
     int applied, refused, failures;
     int64_t mma_warp_ops, async_bytes;
 } Tally;
-
-static uint64_t effort(void)
-{
-    const char *text = getenv("QUERN_LONG");
-    long n = text ? strtol(text, NULL, 10) : 1;
-    return n > 0 ? (uint64_t)n : 1;
-}
-
-static bool find_schedule(Cx *cx, Nest *nest, Try *t, Schedule *schedule)
-{
-    Text text;
-    switch (t->pick) {
-    case PICK_choice: *schedule = schedule_choose(cx, nest, t->caps); break;
-    case PICK_candidate:
-        t->ended = !schedule_candidate(nest, t->caps, (int)t->number, schedule);
-        break;
-    case PICK_random: *schedule = random_gpu_schedule(t->number); break;
-    }
-    if (t->ended)
-        return false;
-    text_init(&text, cx->arena);
-    schedule_print(&text, schedule);
-    snprintf(t->text, sizeof t->text, "%s", text.data);
-    return true;
-}
 
 static void keep_program(Cx *cx, Try *t, const TileProg *prog)
 {
@@ -91,7 +62,7 @@ static void try_body(Cx *cx, void *user)
     Nest *nest = source_nest(cx, &t->c->source);
     Schedule schedule;
     Lowered lowered;
-    if (!nest || !find_schedule(cx, nest, t, &schedule))
+    if (!nest || !pick_schedule(cx, nest, t->caps, &t->by, &schedule))
         return;
     if (!schedule_apply(cx, nest, &schedule, t->caps, &lowered))
         return;
@@ -111,13 +82,13 @@ static void report(Tally *tally, const Try *t, const char *message)
         fprintf(stderr, "%s\n%s\n", t->c->text, t->program ? t->program : "");
     if (tally->failures < 8)
         cr_expect_fail("%s, seed %llu, %s, '%s': %s", t->c->source.name,
-                       (unsigned long long)t->c->source.seed, t->caps->name, t->text, message);
+                       (unsigned long long)t->c->source.seed, t->caps->name, t->by.text, message);
 }
 
 /* False when there are no more candidates. */
 static bool try_schedule(Tally *tally, const Case *c, const Caps *caps, Pick pick, uint64_t number)
 {
-    Try t = {.c = c, .caps = caps, .pick = pick, .number = number};
+    Try t = {.c = c, .caps = caps, .by = {.pick = pick, .number = number}};
     Cx cx;
     cx_init(&cx, NULL, 0);
     Status status = cx_run(&cx, try_body, &t);
@@ -131,7 +102,7 @@ static bool try_schedule(Tally *tally, const Case *c, const Caps *caps, Pick pic
         report(tally, &t, cx.message);
     cx_finish(&cx);
     free(t.program);
-    return !t.ended;
+    return !t.by.ended;
 }
 
 static void try_all(Tally *tally, Source source, const char *target, uint64_t random, bool bad)
@@ -147,24 +118,13 @@ static void try_all(Tally *tally, Source source, const char *target, uint64_t ra
     case_free(c);
 }
 
-static char *read_text(const char *file)
-{
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, 1 << 16);
-    size_t length = fread(text, 1, (1 << 16) - 1, in);
-    fclose(in);
-    cr_assert(length > 0);
-    return text;
-}
-
 static Tally check_golden(const char *target)
 {
     Tally tally = {0};
     glob_t found;
     cr_assert(glob(QUERN_SOURCE_DIR "/tests/golden/nest/*_small.nest", 0, NULL, &found) == 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = read_text(found.gl_pathv[i]);
+        char *text = golden_read(found.gl_pathv[i]);
         Source source = {strrchr(found.gl_pathv[i], '/') + 1, text, i, RN_count};
         try_all(&tally, source, target, effort() - 1, false);
         free(text);

@@ -4,10 +4,9 @@
  * Skipped with its reason when there is no device. */
 #include "tests/unit/opencl_job.h"
 
-#include <stdio.h>
-
 #include "passes/place_gpu.h"
 #include "tests/property/random_case.h"
+#include "tests/unit/golden.h"
 
 typedef struct Try {
     const Case *c;
@@ -76,19 +75,6 @@ static void try_one(OpenclJob *job, const Case *c, int candidate)
     cx_finish(&cx);
 }
 
-static char *read_nest(const char *name)
-{
-    char file[1024];
-    snprintf(file, sizeof file, "%s/tests/golden/nest/%s.nest", QUERN_SOURCE_DIR, name);
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, 1 << 16);
-    size_t length = fread(text, 1, (1 << 16) - 1, in);
-    fclose(in);
-    cr_assert(length > 0);
-    return text;
-}
-
 Test(gpu_opencl, golden)
 {
     static const char *const names[] = {
@@ -99,7 +85,9 @@ Test(gpu_opencl, golden)
     if (!opencl_open(&job))
         cr_skip_test("no OpenCL device");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *text = read_nest(names[i]);
+        char file[100];
+        snprintf(file, sizeof file, "nest/%s.nest", names[i]);
+        char *text = golden_named(file);
         Case *c = case_new((Source){names[i], text, i, RN_count}, false);
         cr_assert(!c->why, "%s: %s", names[i], c->why);
         try_one(&job, c, -1);

@@ -18,6 +18,7 @@
 
 #include "jit/kernel.h"
 #include "tests/property/random_case.h"
+#include "tests/unit/golden.h"
 
 enum { TILE_SEEDS = 50, LLVM_SEEDS = 6, CANDIDATES = 64 };
 
@@ -48,47 +49,24 @@ static void watch_crashes(void)
     sigaction(SIGABRT, &action, NULL);
 }
 
-static uint64_t effort(void)
-{
-    const char *text = getenv("QUERN_LONG");
-    long n = text ? strtol(text, NULL, 10) : 1;
-    return n > 0 ? (uint64_t)n : 1;
-}
-
 /* ---- one schedule */
-
-typedef enum Pick { PICK_choice, PICK_candidate, PICK_random } Pick;
 
 typedef struct Try {
     const Case *c;
     const Caps *caps;
-    Pick pick;
-    uint64_t number; /* of the candidate, or seed */
+    Picked by;
     bool run_tile, run_code;
     const LlvmModule *llvm;
     const Executor *executors[2];
-    bool ended;       /* out: no such candidate */
-    char text[128];   /* out: the schedule */
     char wrong[1400]; /* out: empty, or what is wrong */
 } Try;
 
-static bool find_schedule(Cx *cx, Nest *nest, Try *t, Schedule *schedule)
+static bool find_schedule(Cx *cx, const Nest *nest, Try *t, Schedule *schedule)
 {
-    Text text;
-    switch (t->pick) {
-    case PICK_choice: *schedule = schedule_choose(cx, nest, t->caps); break;
-    case PICK_candidate:
-        t->ended = !schedule_candidate(nest, t->caps, (int)t->number, schedule);
-        break;
-    case PICK_random: *schedule = random_schedule(t->number); break;
-    }
-    if (t->ended)
+    if (!pick_schedule(cx, nest, t->caps, &t->by, schedule))
         return false;
-    text_init(&text, cx->arena);
-    schedule_print(&text, schedule);
-    snprintf(t->text, sizeof t->text, "%s", text.data);
     snprintf(now, sizeof now, "%s, seed %llu, %s, %s", t->c->source.name,
-             (unsigned long long)t->c->source.seed, t->caps->name, t->text);
+             (unsigned long long)t->c->source.seed, t->caps->name, t->by.text);
     return true;
 }
 
@@ -127,7 +105,7 @@ static void run_machine_code(Cx *cx, Nest *nest, Try *t, const Schedule *schedul
         const DataSet *set = &t->c->sets[s];
         Fence *fences[2];
         for (int e = 0; e < 2; e++) {
-            fences[e] = fence_new(t->c, set, nest, (t->number + (uint64_t)s) % 3 != 2);
+            fences[e] = fence_new(t->c, set, nest, (t->by.number + (uint64_t)s) % 3 != 2);
             cx_cleanup(cx, fence_free, fences[e]);
             if (!kernel_bind(cx, kernel, fence_buffers(fences[e]), set->dims, t->executors[e]))
                 return;
@@ -211,7 +189,7 @@ static void report(Runner *r, const Case *c, const Try *t, const char *message)
     if (r->failures++ < 3)
         fprintf(stderr, "%s\n", c->text);
     cr_expect_fail("%s, seed %llu, %s, '%s': %s", c->source.name,
-                   (unsigned long long)c->source.seed, t->caps->name, t->text, message);
+                   (unsigned long long)c->source.seed, t->caps->name, t->by.text, message);
 }
 
 /* False when there are no more candidates. */
@@ -219,8 +197,7 @@ static bool try_schedule(Runner *r, const Case *c, const Caps *caps, Pick pick, 
 {
     Try t = {.c = c,
              .caps = caps,
-             .pick = pick,
-             .number = number,
+             .by = {.pick = pick, .number = number},
              .run_tile = true,
              .run_code = r->code,
              .llvm = &r->llvm,
@@ -235,7 +212,7 @@ static bool try_schedule(Runner *r, const Case *c, const Caps *caps, Pick pick, 
     else if (status != ST_ok && (status != ST_unsupported || pick == PICK_choice))
         report(r, c, &t, cx.message);
     cx_finish(&cx);
-    return !t.ended;
+    return !t.by.ended;
 }
 
 static void try_all(Runner *r, Source source, bool bad)
@@ -256,17 +233,6 @@ static void try_all(Runner *r, Source source, bool bad)
 
 /* ---- golden nests */
 
-static char *read_text(const char *file)
-{
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, 1 << 16);
-    size_t length = fread(text, 1, (1 << 16) - 1, in);
-    fclose(in);
-    cr_assert(length > 0);
-    return text;
-}
-
 /* Every second file, from `first` on: two tests share the work. */
 static void check_golden(size_t first)
 {
@@ -275,7 +241,7 @@ static void check_golden(size_t first)
     cr_assert(glob(QUERN_SOURCE_DIR "/tests/golden/nest/*_small.nest", 0, NULL, &found) == 0);
     runner_open(&r, true, effort());
     for (size_t i = first; i < found.gl_pathc; i += 2) {
-        char *text = read_text(found.gl_pathv[i]);
+        char *text = golden_read(found.gl_pathv[i]);
         try_all(&r, (Source){strrchr(found.gl_pathv[i], '/') + 1, text, i, RN_count}, false);
         free(text);
     }

@@ -2,14 +2,9 @@
 #ifndef QUERN_TESTS_STEPS_PLAN_H
 #define QUERN_TESTS_STEPS_PLAN_H
 
-#include <criterion/criterion.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "jit/compile.h"
 #include "jit/llvm_module.h"
+#include "tests/unit/golden.h"
 
 typedef struct Job {
     const char *text;
@@ -30,19 +25,6 @@ static inline void compile(Cx *c, void *user)
     CompileOptions options = {
         .caps = target_host_cpu(), .kind = CODE_object, .llvm = j->llvm.api, .threads = 1};
     compile_graph(c, graph, &options, &j->compiled);
-}
-
-/* A text of tests/golden/graph; to be freed. */
-static inline char *read_golden(const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/tests/golden/graph/%s", QUERN_SOURCE_DIR, name);
-    FILE *in = fopen(path, "rb");
-    cr_assert(in, "cannot open %s", path);
-    char *text = calloc(1, 1 << 16);
-    cr_assert(fread(text, 1, (1 << 16) - 1, in) > 0);
-    fclose(in);
-    return text;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ir/nest.h"
+#include "tests/unit/golden.h"
 
 typedef struct Golden {
     const char *file;
@@ -14,17 +15,6 @@ typedef struct Golden {
     const char *body; /* after the leading comments */
     char *printed, *again;
 } Golden;
-
-static char *read_text(const char *file)
-{
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, 1 << 20);
-    size_t length = fread(text, 1, (1 << 20) - 1, in);
-    fclose(in);
-    cr_assert(length > 0);
-    return text;
-}
 
 static const char *skip_comments(const char *text)
 {
@@ -55,22 +45,14 @@ static void round_trip(Cx *cx, void *user)
 
 static void check_file(const char *file)
 {
-    Golden g = {.file = file, .text = read_text(file)};
+    Golden g = {.file = file, .text = golden_read(file)};
     g.body = skip_comments(g.text);
     Cx cx;
     cx_init(&cx, NULL, 0);
     cx_run(&cx, round_trip, &g);
     cr_assert(cx.status == ST_ok, "%s", cx.message);
     cr_expect_str_eq(g.printed, g.again, "%s: the print does not print as itself", file);
-    if (strcmp(g.body, g.printed) != 0 && getenv("QUERN_BLESS")) {
-        FILE *out = fopen(file, "wb");
-        cr_assert(out);
-        fwrite(g.text, 1, (size_t)(g.body - g.text), out);
-        fputs(g.printed, out);
-        fclose(out);
-    } else {
-        cr_expect_str_eq(g.body, g.printed, "%s prints differently (QUERN_BLESS=1 rewrites)", file);
-    }
+    golden_expect(file, (size_t)(g.body - g.text), g.printed);
     cx_finish(&cx);
     free(g.text);
     free(g.printed);

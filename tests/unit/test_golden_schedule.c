@@ -8,6 +8,7 @@
 
 #include "base/os_file.h"
 #include "passes/schedule.h"
+#include "tests/unit/golden.h"
 
 typedef struct Golden {
     const char *expected, *nest, *target;
@@ -58,20 +59,7 @@ static void check_file(const char *file)
     cx_init(&cx, NULL, 0);
     cx_run(&cx, print_schedule, &g);
     cr_assert(cx.status == ST_ok, "%s: %s", file, cx.message);
-    char *text;
-    size_t size;
-    Arena arena;
-    arena_init(&arena, NULL, 0, NULL);
-    cr_assert(os_read_file(&arena, file, 1 << 20, &text, &size) == 0);
-    if (strcmp(text, g.printed) != 0 && getenv("QUERN_BLESS")) {
-        FILE *out = fopen(file, "wb");
-        cr_assert(out);
-        fputs(g.printed, out);
-        fclose(out);
-    } else {
-        cr_expect_str_eq(text, g.printed, "%s differs (QUERN_BLESS=1 rewrites)", file);
-    }
-    arena_finish(&arena);
+    golden_expect(file, 0, g.printed);
     free(g.printed);
     cx_finish(&cx);
 }

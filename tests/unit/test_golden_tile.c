@@ -9,24 +9,13 @@
 #include <string.h>
 
 #include "ir/tile.h"
-
-enum { MAX_FILE = 1 << 20 };
+#include "tests/unit/golden.h"
 
 typedef struct Golden {
     const char *file;
     char *text; /* of the file */
     char *printed;
 } Golden;
-
-static char *read_text(const char *file)
-{
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, MAX_FILE);
-    cr_assert(text && fread(text, 1, MAX_FILE - 1, in) > 0, "cannot read %s", file);
-    fclose(in);
-    return text;
-}
 
 static void parse_verify_print(Cx *cx, void *user)
 {
@@ -40,18 +29,9 @@ static void parse_verify_print(Cx *cx, void *user)
     g->printed = strdup(text.data);
 }
 
-static void rewrite(const Golden *g, const char *body)
-{
-    FILE *out = fopen(g->file, "wb");
-    cr_assert(out);
-    fwrite(g->text, 1, (size_t)(body - g->text), out);
-    fputs(g->printed, out);
-    fclose(out);
-}
-
 static void check_file(const char *file)
 {
-    Golden g = {.file = file, .text = read_text(file)};
+    Golden g = {.file = file, .text = golden_read(file)};
     const char *body = g.text;
     while (*body == '#' && strchr(body, '\n'))
         body = strchr(body, '\n') + 1;
@@ -59,11 +39,8 @@ static void check_file(const char *file)
     cx_init(&cx, NULL, 0);
     cx_run(&cx, parse_verify_print, &g);
     cr_expect(cx.status == ST_ok, "%s: %s", file, cx.message);
-    if (g.printed && strcmp(body, g.printed) != 0 && getenv("QUERN_BLESS"))
-        rewrite(&g, body);
-    else if (g.printed)
-        cr_expect_str_eq(body, g.printed, "%s prints differently (QUERN_BLESS=1 rewrites):\n%s",
-                         file, g.printed);
+    if (g.printed)
+        golden_expect(file, (size_t)(body - g.text), g.printed);
     cx_finish(&cx);
     free(g.text);
     free(g.printed);
@@ -72,7 +49,7 @@ static void check_file(const char *file)
 static void check_error(const char *file)
 {
     static const char mark[] = "# error: ";
-    Golden g = {.file = file, .text = read_text(file)};
+    Golden g = {.file = file, .text = golden_read(file)};
     cr_assert(strncmp(g.text, mark, strlen(mark)) == 0, "%s has no expected error", file);
     char expected[300] = "";
     sscanf(g.text + strlen(mark), "%299[^\n]", expected);
@@ -101,7 +78,7 @@ static void try_text(const char *file, char *text)
 static void check_hostile(const char *file)
 {
     static const char letters[] = "0123456789ijkr%,:()[]{}<-*+._ \n";
-    char *text = read_text(file);
+    char *text = golden_read(file);
     size_t length = strlen(text);
     uint32_t seed = 1;
     for (size_t i = 0; i < length; i += 3) {

@@ -8,23 +8,13 @@
 #include <string.h>
 
 #include "ir/graph.h"
+#include "tests/unit/golden.h"
 
 typedef struct Golden {
     const char *file;
     char *text;
     char *printed, *again;
 } Golden;
-
-static char *read_text(const char *file)
-{
-    FILE *in = fopen(file, "rb");
-    cr_assert(in, "cannot open %s", file);
-    char *text = calloc(1, 1 << 18);
-    size_t length = fread(text, 1, (1 << 18) - 1, in);
-    fclose(in);
-    cr_assert(length > 0);
-    return text;
-}
 
 static char *print(Cx *cx, const Graph *graph)
 {
@@ -57,7 +47,7 @@ static void check_error(const Golden *g, const Cx *cx)
 
 static void check_file(const char *file)
 {
-    Golden g = {.file = file, .text = read_text(file)};
+    Golden g = {.file = file, .text = golden_read(file)};
     Cx cx;
     cx_init(&cx, NULL, 0);
     cx_run(&cx, round_trip, &g);
@@ -66,14 +56,7 @@ static void check_file(const char *file)
     } else {
         cr_assert(cx.status == ST_ok, "%s: %s", file, cx.message);
         cr_expect_str_eq(g.printed, g.again, "%s: the print does not print as itself", file);
-        if (strcmp(g.text, g.printed) != 0 && getenv("QUERN_BLESS")) {
-            FILE *out = fopen(file, "wb");
-            cr_assert(out);
-            fputs(g.printed, out);
-            fclose(out);
-        } else {
-            cr_expect_str_eq(g.text, g.printed, "%s prints differently:\n%s", file, g.printed);
-        }
+        golden_expect(file, 0, g.printed);
     }
     cx_finish(&cx);
     free(g.text);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "frontend/import.h"
+#include "golden.h"
 #include "onnx_wire.h"
 
 TestSuite(import, .init = wire_init, .fini = wire_finish);
@@ -109,22 +110,8 @@ static void expect_golden(Wire wire, const char *path, const char *name)
     snprintf(golden, sizeof golden, QUERN_SOURCE_DIR "/tests/golden/import/%s.graph", name);
     Job job = run_job(&cx, wire, path, NULL);
     cr_assert(cx.status == ST_ok, "%s", cx.message);
-    FILE *file = fopen(golden, "rb");
-    char *want = calloc(1, 1 << 16);
-    size_t length = file ? fread(want, 1, (1 << 16) - 1, file) : 0;
-    if (file)
-        fclose(file);
-    bool same = length == strlen(job.text) && memcmp(want, job.text, length) == 0;
-    if (!same && getenv("QUERN_BLESS")) {
-        file = fopen(golden, "wb");
-        cr_assert(file);
-        fputs(job.text, file);
-        fclose(file);
-    } else {
-        cr_expect_str_eq(job.text, want);
-    }
+    golden_expect(golden, 0, job.text);
     cx_finish(&cx);
-    free(want);
     free(job.text);
 }
 

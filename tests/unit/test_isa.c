@@ -14,6 +14,7 @@
 
 #include "jit/llvm_module.h"
 #include "tests/property/random_case.h"
+#include "tests/unit/golden.h"
 
 enum { MOST = 160, RANDOM_SEEDS = 5 };
 
@@ -54,12 +55,10 @@ static void add_golden(Cx *cx, Job *job)
     glob_t found;
     cr_assert(glob(QUERN_SOURCE_DIR "/tests/golden/nest/*_small.nest", 0, NULL, &found) == 0);
     for (size_t i = 0; i < found.gl_pathc && !cx_failed(cx); i++) {
-        FILE *in = fopen(found.gl_pathv[i], "rb");
-        char *text = arena_alloc(cx->arena, 1 << 16);
-        cr_assert(in && fread(text, 1, (1 << 16) - 1, in) > 0);
-        fclose(in);
+        char *text = golden_read(found.gl_pathv[i]);
         Source source = {found.gl_pathv[i], text, 0, RN_count};
         add_nest(cx, job, source_nest(cx, &source), job->count);
+        free(text);
     }
     globfree(&found);
 }

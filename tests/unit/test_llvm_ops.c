@@ -1,4 +1,5 @@
 /* Operations of tile programs through the LLVM emitter, against the interpreter. */
+#include "tests/unit/golden.h"
 #include "tests/unit/llvm_oracle.h"
 
 #define HEAD(rest) "tile t %s {\n" rest "}\n"
@@ -8,21 +9,11 @@
         __VA_ARGS__                                                                                \
     }
 
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    cr_assert(file, "%s", path);
-    char *text = calloc(1, 65536);
-    cr_assert(fread(text, 1, 65535, file) > 0);
-    fclose(file);
-    return text;
-}
-
 static void golden(const char *name, const char *target, const int64_t *dims, double tolerance)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/tests/golden/tile/%s.tile", QUERN_SOURCE_DIR, name);
-    char *text = read_file(path);
+    char file[100];
+    snprintf(file, sizeof file, "tile/%s.tile", name);
+    char *text = golden_named(file);
     oracle_check(text, target, dims, tolerance);
     free(text);
 }

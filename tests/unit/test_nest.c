@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/property/random_nest.h"
+#include "tests/unit/golden.h"
 
 static Cx cx;
 static Nest *nest;
@@ -36,12 +37,9 @@ static void parse(const char *text)
 /* Parses a golden nest, makes data (quarters, so that exp and erf have work) and runs it. */
 static void run_golden(const char *name)
 {
-    char path[512], *text = calloc(1, 1 << 16);
-    snprintf(path, sizeof path, "%s/tests/golden/nest/%s.nest", QUERN_SOURCE_DIR, name);
-    FILE *in = fopen(path, "rb");
-    cr_assert(in, "%s", path);
-    cr_assert(fread(text, 1, (1 << 16) - 1, in) > 0);
-    fclose(in);
+    char file[100];
+    snprintf(file, sizeof file, "nest/%s.nest", name);
+    char *text = golden_named(file);
     parse(text);
     cr_assert(!cx_failed(&cx), "%s", cx.message);
     buffers = random_nest_buffers(&cx, nest, dims, 7, NULL);

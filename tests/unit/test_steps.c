@@ -103,7 +103,7 @@ static void run_steps(int64_t n, int64_t trip, bool choice, int zeros)
 
 static void run_all(void)
 {
-    char *text = read_golden("steps.graph");
+    char *text = golden_named("graph/steps.graph");
     open_text(text);
     cr_expect(plan_grows(job.compiled.plan));
     for (int64_t n = 1; n <= 100; n = 3 * n + 1)
@@ -135,7 +135,7 @@ Test(steps, memory_stays)
     static float x[16], sum[16];
     int64_t n = 16, trip = 20;
     bool choice = true;
-    char *text = read_golden("steps.graph");
+    char *text = golden_named("graph/steps.graph");
     open_text(text);
     SessionShape shapes[] = {{1, &n}, {0, &n}, {0, &n}};
     cr_assert_eq(session_set_shapes(session, shapes, &report), ST_ok, "%s", report.text);

@@ -24,7 +24,7 @@ static void read_bytes(Cx *c, void *user)
 Test(steps_damage, hostile_bytes)
 {
     static const int64_t values[] = {-1, 0, 1, 2, 3, 5, 8, 13, 21, 34, UINT32_MAX, INT64_MAX};
-    char *text = read_golden("steps.graph");
+    char *text = golden_named("graph/steps.graph");
     job.text = text;
     cx_init(&cx, NULL, 0);
     cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
@@ -140,7 +140,7 @@ Test(steps_damage, rules)
                                     spoil_result_weight,
                                     spoil_body_tensor_outside,
                                     spoil_output};
-    char *text = read_golden("steps.graph");
+    char *text = golden_named("graph/steps.graph");
     for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
         job = (Job){.text = text};
         cx_init(&cx, NULL, 0);

@@ -9,6 +9,7 @@
 
 #include "ir/facts.h"
 #include "ir/tile.h"
+#include "tests/unit/golden.h"
 
 static Cx cx;
 
@@ -26,12 +27,10 @@ TestSuite(tile, .init = open_job, .fini = close_job);
 
 static TileProg *golden(const char *name)
 {
-    char path[512], *text = calloc(1, 1 << 16);
-    snprintf(path, sizeof path, "%s/tests/golden/tile/%s.tile", QUERN_SOURCE_DIR, name);
-    FILE *in = fopen(path, "rb");
-    cr_assert(in && fread(text, 1, (1 << 16) - 1, in) > 0, "cannot read %s", path);
-    fclose(in);
-    TileProg *prog = tile_parse(&cx, path, text);
+    char file[100];
+    snprintf(file, sizeof file, "tile/%s.tile", name);
+    char *text = golden_named(file);
+    TileProg *prog = tile_parse(&cx, file, text);
     cr_assert(prog && tile_verify(prog), "%s", cx.message);
     free(text);
     return prog;
