@@ -49,12 +49,12 @@ static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
                               .file_count = c->model->file_count,
                               .files = c->model->files,
                               .threads = qn_context_threads(context),
-                              .keep = c->options.keep_text,
-                              .records = &c->records,
+                              .keep = nests ? 0 : c->options.keep_text,
+                              .records = nests ? NULL : &c->records,
                               .nests = nests,
                               .progress = c->options.progress ? report_progress : NULL,
                               .progress_user = c};
-    if (options.kind == CODE_object)
+    if (options.kind == CODE_object && !nests)
         options.llvm = find_llvm(context, cx);
     if (is_text_only(c))
         options.kind = CODE_none;
@@ -75,13 +75,35 @@ static void start_again(Cx *cx, Compilation *c)
     c->compiled = (Compiled){0};
 }
 
+static bool compile_narrowing(Cx *cx, Compilation *c, NestList *nests)
+{
+    while (!run_compiler(cx, c, nests)) {
+        if (cx->status != ST_limit || !api_options_narrow(cx, c))
+            return false;
+        start_again(cx, c);
+        if (nests)
+            *nests = (NestList){0};
+    }
+    return true;
+}
+
+bool api_list_nests(Cx *cx, Compilation *c, NestList *nests)
+{
+    ImportOptions import = c->import;
+    int bits = c->bits;
+    *nests = (NestList){0};
+    if (!compile_narrowing(cx, c, nests))
+        return false;
+    start_again(cx, c);
+    c->import = import;
+    c->bits = bits;
+    return true;
+}
+
 static void build_image(Cx *cx, Compilation *c)
 {
-    while (!run_compiler(cx, c, NULL)) {
-        if (cx->status != ST_limit || !api_options_narrow(cx, c))
-            return;
-        start_again(cx, c);
-    }
+    if (!compile_narrowing(cx, c, NULL))
+        return;
     api_keep_contents(c->compiled.plan, &c->import);
     c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }
@@ -156,7 +178,7 @@ static bool find_image(Cx *cx, Compilation *c, Storage *storage, bool pack)
 }
 
 /* Packs are looked into even for a program that is to keep texts when there is no other way. */
-static bool find_kept(Cx *cx, Compilation *c, Storage *directory)
+static bool find_packed(Cx *cx, Compilation *c)
 {
     Storage **storages;
     uint32_t count = api_packs(c->program->context, cx, &storages);
@@ -167,7 +189,7 @@ static bool find_kept(Cx *cx, Compilation *c, Storage *directory)
             return true;
     if (!cx_failed(cx) && c->options.packs_only)
         fail_missing(cx, c, storages, count);
-    return !cx_failed(cx) && directory && find_image(cx, c, directory, false);
+    return false;
 }
 
 static void compile_job(Cx *cx, void *user)
@@ -177,8 +199,11 @@ static void compile_job(Cx *cx, void *user)
     Cache cache = cache_in(context->cache_dir, context->cache_limit);
     bool caches =
         context->cache_dir && !c->options.no_cache && !c->options.packs_only && !is_text_only(c);
-    if (!api_options_read(cx, c) || find_kept(cx, c, caches ? &cache.storage : NULL) ||
-        cx_failed(cx))
+    if (!api_options_read(cx, c) || find_packed(cx, c) || cx_failed(cx))
+        return;
+    if (caches && !api_use_records(cx, c, &cache.storage, true))
+        return;
+    if (caches && !c->options.keep_text && find_image(cx, c, &cache.storage, false))
         return;
     build_image(cx, c);
     if (cx_failed(cx) || !caches)
@@ -269,7 +294,7 @@ bool api_tune_source(Cx *cx, qn_model *model, const qn_compile_options *options,
     api_options_copy(c, options);
     c->options.keep_text = 0;
     c->options.progress = NULL;
-    if (!api_options_read(cx, c) || !run_compiler(cx, c, &source->nests))
+    if (!api_options_read(cx, c) || !api_list_nests(cx, c, &source->nests))
         return false;
     source->caps = c->caps;
     source->kind = c->target.kind;

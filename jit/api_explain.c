@@ -49,8 +49,15 @@ static void explain_job(Cx *cx, void *user)
         return;
     uint32_t count = api_packs(context, cx, &storages);
     Cache cache = cache_in(context->cache_dir, context->cache_limit);
-    if (context->cache_dir && !e->c.options.packs_only)
+    if (context->cache_dir && !e->c.options.packs_only) {
+        uint32_t all = e->c.records.count;
         storages[count++] = &cache.storage;
+        if (!api_use_records(cx, &e->c, &cache.storage, false))
+            return;
+        if (all)
+            e->line(e->user, arena_printf(cx->arena, "%u of %u tuning records are for its kernels",
+                                          e->c.records.count, all));
+    }
     say_parts(e, cx, e->c.parts);
     for (uint32_t i = 0; i < count && !e->found; i++) {
         Entry entry;

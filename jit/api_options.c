@@ -216,11 +216,8 @@ bool api_options_read(Cx *cx, Compilation *c)
                         .files = c->model->files,
                         .import = &c->import,
                         .target = emit_target_name(cx, c->caps, c->target.kind)};
-    Hash128 digest;
     api_read_records(cx, c->model->context, !c->options.no_cache && !c->options.packs_only,
                      &c->records);
-    if (records_digest(cx, &c->records, c->caps->name, &digest))
-        source.records = &digest;
     c->parts = program_key_parts(cx, &source);
     return true;
 }

@@ -16,7 +16,7 @@ typedef struct Compilation {
     const bool *unbounded; /* these, by position in import.dims */
     ImportProblems problems;
     Records records;
-    const char *parts; /* of the key */
+    const char *parts; /* of the base key; of the whole one after api_use_records */
     PlanBytes image;
     bool stays; /* the image, as long as the context */
     Compiled compiled;
@@ -24,11 +24,19 @@ typedef struct Compilation {
 
 /* The public options, those of an older header included; NULL = all defaults. */
 void api_options_copy(Compilation *c, const qn_compile_options *options);
-/* As the compiler takes them, with the records in force and the parts of the program's key. `model`
- * and `options` are set; `program` may be NULL. False after cx_fail. */
+/* As the compiler takes them, with the records in force and the parts of the program's base key.
+ * `model` and `options` are set; `program` may be NULL. False after cx_fail. */
 bool api_options_read(Cx *cx, Compilation *c);
 /* Lowers the bounds of symbols that the caller gave none, after a compile in which a product of
  * bounds did not fit in 63 bits. False when there is none that could be lowered. */
 bool api_options_narrow(Cx *cx, Compilation *c);
+
+/* The distinct nests of the program's run steps, by as much of a compile as that takes. They are a
+ * function of the base key: records have no say. False after cx_fail. */
+bool api_list_nests(Cx *cx, Compilation *c, NestList *nests);
+/* Leaves of the records in force those that are for the program's nests, and makes these a part of
+ * the key. The nests are looked up in the directory; when they are not there they are listed and,
+ * with `keep`, kept. False after cx_fail. */
+bool api_use_records(Cx *cx, Compilation *c, Storage *directory, bool keep);
 
 #endif

@@ -93,12 +93,14 @@ static void keep_tile(Compile *c, unsigned what, Text *out, const TileProg *prog
     tile_print(out, prog);
 }
 
-/* What was measured, if the nest takes it; else what the cost model says. */
-static Schedule find_schedule(Compile *c, const Nest *nest)
+/* What was measured, if the nest takes it; else what the cost model says. Init steps are not tuned:
+ * a record for equal work of a run is none for them, so that the nests which records are looked for
+ * do not depend on schedules. */
+static Schedule find_schedule(Compile *c, const Nest *nest, bool init)
 {
     const CompileOptions *o = c->options;
     const Record *record = NULL;
-    if (o->records && o->records->count)
+    if (!init && o->records && o->records->count)
         record = records_find(o->records, record_nest(c->cx, nest), o->caps->name);
     if (record && record_fits(c->cx, nest, &record->schedule, o->caps))
         return record->schedule;
@@ -127,7 +129,7 @@ static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
     Cx *cx = c->cx;
     if (c->options->nests && !info->init)
         list_nest(c, nest, info->nodes);
-    Schedule schedule = find_schedule(c, nest);
+    Schedule schedule = find_schedule(c, nest, info->init);
     info->schedule = schedule_text(cx, &schedule);
     info->flops = nest_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
@@ -334,7 +336,8 @@ static bool compile_step(Compile *c, const GraphNode *node)
 static bool progress(const Compile *c, int64_t done, const char *what)
 {
     const CompileOptions *o = c->options;
-    if (!o->progress || o->progress(o->progress_user, done, (int64_t)c->grouping->count * 2, what))
+    int64_t total = (int64_t)c->grouping->count * 2;
+    if (!o->progress || o->progress(o->progress_user, o->nests ? 0 : done, total, what))
         return true;
     cx_fail(c->cx, ST_cancelled, "the caller cancelled");
     return false;

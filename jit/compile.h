@@ -39,7 +39,7 @@ typedef struct CompileOptions {
     unsigned keep;          /* texts wanted: CompileKeep */
     const Records *records; /* schedules to be preferred; NULL = none */
     NestList *nests;        /* not NULL: only lists the nests here, and makes no code */
-    /* Called between kernels; false cancels. NULL = none. */
+    /* Called between kernels; false cancels. NULL = none. Listing nests is no progress. */
     bool (*progress)(void *user, int64_t done, int64_t total, const char *what);
     void *progress_user;
 } CompileOptions;

@@ -1,7 +1,7 @@
 /* Parts of a program's key: the sources that generate programs (a build-time hash), the target, the
  * skeleton of the model, where each constant lies and the contents of those that are small or that
- * the plan has to carry, the bounds of the dims, the shapes, the contents of inputs, the tuning
- * records. No paths, no names of files, no environment. */
+ * the plan has to carry, the bounds of the dims, the shapes, the contents of inputs. No paths, no
+ * names of files, no environment. */
 #include "jit/program_key.h"
 
 #include <string.h>
@@ -167,10 +167,12 @@ const char *program_key_parts(Cx *cx, const KeySource *source)
     put_hash(&out, constants_of(source));
     text_add(&out, "\n");
     put_options(&out, source->import);
-    if (source->records) {
-        text_add(&out, "records ");
-        put_hash(&out, *source->records);
-        text_add(&out, "\n");
-    }
     return out.data;
+}
+
+const char *program_key_with_records(Cx *cx, const char *parts, Hash128 digest)
+{
+    char hex[HASH_HEX_SIZE];
+    hash_to_hex(digest, hex);
+    return arena_printf(cx->arena, "%srecords %s\n", parts, hex);
 }

@@ -16,11 +16,13 @@ typedef struct KeySource {
     uint32_t file_count;
     const FileRange *files; /* of the model */
     const ImportOptions *import;
-    const char *target;     /* as emit_target_name gives it */
-    const Hash128 *records; /* digest of the tuning records in force for the target; NULL = none */
+    const char *target; /* as emit_target_name gives it */
 } KeySource;
 
-/* The parts of its key (storage.h), in the job's arena. */
+/* The parts of its base key (storage.h): of the program that no tuning record is for. In the job's
+ * arena. */
 const char *program_key_parts(Cx *cx, const KeySource *source);
+/* With the digest of the records that are for its nests. */
+const char *program_key_with_records(Cx *cx, const char *parts, Hash128 digest);
 
 #endif

@@ -18,8 +18,8 @@ _Static_assert(sizeof(Head) == ENTRY_HEADER, "the header has no holes");
 
 const char *entry_kind_name(EntryKind kind)
 {
-    static const char *const names[ENTRY_count] = {"program", "constants", "hashes",
-                                                   "saved",   "weight",    "binary"};
+    static const char *const names[ENTRY_count] = {"program", "constants", "hashes", "saved",
+                                                   "weight",  "binary",    "nests"};
     return names[kind];
 }
 

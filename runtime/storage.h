@@ -28,6 +28,7 @@ typedef enum EntryKind {
     ENTRY_saved,     /* an image whose weights are entries too (saved.h) */
     ENTRY_weight,    /* one of these */
     ENTRY_binary,    /* what an OpenCL driver made of a text (opencl_build.h) */
+    ENTRY_nests,     /* hashes of a program's nests (jit/api_nests.c) */
     ENTRY_count
 } EntryKind;
 

@@ -370,6 +370,12 @@ class Cache(Case):
         self.assertEqual(status, 0, out)
         self.assertIn(os.environ["XDG_CACHE_HOME"], out)
         self.assertEqual(explain("--shape", "image=2x1x8x8")[0], 0)
+        target = re.search(r"(?m)^  target ([\w-]+)", out).group(1)
+        line = f"{'0' * 32} {target} before 2 ns after 1 ns threads 1: general vec=4\n"
+        others = self.path("others.qnr", line.encode())
+        status, out = explain("--dim", "N=2", "--records", others)
+        self.assertEqual(status, 0, out)
+        self.assertIn("0 of 1 tuning records are for its kernels\n", out)
         status, out = explain("--dim", "N=3")
         self.assertEqual(status, 1)
         self.assertIn("dim 'N': 3..3 by 1 here, 2..2 by 1 there", out)

@@ -11,6 +11,7 @@
 #include "include/quern.h"
 #include "jit/records.h"
 #include "tests/unit/scratch_dir.h"
+#include "runtime/cache.h"
 
 #define MODEL QUERN_SOURCE_DIR "/examples/digits/digits.onnx"
 
@@ -361,6 +362,105 @@ Test(records, in_compiles)
     cr_assert_str_eq(schedules(NULL, cache, &cached), tuned);
     cr_assert_eq(cached, 1);
     cr_assert_eq(warnings, 0);
+}
+
+static int files, odd;
+
+static bool count_file(void *user, const char *name)
+{
+    (void)user;
+    (void)name;
+    files++;
+    return true;
+}
+
+static bool damage_nests(void *user, const char *name)
+{
+    char *data;
+    size_t size;
+    Entry entry;
+    const char *path = arena_printf(cx.arena, "%s/%s", (const char *)user, name);
+    cr_assert_eq(os_read_file(cx.arena, path, 1 << 24, &data, &size), 0);
+    cr_assert(entry_peek(data, size, size, &entry));
+    if (entry.kind == ENTRY_nests) {
+        data[size - 1] ^= 1;
+        OsPart part = {data, size};
+        cr_assert_eq(os_write_file(path, &part, 1), 0);
+        files++;
+    }
+    return true;
+}
+
+/* Whole entries whose data is too long by a byte, or of zeros. */
+static bool replace_nests(void *user, const char *name)
+{
+    char *data;
+    size_t size;
+    Entry entry;
+    Cache cache = cache_in(user, 1 << 24);
+    const char *path = arena_printf(cx.arena, "%s/%s", (const char *)user, name);
+    cr_assert_eq(os_read_file(cx.arena, path, 1 << 24, &data, &size), 0);
+    cr_assert(entry_peek(data, size, size, &entry));
+    if (entry.kind != ENTRY_nests)
+        return true;
+    Entry zeros = {ENTRY_nests, entry.parts, arena_alloc(cx.arena, entry.size + 1),
+                   entry.size + (size_t)odd};
+    cr_assert_null(cache.storage.class->put(&cache.storage, &cx, &executor_inline, &zeros));
+    return true;
+}
+
+/* Records of other models leave every program where it is, and so do those that a program's own
+ * records came with. */
+Test(records, of_other_models)
+{
+    static const char wanted[] = "contraction mr=3 nv=1 ku=2 mt=4 pack=1";
+    const char *own = record_for(wanted), *target = target_host_cpu()->name;
+    const char *others = arena_printf(
+        cx.arena, HASH " %s before 2 ns after 1 ns threads 1: general vec=4\n", target);
+    const char *both = arena_printf(cx.arena, "%s%s", others, own);
+    char cache[100];
+    int cached;
+    snprintf(cache, sizeof cache, "%s/cache", scratch_dir);
+    const char *plain = schedules(NULL, cache, &cached);
+    cr_assert_eq(os_list_dir(cache, count_file, cache), 0);
+    cr_assert_eq(files, 1); /* without records nobody asks for nests */
+    cr_assert_str_eq(schedules(write_text("o.qnr", others), cache, &cached), plain);
+    cr_assert_eq(cached, 1);
+    const char *tuned = schedules(write_text("b.qnr", both), cache, &cached);
+    cr_assert_eq(cached, 0);
+    cr_assert_eq(strncmp(tuned, wanted, sizeof wanted - 1), 0, "%s", tuned);
+    cr_assert_str_eq(schedules(write_text("r.qnr", own), cache, &cached), tuned);
+    cr_assert_eq(cached, 1);
+    files = 0;
+    cr_assert_eq(os_list_dir(cache, damage_nests, cache), 0);
+    cr_assert_eq(files, 1);
+    for (int i = 0; i < 2; i++) { /* listed again, and found again */
+        cr_assert_str_eq(schedules(write_text("b.qnr", both), cache, &cached), tuned);
+        cr_assert_eq(cached, 1);
+    }
+    cr_assert_str_eq(schedules(write_text("o.qnr", others), cache, &cached), plain);
+    cr_assert_eq(cached, 1);
+    cr_assert_eq(warnings, 0);
+}
+
+/* Hashes of nests that are none, in an entry that is whole: no record is for the program. */
+Test(records, foreign_nests)
+{
+    static const char wanted[] = "contraction mr=3 nv=1 ku=2 mt=4 pack=1";
+    char dir[100];
+    int cached;
+    snprintf(dir, sizeof dir, "%s/cache", scratch_dir);
+    const char *path = write_text("r.qnr", record_for(wanted));
+    const char *plain = schedules(NULL, dir, &cached);
+    schedules(path, dir, &cached);
+    cr_assert_eq(cached, 0);
+    cr_assert_eq(os_list_dir(dir, replace_nests, dir), 0);
+    cr_assert_str_eq(schedules(path, dir, &cached), plain);
+    cr_assert_eq(cached, 1);
+    odd = 1; /* a size that is no list: listed again */
+    cr_assert_eq(os_list_dir(dir, replace_nests, dir), 0);
+    cr_assert_str_neq(schedules(path, dir, &cached), plain);
+    cr_assert_eq(cached, 1);
 }
 
 /* Records that are none, and a schedule that the kernel does not take: one warning, and what the
