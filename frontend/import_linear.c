@@ -238,6 +238,8 @@ static bool transposed_axis(Import *im, const Transposed *t, const Window *w, co
         bool none = strcmp(mode, "VALID") == 0;
         *before = none ? 0 : t->pads[s];
         *size = expr_addi(cx, full, none ? 0 : -t->pads[s] - t->pads[t->spatial + s]);
+        if ((*size)->lo < 0 && (*size)->hi >= 0) /* small images leave nothing */
+            *size = expr_max(cx, *size, expr_const(cx, 0));
         return true;
     }
     *size = t->given ? expr_const(cx, t->output[s]) : expr_muli(cx, in, w->strides[s]);

@@ -87,6 +87,15 @@ void nest_use_dim(Nest *nest, const Expr *dim)
         VEC_PUSH(nest->cx->arena, nest->dims, nest->dim_count, nest->dim_cap, dim);
 }
 
+void nest_equal(Nest *nest, const Expr *a, const Expr *b)
+{
+    for (uint32_t i = 0; i < nest->equal_count; i++)
+        if (nest->equals[i].a == a && nest->equals[i].b == b)
+            return;
+    VEC_PUSH(nest->cx->arena, nest->equals, nest->equal_count, nest->equal_cap,
+             ((DimsEqual){a, b}));
+}
+
 Buffer *nest_buffer(Nest *nest, const char *name, Dtype dtype, BufferRole role, int rank,
                     const Expr *const *shape)
 {

@@ -4,6 +4,7 @@
  *
  *   nest conv_relu {
  *     dim N 1..64                         # symbol: bounds, optional "mult 8"
+ *     equal M*K, 4096                     # over dims: holds whenever the nest runs
  *     in x f32 [N, 56, 56, 64]
  *     const w f32 [64, 3, 3, 64]
  *     out y f32 [N, 28, 28, 64] align 64
@@ -51,6 +52,8 @@ typedef struct Nest {
     const char *name;
     uint32_t dim_count, dim_cap;
     const Expr **dims;     /* symbols: kernel arguments at run time */
+    uint32_t equal_count, equal_cap;
+    DimsEqual *equals;     /* what the caller promises of the dims */
     uint32_t buffer_count, buffer_cap;
     Buffer **buffers;      /* kernel argument order */
     int axis_count;
@@ -68,6 +71,7 @@ typedef struct Nest {
 Nest *nest_new(Cx *cx, const char *name);
 const Expr *nest_dim(Nest *nest, const char *name, int64_t lo, int64_t hi, int64_t div);
 void nest_use_dim(Nest *nest, const Expr *dim); /* an existing symbol; idempotent */
+void nest_equal(Nest *nest, const Expr *a, const Expr *b); /* over dims; idempotent */
 Buffer *nest_buffer(Nest *nest, const char *name, Dtype dtype, BufferRole role, int rank, const Expr *const *shape);
 const Axis *nest_axis(Nest *nest, const char *name, const Expr *extent);
 Value *nest_const(Nest *nest, Dtype dtype, Scalar value);

@@ -274,6 +274,10 @@ static void set_dims(Run *run)
                     (long long)dim->hi);
         run->slots[i] = value;
     }
+    for (uint32_t i = 0; i < nest->equal_count && !cx_failed(run->cx); i++)
+        if (expr_value(run, nest->equals[i].a) != expr_value(run, nest->equals[i].b))
+            cx_fail(run->cx, ST_bad_argument, "nest '%s': its dims are not equal as said",
+                    nest->name);
 }
 
 static void set_view(Run *run, uint32_t position)

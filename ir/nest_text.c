@@ -23,6 +23,11 @@ void nest_print(Text *text, const Nest *nest)
         dim_print(text, nest->dims[i]);
         text_add(text, "\n");
     }
+    for (uint32_t i = 0; i < nest->equal_count; i++) {
+        text_add(text, "  ");
+        equal_print(text, nest->equals[i]);
+        text_add(text, "\n");
+    }
     for (uint32_t i = 0; i < nest->buffer_count; i++) {
         text_add(text, "  ");
         buffer_print(text, nest->cx, nest->buffers[i]);
@@ -144,6 +149,10 @@ static void parse_statement(Parse *p)
         const Expr *dim = dim_parse(scan, &p->names);
         if (dim)
             nest_use_dim(p->nest, dim);
+    } else if (scan_accept(scan, "equal")) {
+        DimsEqual equal;
+        if (equal_parse(scan, &p->names, &equal))
+            nest_equal(p->nest, equal.a, equal.b);
     } else if (scan_accept(scan, "axis")) {
         parse_axis(p);
     } else if (scan_accept(scan, "store")) {
@@ -151,7 +160,7 @@ static void parse_statement(Parse *p)
     } else if (scan->kind == TOK_name && scan->start[0] == '%') {
         parse_value(p);
     } else {
-        scan_fail(scan, "expected dim, in, const, out, scratch, axis, %%value, store or }");
+        scan_fail(scan, "expected dim, equal, in, const, out, scratch, axis, %%value, store or }");
     }
 }
 

@@ -113,6 +113,14 @@ static bool check_names(const Nest *nest)
     return true;
 }
 
+static bool check_equal(const Nest *nest, const DimsEqual *equal)
+{
+    const char *fault = expr_fault(nest, equal->a, 0, 0);
+    if (!fault)
+        fault = expr_fault(nest, equal->b, 0, 0);
+    return fault ? fail(nest, "equal dims: %s", fault) : true;
+}
+
 static bool check_buffer(const Nest *nest, const Buffer *b, uint32_t position)
 {
     if (b->index != (int)position)
@@ -275,6 +283,9 @@ bool nest_verify(Nest *nest)
             return fail(nest, "dim %u is not a symbol of sizes", i);
     if (!check_names(nest))
         return false;
+    for (uint32_t i = 0; i < nest->equal_count; i++)
+        if (!check_equal(nest, &nest->equals[i]))
+            return false;
     for (uint32_t i = 0; i < nest->buffer_count; i++)
         if (!check_buffer(nest, nest->buffers[i], i))
             return false;

@@ -6,7 +6,7 @@
  * shared tiles live in the task's scratch.
  *
  *   tile gemm_bias x86-64-v4 {
- *     dim M 1..512
+ *     dim M 1..512                         as in nests, with `equal` too
  *     in A f32 [M, 768]
  *     const B f32 [64, 768, 48] align 64
  *     out Y f32 [M, 3072]
@@ -154,6 +154,8 @@ typedef struct TileProg {
     bool placed;
     uint32_t dim_count, dim_cap;
     const Expr **dims;
+    uint32_t equal_count, equal_cap;
+    DimsEqual *equals;
     uint32_t buffer_count, buffer_cap;
     Buffer **buffers;
     uint32_t grid_count, grid_cap;

@@ -312,6 +312,11 @@ static void parse_item(TileParse *p)
         const Expr *dim = dim_parse(scan, &p->names);
         if (dim)
             tile_use_dim(p->prog, dim);
+    } else if (scan_accept(scan, "equal")) {
+        DimsEqual equal;
+        if (equal_parse(scan, &p->names, &equal))
+            VEC_PUSH(p->prog->cx->arena, p->prog->equals, p->prog->equal_count, p->prog->equal_cap,
+                     equal);
     } else if (role_find(scan, &role)) {
         Buffer *buffer = buffer_parse(scan, &p->names);
         if (buffer) {

@@ -213,6 +213,11 @@ void tile_print(Text *text, const TileProg *prog)
         dim_print(text, prog->dims[i]);
         text_add(text, "\n");
     }
+    for (uint32_t i = 0; i < prog->equal_count; i++) {
+        text_add(text, "  ");
+        equal_print(text, prog->equals[i]);
+        text_add(text, "\n");
+    }
     for (uint32_t i = 0; i < prog->buffer_count; i++) {
         text_add(text, "  ");
         buffer_print(text, prog->cx, prog->buffers[i]);

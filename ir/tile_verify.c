@@ -333,6 +333,13 @@ static bool verify(TileProg *prog, bool may_guard)
     for (uint32_t i = 0; i < prog->dim_count; i++)
         if (!tile_verify_sym(&c, prog->dims[i]) || prog->dims[i]->lo < 0)
             return tile_wrong(&c, "dim %u is not a symbol of sizes", i);
+    for (uint32_t i = 0; i < prog->equal_count; i++) {
+        const DimsEqual *equal = &prog->equals[i];
+        if (!tile_verify_expr(&c, equal->a, "equal") || !tile_verify_expr(&c, equal->b, "equal"))
+            return false;
+        facts_add(&c.facts, expr_sub(c.cx, equal->a, equal->b));
+        facts_add(&c.facts, expr_sub(c.cx, equal->b, equal->a));
+    }
     for (uint32_t i = 0; i < prog->buffer_count; i++)
         if (!check_buffer(&c, prog->buffers[i], i))
             return false;

@@ -71,6 +71,12 @@ typedef struct Guard {
     const Expr *e, *lo, *hi;
 } Guard;
 
+/* Expressions over dims that have one value whenever the kernel runs: checked before it does. What
+ * lets indices below one of them be proven to be below the other. */
+typedef struct DimsEqual {
+    const Expr *a, *b;
+} DimsEqual;
+
 struct Tile;
 
 /* Where an operation reads or writes: a buffer, or (tile programs) a tile in shared memory. Index expressions are over axes

@@ -58,6 +58,22 @@ const Expr *dim_parse(Scan *scan, Names *names)
     return names_add_sym(names, scan, name, dim, -1) ? dim : NULL;
 }
 
+void equal_print(Text *text, DimsEqual equal)
+{
+    text_add(text, "equal ");
+    expr_print(text, equal.a);
+    text_add(text, ", ");
+    expr_print(text, equal.b);
+}
+
+bool equal_parse(Scan *scan, Names *names, DimsEqual *equal)
+{
+    equal->a = names_parse_expr(names, scan);
+    scan_expect(scan, ",");
+    equal->b = names_parse_expr(names, scan);
+    return !cx_failed(names->cx);
+}
+
 static void print_list(Text *text, int count, const Expr *const *list)
 {
     text_add(text, "[");

@@ -2,6 +2,7 @@
  *
  * Forms (nest.h has an example):
  *   dim N 1..512 mult 8
+ *   equal 2*N, M + 1
  *   in x f32 [N, 56] strides [64, 1] offset 8 align 64        roles: in, out, const, scratch
  *   x[n, 2*h + 1] if 0 <= 2*h + 1 < 56, 0 <= n < N else 0     access, guards, fill
  *   %0 = load x[n, h] if 0 <= h < 56 else 0
@@ -29,6 +30,9 @@ Scalar scalar_parse(Scan *scan, Dtype dtype);
 void dim_print(Text *text, const Expr *dim); /* dim N 1..64 mult 8 */
 /* After "dim": makes the symbol and adds it to the names. NULL after a failure. */
 const Expr *dim_parse(Scan *scan, Names *names);
+
+void equal_print(Text *text, DimsEqual equal); /* equal 2*N, M + 1 */
+bool equal_parse(Scan *scan, Names *names, DimsEqual *equal); /* after "equal" */
 
 bool role_find(const Scan *scan,
                BufferRole *role); /* whether the current token is a role word; consumes nothing */

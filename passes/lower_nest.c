@@ -289,6 +289,31 @@ static void use_dims(Pull *p)
             nest_use_dim(p->nest, graph->dims[i]);
 }
 
+typedef struct OwnDims {
+    const Nest *nest;
+    bool all;
+} OwnDims;
+
+static void look_at_dim(void *user, const Expr *sym)
+{
+    OwnDims *own = user;
+    own->all = own->all && nest_sym(own->nest, sym).kind == SYM_dim;
+}
+
+/* What is checked before a run of dims that the nest has. */
+static void use_checks(Pull *p)
+{
+    for (const Graph *graph = p->graph; graph; graph = graph->outer)
+        for (uint32_t i = 0; i < graph->check_count; i++) {
+            const GraphCheck *check = &graph->checks[i];
+            OwnDims own = {p->nest, !check->or_one && check->a != check->b};
+            expr_symbols(p->cx, check->a, look_at_dim, &own);
+            expr_symbols(p->cx, check->b, look_at_dim, &own);
+            if (own.all && !expr_is_poison(check->a) && !expr_is_poison(check->b))
+                nest_equal(p->nest, check->a, check->b);
+        }
+}
+
 bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLayout *layouts,
                  LoweredGroup *out)
 {
@@ -302,6 +327,7 @@ bool lower_group(Cx *cx, const Graph *graph, const Group *group, const TensorLay
             tensors = graph->nodes[i]->output->id + 1;
     p->buffers = NEW_ARRAY(cx->arena, Buffer *, tensors);
     use_dims(p);
+    use_checks(p);
     const Expr *index[MAX_RANK];
     for (uint32_t r = 0; r < group->root_count; r++) {
         Tensor *root = group->roots[r];

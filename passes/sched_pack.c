@@ -29,6 +29,18 @@ static void packed_order(Shape *s)
     s->packed_axes[s->packed_count++] = s->k_axis;
 }
 
+/* How far b goes along an axis. A constant's own size, which a symbolic extent only is equal to in a
+ * run, is what it is packed by. */
+static const Expr *extent_of_b(const Shape *s, int axis)
+{
+    const Value *load = s->c.b;
+    bool constant = load->op == V_load && load->access->buffer->role == BUF_const;
+    for (int d = 0; constant && d < load->access->rank; d++)
+        if (load->access->index[d] == s->nest->axes[axis].sym)
+            return load->access->buffer->shape[d];
+    return s->nest->axes[axis].extent;
+}
+
 static Buffer *packed_buffer(Shape *s, const Value *load, Dtype dtype, BufferRole role)
 {
     Cx *cx = s->cx;
@@ -37,8 +49,8 @@ static Buffer *packed_buffer(Shape *s, const Value *load, Dtype dtype, BufferRol
     const Expr **shape = NEW_ARRAY(cx->arena, const Expr *, rank);
     for (int i = 0; i < s->packed_count; i++) {
         if (i == s->packed_outer)
-            shape[at++] = expr_ceildiv(cx, s->nest->axes[s->n_axis].extent, expr_const(cx, s->nr));
-        shape[at++] = s->nest->axes[s->packed_axes[i]].extent;
+            shape[at++] = expr_ceildiv(cx, extent_of_b(s, s->n_axis), expr_const(cx, s->nr));
+        shape[at++] = extent_of_b(s, s->packed_axes[i]);
     }
     shape[at] = expr_const(cx, s->nr);
     const Expr **strides = NEW_ARRAY(cx->arena, const Expr *, rank);
@@ -173,7 +185,7 @@ static Nest *pack_nest(Shape *s, const Access *from)
         }
         const Axis *old = &s->nest->axes[s->packed_axes[i]];
         if (!axis[old->number])
-            axis[old->number] = nest_axis(nest, old->sym->name, old->extent)->sym;
+            axis[old->number] = nest_axis(nest, old->sym->name, extent_of_b(s, old->number))->sym;
         syms[count] = old->sym;
         with[count++] = axis[old->number];
     }
@@ -184,7 +196,7 @@ static Nest *pack_nest(Shape *s, const Access *from)
     Access *source = pack_source(s, nest, from, &dense, merged);
     for (int d = 0; d < source->rank; d++)
         source->index[d] = expr_subst(cx, source->index[d], syms, with, (size_t)count);
-    Guard inside = {n, expr_const(cx, 0), s->nest->axes[s->n_axis].extent};
+    Guard inside = {n, expr_const(cx, 0), extent_of_b(s, s->n_axis)};
     Value *value = nest_load(nest, source->buffer, source->index, &inside, 1, (Scalar){0});
     Buffer *packed = nest_buffer(nest, s->packed->name, s->packed->dtype, BUF_out, s->packed->rank,
                                  s->packed->shape);

@@ -205,6 +205,8 @@ bool schedule_apply(Cx *cx, Nest *nest, const Schedule *schedule, const Caps *ca
     TileProg *prog = out->prog;
     for (uint32_t i = 0; i < nest->dim_count; i++)
         VEC_PUSH(cx->arena, prog->dims, prog->dim_count, prog->dim_cap, nest->dims[i]);
+    for (uint32_t i = 0; i < nest->equal_count; i++)
+        VEC_PUSH(cx->arena, prog->equals, prog->equal_count, prog->equal_cap, nest->equals[i]);
     for (uint32_t i = 0; i < nest->buffer_count; i++)
         VEC_PUSH(cx->arena, prog->buffers, prog->buffer_count, prog->buffer_cap, nest->buffers[i]);
     if (stores_nothing(nest)) {

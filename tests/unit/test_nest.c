@@ -336,6 +336,8 @@ Test(nest, parser_errors)
     parse_fails("nest a { %0 = frobnicate f32 }", "unknown operation");
     parse_fails("nest a { dim N 4..2 }", "no size is in this range");
     parse_fails("nest a { dim N 1..5 mult 8 }", "no size is in this range");
+    parse_fails("nest a { dim N 1..5 equal N 4 }", "expected ','");
+    parse_fails("nest a { dim N 1..5 equal N, M }", "unknown name");
     parse_fails("nest a { in if f32 [2] }", "cannot be a name");
     parse_fails("nest a { in x f32 [2] align 3 }", "power of two");
     parse_fails("nest a { %0 = const f32 1 %1 = reduce sum f32 (k) %0 }", "name of an axis");
@@ -360,6 +362,7 @@ static void verify_fails(const char *text, const char *message)
 Test(nest, verifier_errors)
 {
     verify_fails("nest a { }", "nothing is stored");
+    verify_fails("nest a { axis i 4 equal i, 3 }", "equal dims: symbol 'i' may not be used there");
     verify_fails("nest a { in x f32 [4] axis i 4 %0 = load x[i] store x[i] %0 }", "is an input");
     verify_fails("nest a { out x f32 [4] out y f32 [4] axis i 4 %0 = load x[i] store y[i] %0 }",
                  "an output is read");

@@ -335,6 +335,26 @@ Test(tile, placed_gpu_programs_are_for_the_simulator)
     cr_expect(!tile_run(&cx, golden("placed"), &io) && cx.status == ST_unsupported);
 }
 
+/* Dims that are said to be equal prove what is below one of them to be below the other. */
+Test(tile, equal_dims)
+{
+    const char *const with[] = {"  equal H*W, 24\n", "", "  equal H, W\n", "  equal H*W, 25\n"};
+    for (int i = 0; i < 4; i++) {
+        char text[400];
+        snprintf(text, sizeof text,
+                 "tile t x86-64-v3 {\n  dim H 1..24\n  dim W 1..24\n%s"
+                 "  in x f32 [24]\n  out y f32 [H*W]\n"
+                 "  grid (k H*W) { map () { %%0 = load x[k]  store y[k] %%0 } }\n}\n",
+                 with[i]);
+        Cx own;
+        cx_init(&own, NULL, 0);
+        TileProg *prog = tile_parse(&own, "test", text);
+        cr_assert(prog, "%s", own.message);
+        cr_expect_eq(tile_verify(prog), i == 0, "with '%s'", with[i]);
+        cx_finish(&own);
+    }
+}
+
 /* ---- targets and facts */
 
 Test(tile, targets)
