@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 struct CxCleanup {
     CxCleanup *next;
     void (*run)(void *resource);
@@ -62,6 +64,7 @@ void cx_fail(Cx *cx, Status status, const char *fmt, ...)
         vsnprintf(cx->text + at, sizeof cx->text - at, fmt, args);
         va_end(args);
     }
+    utf8_make_plain(cx->text, true);
     cx->message = cx->text;
 }
 

@@ -44,7 +44,8 @@ void cx_finish(Cx *cx);
  * separate Cx objects. */
 Status cx_run(Cx *cx, void (*body)(Cx *cx, void *user), void *user);
 
-/* Records the first error; later calls do nothing. The text is prefixed with cx->where. */
+/* Records the first error; later calls do nothing. The text is prefixed with cx->where, and made fit
+ * to be shown, whatever names are in it; newlines stay. */
 void cx_fail(Cx *cx, Status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static inline bool cx_failed(const Cx *cx)
 {

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* ---- messages ---- */
 
 const char *onnx_printable(Arena *arena, const char *text)
@@ -22,9 +24,7 @@ const char *onnx_printable(Arena *arena, const char *text)
         for (length = SHOWN; length && ((unsigned char)text[length] & 0xC0) == 0x80;)
             length--;
     char *copy = arena_printf(arena, "%.*s%s", (int)length, text, cut ? "..." : "");
-    for (char *at = copy; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7F)
-            *at = '?';
+    utf8_make_plain(copy, false);
     return copy;
 }
 

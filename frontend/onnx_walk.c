@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "frontend/onnx.pb-c.h"
 
 enum {
@@ -208,27 +209,12 @@ static uint32_t wire_of(ProtobufCType type)
     return WIRE_VARINT;
 }
 
-/* Length of the UTF-8 sequence at `s`, at most `left` bytes; 0 when it is none. NUL is none. */
-static size_t utf8_length(const uint8_t *s, size_t left)
-{
-    if (s[0] && s[0] < 0x80)
-        return 1;
-    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    if (s[0] < 0xC2 || s[0] > 0xF4 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xED && s[1] > 0x9F;
-    return overlong || surrogate || (s[0] == 0xF4 && s[1] > 0x8F) ? 0 : length;
-}
-
 static bool check_text(Walk *w, const ProtobufCFieldDescriptor *field, const Record *rec)
 {
+    uint32_t code;
     for (const uint8_t *at = rec->body; at < rec->end;) {
-        size_t length = utf8_length(at, (size_t)(rec->end - at));
-        if (!length)
+        size_t length = utf8_read((const char *)at, (size_t)(rec->end - at), &code);
+        if (!length || !code)
             return walk_fail(w, ST_bad_model, at, "field '%s' is not UTF-8 text", field->name);
         at += length;
     }

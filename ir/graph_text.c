@@ -3,7 +3,9 @@
 #include "ir/graph_text.h"
 
 #include <inttypes.h>
+#include <string.h>
 
+#include "base/utf8.h"
 #include "ir/value_text.h"
 
 const AttrRow graph_attr_rows[AT_count] = {
@@ -17,12 +19,11 @@ enum { INLINE_FLOATS = 16 };
 /* Names are carried along as strings without escapes. */
 static void print_string(Text *text, const char *string)
 {
-    text_put(text, "\"", 1);
-    for (const char *p = string; *p; p++) {
-        bool plain = *p != '"' && (unsigned char)*p >= ' ' && *p != 127;
-        text_put(text, plain ? p : "?", 1);
-    }
-    text_put(text, "\"", 1);
+    char *plain = arena_strdup(text->arena, string);
+    utf8_make_plain(plain, false);
+    for (char *p = plain; (p = strchr(p, '"'));)
+        *p = '?';
+    text_add(text, "\"%s\"", plain);
 }
 
 static void print_exprs(Text *text, int count, const Expr *const *list)

@@ -108,15 +108,6 @@ static void build_image(Cx *cx, Compilation *c)
     c->image = image_write(cx, c->compiled.plan, &c->compiled.code);
 }
 
-static void warn_once(qn_context *context, const char *why)
-{
-    char text[600];
-    if (!context->log || atomic_exchange(&context->warned, true))
-        return;
-    snprintf(text, sizeof text, "compiled programs are not kept: %s", why);
-    context->log(context->log_user, QN_LOG_WARNING, text);
-}
-
 typedef struct Check {
     PlanBytes bytes;
     Image *image;
@@ -211,7 +202,7 @@ static void compile_job(Cx *cx, void *user)
     Entry entry = {ENTRY_program, c->parts, c->image.data, c->image.size};
     const char *why = cache.storage.class->put(&cache.storage, cx, &executor_inline, &entry);
     if (why)
-        warn_once(context, why);
+        api_warn_once(context, &context->warned, "compiled programs are not kept: %s", why);
 }
 
 /* --- the program --- */

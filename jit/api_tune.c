@@ -2,7 +2,6 @@
 #include "jit/api.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cpu.h"
@@ -12,11 +11,7 @@
 
 void api_misread(qn_context *context, const char *what)
 {
-    char text[600];
-    if (!context->log || atomic_exchange(&context->misread, true))
-        return;
-    snprintf(text, sizeof text, "tuning records are passed over: %s", what);
-    context->log(context->log_user, QN_LOG_WARNING, text);
+    api_warn_once(context, &context->misread, "tuning records are passed over: %s", what);
 }
 
 static void read_own(Cx *cx, const char *dir, Records *records)

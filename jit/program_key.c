@@ -8,6 +8,7 @@
 
 #include "base/kernel_abi.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "jit/source_hash.h"
 #include "runtime/plan.h"
 
@@ -89,12 +90,16 @@ static void put_word(Text *out, const char *word)
 {
     if (!*word)
         text_add(out, "\"\"");
-    for (; *word; word++) {
-        unsigned char c = (unsigned char)*word;
-        if (c > ' ' && c != '%' && c != '"' && c != 0x7f)
-            text_put(out, word, 1);
-        else
-            text_add(out, "%%%02x", c);
+    uint32_t code;
+    for (size_t length; *word; word += length) {
+        length = utf8_read(word, strlen(word), &code);
+        if (length && utf8_is_plain(code) && !strchr(" %\"", *word)) {
+            text_put(out, word, length);
+            continue;
+        }
+        length += !length;
+        for (size_t i = 0; i < length; i++)
+            text_add(out, "%%%02x", (unsigned char)word[i]);
     }
 }
 

@@ -155,6 +155,9 @@ void api_free(const qn_context *context, void *memory, size_t size);
 /* The job's failure as the handle's. */
 qn_status api_status(Report *report, const Cx *cx);
 qn_string api_string(const char *text);
+/* Warns the context's log, of each kind once: `said` is one of the context's flags. */
+void api_warn_once(qn_context *context, atomic_bool *said, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A terminated copy in the arena. Fails on NUL inside. */
 const char *api_text(Cx *cx, qn_string string);
 double api_now_ms(void);

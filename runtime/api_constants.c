@@ -59,13 +59,6 @@ static bool have_any(Cx *cx, const qn_program *p, Storage *const *storages, uint
     return having.found;
 }
 
-static void tell_repacked(qn_context *context)
-{
-    if (context->log && !atomic_exchange(&context->repacked, true))
-        context->log(context->log_user, QN_LOG_WARNING,
-                     "the weights in the pack are not this model's: they are packed again");
-}
-
 static void find_job(Cx *cx, void *user)
 {
     Constants *c = user;
@@ -92,7 +85,8 @@ static void find_job(Cx *cx, void *user)
         cx_fail(cx, ST_bad_file, "%s: the packed weights are not those of the program",
                 storages[i]->name);
     }
-    tell_repacked(p->context);
+    api_warn_once(p->context, &p->context->repacked,
+                  "the weights in the pack are not this model's: they are packed again");
 }
 
 Status api_constants(void *program, int64_t bytes, const void **data, Report *report)

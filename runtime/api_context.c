@@ -1,10 +1,13 @@
 /* The public interface: versions, contexts. */
 #include "runtime/api.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/utf8.h"
 
 _Static_assert((int)QN_OK == (int)ST_ok && (int)QN_BAD_ARGUMENT == (int)ST_bad_argument &&
                    (int)QN_BAD_MODEL == (int)ST_bad_model &&
@@ -81,6 +84,19 @@ const char *api_text(Cx *cx, qn_string string)
     if (string.length)
         memcpy(copy, string.data, string.length);
     return copy;
+}
+
+void api_warn_once(qn_context *context, atomic_bool *said, const char *fmt, ...)
+{
+    char text[600];
+    if (!context->log || atomic_exchange(said, true))
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    utf8_make_plain(text, false);
+    context->log(context->log_user, QN_LOG_WARNING, text);
 }
 
 double api_now_ms(void)

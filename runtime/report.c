@@ -4,11 +4,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
+
 Status report_fail(Report *report, Status status, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     vsnprintf(report->text, sizeof report->text, fmt, args);
     va_end(args);
+    utf8_make_plain(report->text, true);
     return report->status = status;
 }

@@ -9,7 +9,7 @@ typedef struct Report {
     char text[1000];
 } Report;
 
-/* Sets both, whatever was there, and returns the status. */
+/* Sets both, whatever was there, and returns the status. The text is made fit to be shown. */
 Status report_fail(Report *report, Status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -3,17 +3,26 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
+#include "base/utf8.h"
+
+/* Characters that must not go to a terminal are escaped; all of them have four digits. */
 static void quoted(FILE *file, const char *text)
 {
     putc('"', file);
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p == '"' || *p == '\\')
+    for (const char *p = text, *end = text + strlen(text); p < end;) {
+        uint32_t code;
+        size_t length = utf8_read(p, (size_t)(end - p), &code);
+        if (!length)
+            fputs("\\ufffd", file);
+        else if (!utf8_is_plain(code))
+            fprintf(file, "\\u%04" PRIx32, code);
+        else if (code == '"' || code == '\\')
             fprintf(file, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(file, "\\u%04x", *p);
         else
-            putc(*p, file);
+            fwrite(p, 1, length, file);
+        p += length ? length : 1;
     }
     putc('"', file);
 }

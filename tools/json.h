@@ -1,5 +1,5 @@
 /* Writes JSON objects, one line each. Commas and quoting are taken care of; nesting is the
- * caller's. */
+ * caller's. Texts may hold any bytes: those that are no UTF-8 become U+FFFD. */
 #ifndef QUERN_TOOLS_JSON_H
 #define QUERN_TOOLS_JSON_H
 

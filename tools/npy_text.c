@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/utf8.h"
+
 enum { LAST_CODE = 0x10FFFF };
 
 static bool is_surrogate(uint32_t code)
@@ -23,25 +25,13 @@ static size_t put_character(uint32_t code, char to[4])
     return more + 1;
 }
 
-/* The character at *at, which moves behind it; -1 when the bytes are none, or a longer form than
- * needed. */
+/* The character at *at, which moves behind it; -1 when there is none. */
 static int64_t get_character(const char **at, const char *end)
 {
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    unsigned char byte = (unsigned char)*(*at)++;
-    if (byte < 0x80)
-        return byte;
-    int more = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : 0;
-    uint32_t code = byte & (0x3FU >> more);
-    if (!more || byte >= 0xF8 || end - *at < more)
-        return -1;
-    for (int i = 0; i < more; i++) {
-        byte = (unsigned char)*(*at)++;
-        if ((byte & 0xC0) != 0x80)
-            return -1;
-        code = code << 6 | (byte & 0x3F);
-    }
-    return code < least[more] || code > LAST_CODE || is_surrogate(code) ? -1 : (int64_t)code;
+    uint32_t code;
+    size_t length = utf8_read(*at, (size_t)(end - *at), &code);
+    *at += length;
+    return length ? (int64_t)code : -1;
 }
 
 static uint32_t unit_at(const NpyTexts *texts, int64_t element, int64_t character)

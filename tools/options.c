@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/utf8.h"
+#include "tools/show.h"
 #include "tools/verbs.h"
 
 enum { ID_HELP = 1 << 20 };
@@ -99,9 +101,12 @@ char **args_rest(const Args *args, int *count)
 
 static void print_message(const Args *args, const char *fmt, va_list list)
 {
+    char text[4096];
+    vsnprintf(text, sizeof text, fmt, list);
+    utf8_make_plain(text, true);
     fflush(stdout);
     fprintf(stderr, "quern %s: ", args->verb);
-    vfprintf(stderr, fmt, list);
+    show_message(stderr, text);
     putc('\n', stderr);
 }
 

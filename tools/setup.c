@@ -98,9 +98,15 @@ bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
     }
 }
 
-/* How --dim names a dim: its symbol, or "<input>_<position>" when it has none. */
-static qn_string dim_name(const qn_tensor_info *info, int32_t d, char text[SETUP_NAME])
+/* How --dim names a dim: its symbol in the model (a program's are identifiers, made of these), or
+ * "<input>_<position>" when it has none. */
+static qn_string dim_name(const Setup *setup, const qn_tensor_info *info, int32_t d,
+                          char text[SETUP_NAME])
 {
+    qn_tensor_info own;
+    for (int32_t i = 0; qn_model_input(setup->model, i, &own) == QN_OK; i++)
+        if (is_same(own.name, info->name) && own.rank > d && own.dims[d].symbol.length)
+            return own.dims[d].symbol;
     if (info->dims[d].symbol.length)
         return info->dims[d].symbol;
     snprintf(text, SETUP_NAME, "%s_%d", info->name.data, d);
@@ -118,7 +124,7 @@ static bool check_dims(const Setup *setup, const char *name, const Tensor *tenso
     for (int32_t d = 0; d < info.rank && info.rank == tensor->rank; d++) {
         if (info.dims[d].value >= 0)
             continue;
-        qn_string symbol = dim_name(&info, d, label);
+        qn_string symbol = dim_name(setup, &info, d, label);
         for (size_t i = 0; i < setup->dim_count; i++)
             if (is_same(setup->dims[i].symbol, symbol) && setup->dims[i].value != tensor->dims[d])
                 return fail_set(fail,
@@ -190,7 +196,7 @@ static bool check_name(Setup *setup, qn_string name, bool of_dim, Fail *fail)
         for (int32_t d = 0; d < (of_dim ? info.rank : 1); d++) {
             if (of_dim && info.dims[d].value >= 0)
                 continue;
-            qn_string other = of_dim ? dim_name(&info, d, text) : info.name;
+            qn_string other = of_dim ? dim_name(setup, &info, d, text) : info.name;
             if (is_same(other, name))
                 return true;
             if (at < sizeof known - 1)
@@ -272,7 +278,7 @@ static int64_t dim_size(const Setup *setup, const qn_tensor_info *info, int32_t 
     char text[SETUP_NAME];
     if (info->dims[d].value >= 0)
         return info->dims[d].value;
-    qn_string name = dim_name(info, d, text);
+    qn_string name = dim_name(setup, info, d, text);
     for (size_t i = 0; i < setup->dim_count; i++) {
         if (is_same(setup->dims[i].symbol, name))
             return setup->dims[i].value;
@@ -307,7 +313,7 @@ static bool resolve_shape(const Setup *setup, const qn_tensor_info *info, int64_
         if (dims[d] >= 0)
             continue;
         char text[SETUP_NAME];
-        qn_string name = dim_name(info, d, text);
+        qn_string name = dim_name(setup, info, d, text);
         return fail_set(fail, "input '%s': the size of '%s' is not known; give --dim %s=N",
                         info->name.data, name.data, name.data);
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/dtype.h"
+#include "base/utf8.h"
 
 bool fail_set(Fail *fail, const char *fmt, ...)
 {
@@ -15,6 +16,7 @@ bool fail_set(Fail *fail, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(fail->text, sizeof fail->text, fmt, args);
     va_end(args);
+    utf8_make_plain(fail->text, true);
     return false;
 }
 
@@ -25,6 +27,7 @@ bool fail_prefix(Fail *fail, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(prefix, sizeof prefix - 2, fmt, args);
     va_end(args);
+    utf8_make_plain(prefix, true);
     strcat(prefix, ": ");
     size_t length = strlen(prefix), rest = strlen(fail->text);
     if (rest > sizeof fail->text - 1 - length)

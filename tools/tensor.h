@@ -11,7 +11,7 @@ typedef struct Fail {
     char text[1024];
 } Fail;
 
-/* Sets the message and returns false. */
+/* Sets the message, made fit to be shown, and returns false. */
 bool fail_set(Fail *fail, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "prefix: " before the message and returns false. */
 bool fail_prefix(Fail *fail, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tools/setup.h"
+#include "tools/show.h"
 #include "tools/verbs.h"
 
 static const Option options[] = {
@@ -102,10 +103,17 @@ static void print_entry(void *user, const qn_entry_info *info)
         strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &parts);
     int graph_length = find_part(info->parts, "graph", &graph);
     int target_length = find_part(info->parts, "target", &target);
-    printf("%12" PRId64 "  %-19s  %-9s  %s", info->bytes, when,
-           info->kind.length ? info->kind.data : "damaged", info->name.data);
-    if (target_length)
-        printf("  %.*s: %.*s", target_length, target, graph_length, graph);
+    printf("%12" PRId64 "  %-19s  ", info->bytes, when);
+    const char *kind = info->kind.length ? info->kind.data : "damaged";
+    show_all(kind);
+    printf("%*s", strlen(kind) < 9 ? (int)(11 - strlen(kind)) : 2, "");
+    show_all(info->name.data);
+    if (target_length) {
+        printf("  ");
+        show(target, (size_t)target_length);
+        printf(": ");
+        show(graph, (size_t)graph_length);
+    }
     putchar('\n');
     totals->entries++;
     totals->bytes += info->bytes;
@@ -137,7 +145,8 @@ static bool list(const char *path, bool is_cache, Fail *fail)
 static void print_line(void *user, const char *line)
 {
     (void)user;
-    puts(line);
+    show_all(line);
+    putchar('\n');
 }
 
 /* Succeeds when the program is there, since that is what a script wants to know. */

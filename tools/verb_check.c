@@ -17,7 +17,9 @@
 #include <sys/prctl.h>
 #endif
 
+#include "base/utf8.h"
 #include "tools/cases.h"
+#include "tools/show.h"
 #include "tools/verbs.h"
 
 enum { OPT_JOBS = 1, OPT_RTOL, OPT_ATOL, OPT_FILTER, OPT_LIMIT, OPT_VERBOSE, MOST_JOBS = 64 };
@@ -146,17 +148,26 @@ static Verdict crash(const Job *job, int status, double limit)
         snprintf(v.reason, sizeof v.reason, "crash: exit status %d", WEXITSTATUS(status));
     int length = (int)strcspn(job->text, "\n");
     snprintf(v.detail, sizeof v.detail, "%.*s", length, job->text);
+    utf8_make_plain(v.detail, false);
     return v;
+}
+
+static void print_verdict(const char *name, const Verdict *v)
+{
+    static const char *const words[] = {"passed", "FAILED", "skipped"};
+    printf("%s ", words[v->outcome]);
+    show_all(name);
+    printf("%s%s%s", *v->reason ? ": " : "", v->reason, *v->detail ? ": " : "");
+    show_message(stdout, v->detail);
+    putchar('\n');
 }
 
 static void report(const Check *check, const char *path, const Verdict *v)
 {
-    static const char *const words[] = {"passed", "FAILED", "skipped"};
     if (check->shows)
         fputs("\r\033[K", stderr);
     if (v->outcome == CASE_FAILED || check->verbose)
-        printf("%s %s%s%s%s%s\n", words[v->outcome], case_name(path), *v->reason ? ": " : "",
-               v->reason, *v->detail ? ": " : "", v->detail);
+        print_verdict(case_name(path), v);
     if (check->shows) {
         fflush(stdout);
         fprintf(stderr, "%zu/%zu, failed %" PRId64 " ", check->finished, check->cases.count,

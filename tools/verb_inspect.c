@@ -7,6 +7,7 @@
 
 #include "ir/target.h"
 #include "tools/setup.h"
+#include "tools/show.h"
 #include "tools/verbs.h"
 
 enum { OPT_IR = 1, OPT_TARGET, OPT_MODEL_ONLY };
@@ -59,8 +60,9 @@ static void print_value(const char *word, const qn_tensor_info *info, qn_kind ki
                                         [QN_SEQUENCE] = "sequence",
                                         [QN_OPTIONAL] = "optional",
                                         [QN_MAP] = "map"};
-    printf("%-8s %s %s", word, info->name.data,
-           kind == QN_TENSOR ? qn_dtype_name(info->dtype) : kinds[kind]);
+    printf("%-8s ", word);
+    show_all(info->name.data);
+    printf(" %s", kind == QN_TENSOR ? qn_dtype_name(info->dtype) : kinds[kind]);
     if (info->rank < 0 && kind == QN_TENSOR)
         printf(" of unknown rank");
     for (int32_t d = 0; d < info->rank; d++) {
@@ -69,7 +71,7 @@ static void print_value(const char *word, const qn_tensor_info *info, qn_kind ki
         if (dim->value >= 0)
             printf("%" PRId64, dim->value);
         else
-            printf("%s", dim->symbol.length ? dim->symbol.data : "?");
+            show_all(dim->symbol.length ? dim->symbol.data : "?");
     }
     puts(info->rank < 0 ? "" : info->rank ? "]" : "[]");
 }
@@ -80,8 +82,11 @@ static int print_operators(const qn_model *model)
     qn_operator_info op;
     int missing = 0;
     for (int32_t i = 0; qn_model_operator(model, i, &op) == QN_OK; i++) {
-        printf("operator %s%s%s opset %" PRId64 " x%" PRId64 "%s\n", op.domain.data,
-               op.domain.length ? "." : "", op.name.data, op.opset, op.uses,
+        printf("operator ");
+        show_all(op.domain.data);
+        show_all(op.domain.length ? "." : "");
+        show_all(op.name.data);
+        printf(" opset %" PRId64 " x%" PRId64 "%s\n", op.opset, op.uses,
                op.supported ? "" : "  NOT SUPPORTED");
         missing += !op.supported;
     }
@@ -96,10 +101,13 @@ static int print_model(const qn_model *model)
     qn_kind kind;
     if (qn_model_describe(model, &info) != QN_OK)
         return 0;
-    printf("graph    %s, IR version %" PRId64 ", by %s %s\n", info.graph_name.data, info.ir_version,
-           info.producer.length ? info.producer.data : "(not stated)",
-           info.producer_version.data ? info.producer_version.data : "");
-    printf("nodes    %" PRId64 ", functions %" PRId64 "\n", info.nodes, info.functions);
+    printf("graph    ");
+    show_all(info.graph_name.data);
+    printf(", IR version %" PRId64 ", by ", info.ir_version);
+    show_all(info.producer.length ? info.producer.data : "(not stated)");
+    putchar(' ');
+    show_all(info.producer_version.data);
+    printf("\nnodes    %" PRId64 ", functions %" PRId64 "\n", info.nodes, info.functions);
     printf("weights  %" PRId64 " parameters, %.3f MB\n", info.parameters,
            (double)info.weight_bytes / 1e6);
     for (int32_t i = 0; qn_model_input(model, i, &value) == QN_OK; i++)
@@ -150,11 +158,14 @@ static void print_session(Setup *setup)
     Fail fail = {"the program is for another machine"};
     qn_session_info info;
     if (setup->elsewhere || !setup_session(setup, &fail) ||
-        qn_session_describe(setup->session, &info) != QN_OK)
-        printf("session  none: %s\n", fail.text);
-    else
-        printf("session  slab and scratch %.3f MB, packed constants %.3f MB made in %.1f ms\n",
-               (double)info.memory_bytes / 1e6, (double)info.shared_bytes / 1e6, info.init_ms);
+        qn_session_describe(setup->session, &info) != QN_OK) {
+        printf("session  none: ");
+        show_message(stdout, fail.text);
+        putchar('\n');
+        return;
+    }
+    printf("session  slab and scratch %.3f MB, packed constants %.3f MB made in %.1f ms\n",
+           (double)info.memory_bytes / 1e6, (double)info.shared_bytes / 1e6, info.init_ms);
 }
 
 static void print_program(Setup *setup)

@@ -7,9 +7,11 @@
 
 #include "base/dtype.h"
 #include "base/os_file.h"
+#include "base/utf8.h"
 #include "tools/bind.h"
 #include "tools/json.h"
 #include "tools/npy.h"
+#include "tools/show.h"
 #include "tools/verbs.h"
 
 enum { OPT_INPUT = 1, OPT_FILL, OPT_REPEAT, OPT_OUTPUT, OPT_JSON, SHOWN = 8 };
@@ -132,7 +134,7 @@ static bool run_all(Work *w, Fail *fail)
     return done;
 }
 
-/* A name from a model as a file name: no separators, no control characters, not hidden. */
+/* A name from a model as a file name: no separators, nothing that is not plain, not hidden. */
 static void file_name(const char *name, int32_t index, char text[256])
 {
     size_t length = strlen(name);
@@ -140,12 +142,13 @@ static void file_name(const char *name, int32_t index, char text[256])
         snprintf(text, 256, "output_%d.npy", index);
         return;
     }
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)name[i];
-        bool bad = c < 0x20 || c == 0x7f || c == '/' || c == '\\' || (i == 0 && c == '.');
-        text[i] = bad ? '_' : (char)c;
-    }
-    memcpy(text + length, ".npy", 5);
+    memcpy(text, name, length + 1);
+    utf8_make_plain(text, false);
+    for (char *at = text; (at = strpbrk(at, "/\\?"));)
+        *at = '_';
+    if (*text == '.')
+        *text = '_';
+    strcat(text, ".npy");
 }
 
 /* Output files' paths, all different: what two outputs would share gets its number before it. */
@@ -190,8 +193,9 @@ static void print_values(const Tensor *t)
     const qn_string *strings = t->data;
     for (int64_t i = 0; i < t->count && i < SHOWN; i++) {
         if (dtype == DT_string) {
-            printf(" '%.*s'", strings[i].length < 200 ? (int)strings[i].length : 200,
-                   strings[i].length ? strings[i].data : "");
+            printf(" '");
+            show(strings[i].data, strings[i].length < 200 ? strings[i].length : 200);
+            putchar('\'');
             continue;
         }
         Scalar value = dtype_load(dtype, t->data, i);
@@ -210,7 +214,8 @@ static void print_text(const Work *w)
         char text[TENSOR_TEXT];
         qn_tensor_info info;
         qn_program_output(w->setup.program, i, &info);
-        printf("%s %s:", info.name.data, tensor_text(&w->binding.outputs[i], text));
+        show_all(info.name.data);
+        printf(" %s:", tensor_text(&w->binding.outputs[i], text));
         print_values(&w->binding.outputs[i]);
         putchar('\n');
     }
