@@ -623,7 +623,8 @@ typedef struct qn_buffer {
  * (qn_session_output_data), which are left out of the list or have data NULL. Elements of a tensor
  * of strings are qn_string. Compiles nothing, takes no lock shared between sessions; allocates
  * nothing, unless the program `grows` and sizes differ from those of the run before. Outputs must
- * overlap neither each other nor inputs. On QN_BAD_INDEX the outputs' contents are undefined. */
+ * overlap neither each other nor inputs. When it fails, the outputs' contents are undefined and the
+ * session is as before: on QN_DEVICE the same call works again as soon as the device does. */
 QN_API qn_status qn_run(qn_session *session, const qn_buffer *inputs, size_t input_count,
                         const qn_buffer *outputs, size_t output_count);
 

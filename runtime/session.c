@@ -334,13 +334,17 @@ static Status run_plain(Session *s, Report *report)
     return type->run(s->stream, list, 0, list->count, report);
 }
 
-static Status end_plain(Session *s, Status status, Report *report)
+Status session_finish(Session *s, Launches *list, Status status, Report *report)
 {
-    Launches *list = &s->blocks[0].launches;
-    Status done = s->device->type->wait(s->stream, list, report);
-    s->ran = true;
+    const DeviceType *type = s->device->type;
+    Report later;
+    Status done = type->wait(s->stream, list, status == ST_ok ? report : &later);
     if (done == ST_bad_index)
         return program_bad_index(list, report);
+    if (done != ST_ok)
+        type->wait(s->stream, list, &later);
+    if (list)
+        list->error = 0;
     return status == ST_ok ? done : status;
 }
 
@@ -360,10 +364,8 @@ Status session_run(Session *s, const void *const *inputs, void *const *outputs, 
         status = s->plain ? run_plain(s, report) : session_region(s, 0, report);
     if (status == ST_ok && !shared)
         status = read_outputs(s, outputs, report);
-    if (s->plain)
-        return end_plain(s, status, report);
-    Status done = s->device->type->wait(s->stream, NULL, report);
+    status = session_finish(s, s->plain ? &s->blocks[0].launches : NULL, status, report);
     s->running = false;
     s->ran = status == ST_ok;
-    return status == ST_ok ? done : status;
+    return status;
 }

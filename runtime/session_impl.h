@@ -88,6 +88,13 @@ struct Session {
     Memory *outputs; /* by output, on devices with memory of their own: what session_output gives */
 };
 
+/* ---- session.c */
+
+/* Until the device is done, and what came of it: `status`, that of the calls before, unless it is
+ * ST_ok. A wait that fails is made once more: the caller's memory may still be written, and what a
+ * launch has said is not for the next run. `list` may be NULL. */
+Status session_finish(Session *s, Launches *list, Status status, Report *report);
+
 /* ---- session_blocks.c */
 
 /* Fills blocks, home, last, bound and plain, whose memory is there. */

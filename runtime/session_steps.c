@@ -303,10 +303,7 @@ static Status run_launches(Session *s, Block *block, uint32_t begin, uint32_t en
     if (begin == end)
         return ST_ok;
     Status status = type->run(s->stream, &block->launches, begin, end, report);
-    Status done = type->wait(s->stream, &block->launches, report);
-    if (done == ST_bad_index)
-        return program_bad_index(&block->launches, report);
-    return status == ST_ok ? done : status;
+    return session_finish(s, &block->launches, status, report);
 }
 
 static Status run_block(Session *s, Block *block, Report *report)
