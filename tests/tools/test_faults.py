@@ -120,6 +120,26 @@ class Faults(unittest.TestCase):
         path, check = self.whole(make)
         self.sweep(make(path), check)
 
+    def test_tune(self):
+        """Records beside those that are there: the file is the old one, or a whole new one."""
+        path = os.path.join(self.place, "r.qnr")
+        old = ("0123456789abcdef" * 2 + " x86-64-v3 before 200 ns after 100 ns threads 1: "
+               "general vec=4 rows=2 grain=16384 keep=1\n")
+
+        def prepare():
+            with open(path, "w", encoding="ascii") as file:
+                file.write(old)
+
+        def check(status, kind):
+            with open(path, encoding="ascii") as file:
+                text = file.read()
+            self.assertTrue(text.startswith(old) and text.endswith("\n"), text)
+            for line in text.splitlines():
+                self.assertRegex(line, r"^[0-9a-f]{32} \S+ before \d+ ns after \d+ ns threads \d+: \w+ ")
+        tune = ["tune", DIGITS, "--dim", "N=1", "--budget", "5" if EVERY else "0.2", "--threads", "1", "-o", path,
+                "--cache-dir", self.cache]
+        self.sweep(tune, check, prepare)
+
     def test_output_dir(self):
         arguments = [*self.run_it, "--output-dir", self.out]
         self.fresh()
