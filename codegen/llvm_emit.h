@@ -59,6 +59,7 @@ typedef struct Emit {
     int lanes;                /* of a full vector */
     const Expr *lane_syms[5]; /* the lane number, for widths 1, 2, 4, 8, 16 */
     Ref fn, args, scratch;
+    LLVMBasicBlockRef stop; /* where a cancelled kernel ends; NULL = not needed so far */
     Level levels[MAX_LEVELS];
     int level; /* current, innermost */
     SymDef *syms;
@@ -115,12 +116,19 @@ typedef struct Loop {
     Ref var, hi;
     int64_t step;
     bool nonempty;
+    bool polls;          /* the caller sets it before loop_end: emit_poll between two turns */
     const bool *written; /* by part */
     Ref *before, *phis;
 } Loop;
 void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty,
                 const bool *written);
 void loop_end(Emit *e, Loop *loop);
+
+/* Looking for the request to stop (llvm_poll.c). After how many turns of a loop, or tasks of a
+ * grid, to look: 0 = never, the whole is short enough. */
+int64_t poll_loop(Emit *e, const TileOp *loop);
+int64_t poll_tasks(Emit *e, const Grid *grid);
+void emit_poll(Emit *e); /* between two turns: returns from the kernel when it is cancelled */
 
 /* A conditional region. region_else may be left out. */
 typedef struct Region {
@@ -147,6 +155,7 @@ const Expr *access_offset(Emit *e, const Point *p,
 Ref emit_address(Emit *e, Ref base, int base_level, const Expr *offset, int64_t size);
 void expr_split(Emit *e, const Expr *x, int level, const Expr **outer, const Expr **inner);
 Ref emit_zeros(Emit *e);
+Ref load_field(Emit *e, LLVMTypeRef type, Ref base, int64_t offset);
 
 /* Types and small helpers (llvm_dtype.c) */
 LLVMTypeRef vec(LLVMTypeRef type, int width); /* width 1: the scalar type */

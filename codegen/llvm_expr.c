@@ -306,7 +306,7 @@ Ref emit_guards(Emit *e, const Guard *guards, int count, const Expr *lane, int w
     return all;
 }
 
-static Ref load_field(Emit *e, LLVMTypeRef type, Ref base, int64_t offset)
+Ref load_field(Emit *e, LLVMTypeRef type, Ref base, int64_t offset)
 {
     Ref at = const_int(e->i64, offset);
     Ref p = LLVMBuildGEP2(e->b, e->i8, base, &at, 1, "");

@@ -124,8 +124,10 @@ void loop_begin(Emit *e, Loop *loop, Ref lo, Ref hi, int64_t step, bool nonempty
 
 void loop_end(Emit *e, Loop *loop)
 {
-    LLVMBasicBlockRef last = level_block(e);
     level_at(e, e->level);
+    if (loop->polls)
+        emit_poll(e);
+    LLVMBasicBlockRef last = level_block(e);
     Ref next = LLVMBuildNSWAdd(e->b, loop->var, const_int(e->i64, loop->step), "");
     Ref again = LLVMBuildICmp(e->b, LLVMIntSLT, next, loop->hi, "");
     LLVMBuildCondBr(e->b, again, loop->body, loop->exit);

@@ -21,9 +21,9 @@
  * machine.
  *
  * Files: llvm_build (LLVM objects in and out), llvm_program (this), llvm_level and llvm_expr
- * (levels, loops, expressions, addresses), llvm_map, llvm_mma, llvm_tile (operations), llvm_value
- * and llvm_access (values at a point), llvm_dtype, llvm_scalar and llvm_math (element types and
- * arithmetic). */
+ * (levels, loops, expressions, addresses), llvm_poll (ending early), llvm_map, llvm_mma, llvm_tile
+ * (operations), llvm_value and llvm_access (values at a point), llvm_dtype, llvm_scalar and
+ * llvm_math (element types and arithmetic). */
 #include "codegen/llvm_emit.h"
 
 static void mark_tile(Emit *e, bool *written, const Tile *tile)
@@ -51,16 +51,50 @@ static void mark_written(Emit *e, bool *written, const TileBlock *block)
 
 static void emit_block(Emit *e, const TileBlock *block);
 
+/* A loop whose turns are dealt out in strips, between which a cancelled kernel ends; the loop
+ * itself is as without. */
+typedef struct Strips {
+    Loop outer;
+    Ref lo, hi;               /* of the loop itself */
+    bool nonempty, any, each; /* any: there are strips; each: they would be of one turn */
+} Strips;
+
+static void strips_begin(Emit *e, Strips *s, int64_t step, int64_t turns, const bool *written)
+{
+    s->each = turns == 1;
+    s->any = turns > 1;
+    if (!s->any)
+        return;
+    loop_begin(e, &s->outer, s->lo, s->hi, step * turns, s->nonempty, written);
+    Ref left = LLVMBuildSub(e->b, s->hi, s->outer.var, "");
+    left = intrinsic2(e, "llvm.smin", left, const_int(e->i64, step * turns));
+    s->lo = s->outer.var;
+    s->hi = LLVMBuildAdd(e->b, s->lo, left, "");
+    s->nonempty = true;
+}
+
+static void strips_end(Emit *e, Strips *s, Loop *inner)
+{
+    inner->polls = s->each;
+    loop_end(e, inner);
+    s->outer.polls = true;
+    if (s->any)
+        loop_end(e, &s->outer);
+}
+
 static void emit_for(Emit *e, const TileOp *op)
 {
     bool *written = NEW_ARRAY(e->arena, bool, e->part_count + 1);
     mark_written(e, written, op->body);
     Loop loop;
-    loop_begin(e, &loop, emit_expr(e, op->lo), emit_expr(e, op->hi), op->step,
-               expr_always_lt(e->cx, op->lo, op->hi), written);
+    Strips strips = {.nonempty = expr_always_lt(e->cx, op->lo, op->hi)};
+    strips.lo = emit_expr(e, op->lo);
+    strips.hi = emit_expr(e, op->hi);
+    strips_begin(e, &strips, op->step, poll_loop(e, op), written);
+    loop_begin(e, &loop, strips.lo, strips.hi, op->step, strips.nonempty, written);
     sym_define(e, op->var, loop.var, false);
     emit_block(e, op->body);
-    loop_end(e, &loop);
+    strips_end(e, &strips, &loop);
 }
 
 static void emit_if(Emit *e, const TileOp *op)
@@ -185,14 +219,17 @@ static void emit_phase(Emit *e, const Grid *grid, int phase)
     e->grid = grid;
     e->level = -1;
     e->sym_count = 0;
+    e->stop = NULL;
     level_push(e, block_new(e, "entry"));
     add_tiles(e, grid);
     define_dims(e);
     Loop tasks;
-    loop_begin(e, &tasks, LLVMGetParam(e->fn, 1), LLVMGetParam(e->fn, 2), 1, false, NULL);
+    Strips strips = {.lo = LLVMGetParam(e->fn, 1), .hi = LLVMGetParam(e->fn, 2)};
+    strips_begin(e, &strips, 1, poll_tasks(e, grid), NULL);
+    loop_begin(e, &tasks, strips.lo, strips.hi, 1, strips.nonempty, NULL);
     define_ids(e, grid, tasks.var);
     emit_block(e, &grid->body);
-    loop_end(e, &tasks);
+    strips_end(e, &strips, &tasks);
     LLVMBuildRetVoid(e->b);
 }
 

@@ -32,7 +32,7 @@
  *   - Nothing is printed, no environment variable is read, no signal handler is installed, the
  * process is not aborted by bad input. Nothing is global.
  *   - Functions on different handles may be called at the same time. On one handle: context, model
- * and program from any thread; a session from one thread at a time. */
+ * and program from any thread; a session from one thread at a time, but for qn_cancel. */
 #ifndef QUERN_H
 #define QUERN_H
 
@@ -68,7 +68,7 @@ typedef enum qn_status {
     QN_BAD_FILE,  /* a file is damaged or of another kind */
     QN_DEVICE,    /* the device or its driver failed */
     QN_BAD_INDEX, /* run: an index in the input data is out of range */
-    QN_CANCELLED, /* the progress function said so */
+    QN_CANCELLED, /* the progress function said so, or qn_cancel */
     QN_LIMIT,     /* a size is beyond what Quern accepts */
     QN_INTERNAL,  /* a bug in Quern */
     QN_MISSING    /* something was not found: a file, a compiler, a device, a name */
@@ -390,7 +390,8 @@ typedef struct qn_contents {
     size_t bytes;
 } qn_contents;
 
-/* Called between steps of a compile, with `done` of `total`; returning 0 cancels. */
+/* Called between steps of a compile, with `done` of `total`; returning 0 cancels. Not called while
+ * the model is taken over and while code is generated, which are bounded by the model's size. */
 typedef int32_t qn_progress(void *user, int64_t done, int64_t total, const char *what);
 
 /* Texts a program can keep, for people. */
@@ -627,6 +628,31 @@ typedef struct qn_buffer {
  * session is as before: on QN_DEVICE the same call works again as soon as the device does. */
 QN_API qn_status qn_run(qn_session *session, const qn_buffer *inputs, size_t input_count,
                         const qn_buffer *outputs, size_t output_count);
+
+/* Asks the session to stop: the qn_run in progress returns QN_CANCELLED; when there is none, or it
+ * is past its last look, the next one does. So no request is lost, whichever comes first, and a run
+ * that met one after its last step is cancelled too. May be called from any thread that holds a
+ * reference, and from a signal handler: it stores one word and waits for nothing.
+ *
+ * The request ends with the run that it cancels, and the run after is like any other. A qn_run that
+ * fails before it begins (QN_BAD_ARGUMENT) leaves it as it is. With `on` 0 a request that no run
+ * has met is taken back: by a watchdog, say, that asked when the run was just over.
+ *
+ * The session is as it was before the run, with its shapes in force: runs keep nothing for one
+ * another. Outputs in its own memory (qn_session_output_data) are gone.
+ *
+ * qn_session_create and qn_session_open are ended likewise. They store the handle in *session
+ * before they begin what takes long, from where a signal handler, or another thread by an atomic
+ * load, has it; once they returned QN_CANCELLED it is good for its message only.
+ *
+ * How soon: every step is preceded by a look, and every iteration of a Loop, a Scan or a
+ * recurrence. On the CPU kernels that may last look too: mostly within milliseconds, but seconds
+ * can pass where every operation is as slow as one can be, as reads all over a large memory.
+ * Without a look go on: one host operation (sorting, text, images; NonMaxSuppression and TopK look
+ * in between), one operator of the application, generating code. What was handed to an OpenCL or
+ * CUDA driver runs to its end: that is everything up to the next host operation, loop or branch,
+ * the whole run of most models. The simulator looks between kernels. */
+QN_API void qn_cancel(qn_session *session, int32_t on);
 
 #ifdef __cplusplus
 }

@@ -135,6 +135,8 @@ static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
 {
     for (uint32_t i = begin; i < end && !list->error; i++) {
         const Launch *launch = &list->launches[i];
+        if (stream_cancelled(stream))
+            return report_cancelled(report);
         if (launch->kernel && run_kernel(stream->device, list, i, report) != ST_ok)
             return report->status;
         if (!launch->kernel && launch->bytes)

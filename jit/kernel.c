@@ -172,9 +172,10 @@ static void launch_range(void *arg, int64_t begin, int64_t end, int worker)
 
 static void run_bound(Kernel *kernel, const Bound *bound)
 {
+    static const CancelFlag never;
     for (uint32_t g = 0; g < bound->prog->grid_count; g++) {
         Launch launch = {bound->entries[g],
-                         {bound->buffers, kernel->dims, kernel->zeros, &kernel->error},
+                         {bound->buffers, kernel->dims, kernel->zeros, &kernel->error, &never},
                          kernel->scratch,
                          kernel->scratch_bytes};
         kernel->executor->parallel_for(kernel->executor->user, bound->tasks[g], launch_range,

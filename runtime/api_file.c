@@ -20,7 +20,7 @@ static void save_job(Cx *cx, void *user)
     PackList list = {0};
     if (cx_failed(cx) || !image_read(cx, p->image.data, p->image.size, &image))
         return;
-    if (p->program && program_prepare(p->program, &report) != ST_ok) {
+    if (p->program && program_prepare(p->program, NULL, &report) != ST_ok) {
         cx_fail(cx, report.status, "%s", report.text);
         return;
     }

@@ -257,7 +257,7 @@ static void add_constants(Cx *cx, const Adding *a)
     qn_program *p = a->program;
     Report report = {0};
     int64_t bytes;
-    if (program_prepare(p->program, &report) != ST_ok) {
+    if (program_prepare(p->program, NULL, &report) != ST_ok) {
         cx_fail(cx, report.status, "%s", report.text);
         return;
     }

@@ -15,6 +15,7 @@ struct qn_session {
     const void **input_data;
     void **output_data;
     double init_ms;
+    CancelFlag cancel;
     bool grows; /* outputs change their size from run to run */
 };
 
@@ -59,16 +60,40 @@ static void update(qn_session *s)
     update_ports(s, s->outputs, plan->outputs, plan->output_count);
 }
 
-/* A session that holds nothing yet; NULL without memory. */
-static qn_session *session_new(qn_context *context)
+/* A session that holds nothing yet; NULL without memory. The caller has it from here on, to be able
+ * to cancel. */
+static qn_session *session_new(qn_context *context, qn_session **session)
 {
     qn_session *s = api_alloc(context, sizeof *s);
-    if (!s)
-        return NULL;
-    atomic_init(&s->refs, 1);
-    s->context = qn_context_retain(context);
-    cx_init(&s->cx, &context->from, 0);
+    if (s) {
+        atomic_init(&s->refs, 1);
+        atomic_init(&s->cancel, 0);
+        s->context = qn_context_retain(context);
+        cx_init(&s->cx, &context->from, 0);
+    }
+    __atomic_store_n(session, s, __ATOMIC_RELEASE);
     return s;
+}
+
+static qn_status session_fill(qn_session *s, qn_program *program)
+{
+    s->program = qn_program_retain(program);
+    cx_run(&s->cx, make_lists, s);
+    if (cx_failed(&s->cx))
+        return api_status(&s->report, &s->cx);
+    if (!program->program)
+        return (qn_status)report_fail(&s->report, ST_bad_argument,
+                                      "the program was compiled for another machine");
+    double start = api_now_ms();
+    if (session_create(program->program, &s->cancel, &s->session, &s->report) != ST_ok)
+        return (qn_status)s->report.status;
+    s->grows = plan_grows(program->plan);
+    s->init_ms = program_info(program->program).init_ms;
+    if (s->init_ms > api_now_ms() - start)
+        s->init_ms = 0; /* another session had done it */
+    if (session_ready(s->session))
+        update(s);
+    return QN_OK;
 }
 
 qn_status qn_session_create(qn_program *program, const qn_session_options *options,
@@ -80,26 +105,39 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     *session = NULL;
     if (!program || !program->loaded)
         return QN_BAD_ARGUMENT;
-    qn_session *s = *session = session_new(program->context);
-    if (!s)
-        return QN_OUT_OF_MEMORY;
-    s->program = qn_program_retain(program);
-    cx_run(&s->cx, make_lists, s);
-    if (cx_failed(&s->cx))
-        return api_status(&s->report, &s->cx);
-    if (!program->program)
-        return (qn_status)report_fail(&s->report, ST_bad_argument,
-                                      "the program was compiled for another machine");
-    double start = api_now_ms();
-    if (session_create(program->program, &s->session, &s->report) != ST_ok)
-        return (qn_status)s->report.status;
-    s->grows = plan_grows(program->plan);
-    s->init_ms = program_info(program->program).init_ms;
-    if (s->init_ms > api_now_ms() - start)
-        s->init_ms = 0; /* another session had done it */
-    if (session_ready(s->session))
-        update(s);
-    return QN_OK;
+    qn_session *s = session_new(program->context, session);
+    return s ? session_fill(s, program) : QN_OUT_OF_MEMORY;
+}
+
+/* The progress of a compile for a session: the caller's, which may be none, and the session's
+ * request to stop. */
+typedef struct Opening {
+    const qn_session *session;
+    qn_progress *progress;
+    void *user;
+} Opening;
+
+static int32_t go_on(void *user, int64_t done, int64_t total, const char *what)
+{
+    const Opening *o = user;
+    if (atomic_load_explicit(&o->session->cancel, memory_order_relaxed))
+        return 0;
+    return o->progress ? o->progress(o->user, done, total, what) : 1;
+}
+
+/* The options with that progress; those of another version of the header hold less or more. */
+static qn_compile_options opening_options(const qn_compile_options *given, Opening *opening)
+{
+    qn_compile_options options = {0};
+    size_t size = given && given->size ? given->size : sizeof options;
+    if (given)
+        memcpy(&options, given, size < sizeof options ? size : sizeof options);
+    opening->progress = options.progress;
+    opening->user = options.progress_user;
+    options.size = sizeof options;
+    options.progress = go_on;
+    options.progress_user = opening;
+    return options;
 }
 
 qn_status qn_session_open(qn_context *context, qn_string path, const qn_compile_options *options,
@@ -110,21 +148,23 @@ qn_status qn_session_open(qn_context *context, qn_string path, const qn_compile_
     *session = NULL;
     if (!context)
         return QN_BAD_ARGUMENT;
+    qn_session *s = session_new(context, session);
+    if (!s)
+        return QN_OUT_OF_MEMORY;
     qn_model *model = NULL;
     qn_program *program = NULL;
+    Opening opening = {.session = s};
+    qn_compile_options with_request = opening_options(options, &opening);
     qn_status status = qn_model_open(context, path, NULL, &model);
     const char *message = qn_model_message(model);
     if (status == QN_OK) {
-        status = qn_program_compile(model, options, &program);
+        status = qn_program_compile(model, &with_request, &program);
         message = qn_program_message(program);
     }
-    if (status == QN_OK) {
-        status = qn_session_create(program, NULL, session);
-    } else {
-        *session = session_new(context);
-        if (*session)
-            report_fail(&(*session)->report, (Status)status, "%s", message);
-    }
+    if (status == QN_OK)
+        status = session_fill(s, program);
+    else
+        report_fail(&s->report, (Status)status, "%s", message);
     qn_program_release(program);
     qn_model_release(model);
     return status;
@@ -334,4 +374,10 @@ qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
     if (s->grows)
         update_ports(s, s->outputs, s->program->plan->outputs, s->program->plan->output_count);
     return (qn_status)status;
+}
+
+void qn_cancel(qn_session *s, int32_t on)
+{
+    if (s)
+        atomic_store(&s->cancel, on ? 1 : 0);
 }

@@ -140,8 +140,11 @@ Status cuda_run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Re
         return report_fail(report, ST_device, "CUDA: the context is gone");
     for (uint32_t i = begin; i < end && !list->error && status == ST_ok; i++) {
         const Launch *launch = &list->launches[i];
-        status = launch->kernel ? run_kernel(d, handle, launch, b->parameters[i], report)
-                                : run_copy(d, handle, launch, report);
+        if (stream_cancelled(stream))
+            status = report_cancelled(report);
+        else
+            status = launch->kernel ? run_kernel(d, handle, launch, b->parameters[i], report)
+                                    : run_copy(d, handle, launch, report);
     }
     cuda_leave(d);
     return status;

@@ -43,7 +43,7 @@ Status device_shared_open_stream(Device *device, const Plan *plan, Stream **stre
     *stream = device_host_alloc(device, sizeof **stream);
     if (!*stream)
         return device_no_memory(report);
-    (*stream)->device = device;
+    **stream = (Stream){device, &device_never};
     return ST_ok;
 }
 
@@ -70,3 +70,5 @@ Status device_no_memory(Report *report)
 {
     return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
 }
+
+const CancelFlag device_never = 0;

@@ -16,6 +16,7 @@
 #define QUERN_RUNTIME_DEVICE_H
 
 #include "base/arena.h"
+#include "base/kernel_abi.h"
 #include "runtime/plan.h"
 #include "runtime/report.h"
 #include "runtime/storage.h"
@@ -60,6 +61,9 @@ typedef struct Device {
 
 typedef struct Stream {
     Device *device;
+    /* Looked at by `run`. open_stream leaves a flag here that nobody sets; who has one may put it
+     * in its place before anything is bound, and keeps it as long as the stream. */
+    const CancelFlag *cancel;
 } Stream;
 
 struct DeviceType {
@@ -91,7 +95,8 @@ struct DeviceType {
     Status (*bind)(Stream *stream, Launches *list, Report *report);
     void (*unbind)(Launches *list); /* also of a list never bound */
     /* The launches begin..end-1 of a bound list, none of it while list->error is set. Allocates
-     * nothing. */
+     * nothing. Looks at the stream's flag before each launch, and more often where it can: once it
+     * is set nothing more is begun, and the status is report_cancelled. */
     Status (*run)(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report);
     /* Until all work is done. ST_bad_index, without a text, when a launch of `list` met a bad
      * index: list->failed says which, and list->error with what; who reports it resets that to 0.
@@ -117,5 +122,13 @@ int64_t device_shared_stream_bytes(const Stream *stream);
 Status device_shared_wait(Stream *stream, Launches *list, Report *report);
 /* Out of memory, in words. */
 Status device_no_memory(Report *report);
+
+/* ---- cancelling ---- */
+
+extern const CancelFlag device_never; /* that nobody sets */
+static inline bool stream_cancelled(const Stream *stream)
+{
+    return atomic_load_explicit(stream->cancel, memory_order_relaxed) != 0;
+}
 
 #endif

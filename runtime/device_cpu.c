@@ -167,7 +167,7 @@ static Status open_stream(Device *device, const Plan *plan, Stream **stream, Rep
     if (!s)
         return device_no_memory(report);
     int workers = cpu->executor.worker_count(cpu->executor.user);
-    *s = (CpuStream){.stream = {device},
+    *s = (CpuStream){.stream = {device, &device_never},
                      .executor = cpu->executor,
                      .workers = workers > 0 ? workers : 1,
                      .stride = scratch_bytes(plan)};
@@ -190,12 +190,12 @@ static int64_t stream_bytes(const Stream *stream)
 
 static Status bind(Stream *stream, Launches *list, Report *report)
 {
-    (void)stream;
     (void)report;
     for (uint32_t i = 0; i < list->count; i++) {
         Launch *launch = &list->launches[i];
         launch->args.zeros = list->code->zeros;
         launch->args.error = &list->error;
+        launch->args.cancel = stream->cancel;
         if (launch->kernel)
             launch->code = list->code->entries + list->code->first[list->steps[i].kernel];
     }
@@ -216,6 +216,10 @@ typedef struct Phase {
 static void run_tasks(void *arg, int64_t begin, int64_t end, int worker)
 {
     const Phase *phase = arg;
+    if (stream_cancelled(&phase->stream->stream)) {
+        __atomic_store_n(phase->args->error, ABI_CANCELLED, __ATOMIC_RELAXED);
+        return;
+    }
     uint64_t env = float_env_enter();
     phase->entry(phase->args, begin, end, phase->stream->scratch + worker * phase->stream->stride);
     float_env_leave(env);
@@ -234,23 +238,40 @@ static void run_phase(const Launch *launch, uint32_t p, const CpuStream *s)
         s->executor.parallel_for(s->executor.user, tasks, run_tasks, &phase);
 }
 
+/* False when the error cell is set: nothing after it is to run. */
+static bool run_kernel(Launches *list, uint32_t i, const CpuStream *s)
+{
+    const Launch *launch = &list->launches[i];
+    list->failed = i;
+    for (uint32_t p = 0; p < launch->kernel->phase_count; p++) {
+        run_phase(launch, p, s);
+        if (list->error)
+            return false;
+    }
+    return true;
+}
+
 static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report)
 {
     const CpuStream *s = (const CpuStream *)stream;
     uint64_t env = float_env_enter();
-    (void)report;
-    for (uint32_t i = begin; i < end && !list->error; i++) {
+    bool good = !list->error;
+    for (uint32_t i = begin; i < end && good; i++) {
         const Launch *launch = &list->launches[i];
-        if (launch->kernel) {
-            for (uint32_t p = 0; p < launch->kernel->phase_count; p++)
-                run_phase(launch, p, s);
-            list->failed = i;
+        if (stream_cancelled(stream)) {
+            list->error = ABI_CANCELLED;
+            good = false;
+        } else if (launch->kernel) {
+            good = run_kernel(list, i, s);
         } else if (launch->bytes) {
             memcpy(launch->args.buffers[1], launch->args.buffers[0], (size_t)launch->bytes);
         }
     }
     float_env_leave(env);
-    return ST_ok;
+    if (list->error != ABI_CANCELLED)
+        return ST_ok;
+    list->error = 0;
+    return report_cancelled(report);
 }
 
 static const DeviceType type = {

@@ -268,7 +268,7 @@ static Status open_stream(Device *device, const Plan *plan, Stream **stream, Rep
     CudaStream *s = device_host_alloc(device, sizeof *s);
     if (!s)
         return device_no_memory(report);
-    s->stream.device = device;
+    s->stream = (Stream){device, &device_never};
     int code = CUDA_NO_DEVICE;
     if (cuda_enter(d)) {
         code = d->api->stream(&s->handle, CUDA_STREAM_NON_BLOCKING);

@@ -53,9 +53,9 @@ static void unbind(Launches *list)
 
 static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report)
 {
-    (void)stream;
-    (void)report;
-    for (uint32_t i = begin; i < end; i++)
+    for (uint32_t i = begin; i < end; i++) {
+        if (stream_cancelled(stream))
+            return report_cancelled(report);
         for (uint32_t b = 0; b < list->steps[i].buffer_count; b++) {
             const PlanTensor *tensor = &list->plan->tensors[list->steps[i].buffers[b]];
             if (tensor->place != PP_output)
@@ -64,6 +64,7 @@ static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
             if (bytes > 0)
                 memset(list->launches[i].args.buffers[b], 0, (size_t)bytes);
         }
+    }
     return ST_ok;
 }
 

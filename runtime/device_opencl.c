@@ -315,7 +315,7 @@ static Status open_stream(Device *device, const Plan *plan, Stream **stream, Rep
     OpenclStream *s = device_host_alloc(device, sizeof *s);
     if (!s)
         return device_no_memory(report);
-    s->stream.device = device;
+    s->stream = (Stream){device, &device_never};
     s->queue = d->api->clCreateCommandQueue(d->context, d->id, 0, &code);
     if (code != CL_SUCCESS) {
         device_host_free(device, s, sizeof *s);

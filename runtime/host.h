@@ -13,6 +13,7 @@
 #define QUERN_RUNTIME_HOST_H
 
 #include "base/dtype.h"
+#include "base/kernel_abi.h"
 #include "runtime/report.h"
 
 /* An element of a tensor of strings: bytes, not necessarily terminated; NULL when empty. */
@@ -43,8 +44,9 @@ struct HostCall {
     /* A copy of bytes for elements of string outputs: valid as long as the outputs. NULL after
      * report_fail. */
     const char *(*keep)(HostCall *call, const char *bytes, size_t length);
-    void *user; /* of the three above */
+    void *user;                    /* of the three above */
     const struct Customs *customs; /* the application's operators (host/custom.h); NULL = none */
+    const CancelFlag *cancel;      /* for args_go_on; NULL = nobody sets it */
 };
 
 typedef Status HostFn(HostCall *call);

@@ -122,8 +122,8 @@ static Status make_cells(Bound *b, OpenclStream *s, Report *report)
     if (code != CL_SUCCESS)
         return opencl_failed(report, "clCreateBuffer", code);
     for (uint32_t i = 0; i < b->cell_count; i++)
-        if (sub_buffer(b->device, (OpenclPlace){b->cells, i * align, align}, align, &b->cell_buffers[i],
-                       report) != ST_ok)
+        if (sub_buffer(b->device, (OpenclPlace){b->cells, i * align, align}, align,
+                       &b->cell_buffers[i], report) != ST_ok)
             return report->status;
     code = api->clEnqueueFillBuffer(s->queue, b->cells, &zero, sizeof zero, 0, cell_bytes(b), 0,
                                     NULL, NULL);
@@ -246,18 +246,21 @@ Status opencl_run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, 
     cl_command_queue queue = ((OpenclStream *)stream)->queue;
     const Bound *b = list->bound;
     const OpenclApi *api = b->device->api;
-    for (uint32_t i = begin; i < end && !list->error; i++) {
+    Status status = ST_ok;
+    for (uint32_t i = begin; i < end && !list->error && status == ST_ok; i++) {
         const Launch *launch = &list->launches[i];
-        Status status = launch->kernel ? run_kernel(api, queue, launch, report)
-                                       : run_copy(b, queue, &list->steps[i], launch->bytes, report);
-        if (status != ST_ok)
-            return status;
+        if (stream_cancelled(stream))
+            status = report_cancelled(report);
+        else
+            status = launch->kernel ? run_kernel(api, queue, launch, report)
+                                    : run_copy(b, queue, &list->steps[i], launch->bytes, report);
     }
-    if (b->cell_count == 1)
-        return ST_ok;
+    /* What was begun may set cells, which the next run must not find. */
+    if (b->cell_count == 1 || (status != ST_ok && status != ST_cancelled))
+        return status;
     cl_int code = api->clEnqueueReadBuffer(queue, b->cells, CL_FALSE, 0, cell_bytes(b), b->read, 0,
                                            NULL, NULL);
-    return code == CL_SUCCESS ? ST_ok : opencl_failed(report, "clEnqueueReadBuffer", code);
+    return code == CL_SUCCESS ? status : opencl_failed(report, "clEnqueueReadBuffer", code);
 }
 
 /* Afterwards all cells are as new. */

@@ -107,6 +107,7 @@ typedef struct Prepare {
     void *slab;
     int64_t slab_size;
     Launches launches;
+    const CancelFlag *cancel;
     Stream *stream;
 } Prepare;
 
@@ -234,8 +235,11 @@ static Status run_init(Prepare *r, Report *report)
     if (!launches_set_dims(list, NULL))
         return report_fail(report, ST_limit, "size of a constant overflows");
     launches_set_memory(list, r->p->tensors);
-    if (type->open_stream(r->device, r->plan, &r->stream, report) != ST_ok ||
-        type->bind(r->stream, list, report) != ST_ok || write_weights(r, report) != ST_ok ||
+    if (type->open_stream(r->device, r->plan, &r->stream, report) != ST_ok)
+        return report->status;
+    if (r->cancel)
+        r->stream->cancel = r->cancel;
+    if (type->bind(r->stream, list, report) != ST_ok || write_weights(r, report) != ST_ok ||
         type->run(r->stream, list, 0, list->count, report) != ST_ok)
         return report->status;
     Status status = type->wait(r->stream, list, report);
@@ -267,9 +271,9 @@ static Status prepare_with(Prepare *r, Report *report)
     return status;
 }
 
-static Status prepare(Program *p, Report *report)
+static Status prepare(Program *p, const CancelFlag *cancel, Report *report)
 {
-    Prepare r = {.p = p, .plan = p->parts.plan, .device = p->parts.device};
+    Prepare r = {.p = p, .plan = p->parts.plan, .device = p->parts.device, .cancel = cancel};
     size_t n = r.plan->tensor_count;
     size_t size = n * (2 * sizeof(MemoryItem) + 3 * sizeof(uint32_t) + sizeof(bool)) + 1;
     char *memory = p->from->alloc(p->from->user, size, MEMORY_ALIGN);
@@ -286,13 +290,13 @@ static Status prepare(Program *p, Report *report)
     return status;
 }
 
-Status program_prepare(Program *p, Report *report)
+Status program_prepare(Program *p, const CancelFlag *cancel, Report *report)
 {
     Status status = ST_ok;
     pthread_mutex_lock(&p->lock);
     if (!p->prepared) {
         double start = now_ms();
-        status = prepare(p, report);
+        status = prepare(p, cancel, report);
         p->init_ms = now_ms() - start;
         p->prepared = status == ST_ok;
     }

@@ -26,8 +26,10 @@ typedef struct Program Program;
 
 Status program_create(const ProgramParts *parts, Program **program, Report *report);
 void program_destroy(Program *program); /* NULL is allowed; no session may be left */
-/* Runs the init steps unless it was done. Any thread may call it at any time; the others wait. */
-Status program_prepare(Program *program, Report *report);
+/* Runs the init steps unless it was done. Any thread may call it at any time; the others wait. Once
+ * `cancel` is set (NULL = nobody does) it fails with ST_cancelled, and is done from the beginning
+ * the next time. */
+Status program_prepare(Program *program, const CancelFlag *cancel, Report *report);
 
 typedef struct ProgramInfo {
     int64_t init_bytes; /* constants in memory */

@@ -15,3 +15,8 @@ Status report_fail(Report *report, Status status, const char *fmt, ...)
     utf8_make_plain(report->text, true);
     return report->status = status;
 }
+
+Status report_cancelled(Report *report)
+{
+    return report_fail(report, ST_cancelled, "cancelled by the caller");
+}

@@ -12,5 +12,7 @@ typedef struct Report {
 /* Sets both, whatever was there, and returns the status. The text is made fit to be shown. */
 Status report_fail(Report *report, Status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* ST_cancelled. */
+Status report_cancelled(Report *report);
 
 #endif

@@ -105,10 +105,18 @@ static bool needs_shapes(const Plan *plan)
     return false;
 }
 
-Status session_create(Program *program, Session **session, Report *report)
+static Status open_stream(Session *s, Report *report)
+{
+    Status status = s->device->type->open_stream(s->device, s->plan, &s->stream, report);
+    if (status == ST_ok)
+        s->stream->cancel = s->cancel;
+    return status;
+}
+
+Status session_create(Program *program, CancelFlag *cancel, Session **session, Report *report)
 {
     *session = NULL;
-    if (program_prepare(program, report) != ST_ok)
+    if (program_prepare(program, cancel, report) != ST_ok)
         return report->status;
     const ProgramParts *parts = program_parts(program);
     const Allocator *from = parts->from ? parts->from : &allocator_system;
@@ -116,10 +124,11 @@ Status session_create(Program *program, Session **session, Report *report)
     if (!s)
         return report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
     *s = (Session){.program = program, .plan = parts->plan, .from = from, .device = parts->device};
+    s->cancel = cancel ? cancel : &s->never;
     cx_init(&s->cx, from, 0);
     if (cx_run(&s->cx, make_lists, s) != ST_ok)
         report_fail(report, s->cx.status, "%s", s->cx.message);
-    else if (s->device->type->open_stream(s->device, s->plan, &s->stream, report) == ST_ok &&
+    else if (open_stream(s, report) == ST_ok &&
              (needs_shapes(s->plan) || session_set_shapes(s, NULL, report) == ST_ok)) {
         *session = s;
         return ST_ok;
@@ -348,10 +357,8 @@ Status session_finish(Session *s, Launches *list, Status status, Report *report)
     return status == ST_ok ? done : status;
 }
 
-Status session_run(Session *s, const void *const *inputs, void *const *outputs, Report *report)
+static Status run_once(Session *s, const void *const *inputs, void *const *outputs, Report *report)
 {
-    if (!s->shaped)
-        return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
     bool shared = s->device->limits.host_memory;
     Status status = !shared    ? write_inputs(s, inputs, outputs, report)
                     : s->plain ? bind_ports(s, inputs, outputs, report)
@@ -368,4 +375,17 @@ Status session_run(Session *s, const void *const *inputs, void *const *outputs, 
     s->running = false;
     s->ran = status == ST_ok;
     return status;
+}
+
+Status session_run(Session *s, const void *const *inputs, void *const *outputs, Report *report)
+{
+    if (!s->shaped)
+        return report_fail(report, ST_bad_argument, "the shapes of the inputs are not set");
+    Status status = run_once(s, inputs, outputs, report);
+    if (!stream_cancelled(s->stream))
+        return status;
+    /* Also when nobody saw it: a request is for the run it comes in. */
+    atomic_store_explicit(s->cancel, 0, memory_order_relaxed);
+    s->ran = false;
+    return status == ST_ok ? report_cancelled(report) : status;
 }

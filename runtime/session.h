@@ -7,8 +7,9 @@
 
 typedef struct Session Session;
 
-/* Prepares the program when it is not, and sets the shapes when no input has a dim. */
-Status session_create(Program *program, Session **session, Report *report);
+/* Prepares the program when it is not, and sets the shapes when no input has a dim. `cancel` is
+ * looked at here and in every run, and stays as long as the session; NULL = nobody sets it. */
+Status session_create(Program *program, CancelFlag *cancel, Session **session, Report *report);
 void session_destroy(Session *session); /* NULL is allowed; before its program */
 
 /* By input; dims NULL: the shape without dims, which must be one. */
@@ -41,7 +42,8 @@ Status session_output(Session *session, uint32_t output, const void **data, Repo
 
 /* Prints nothing, and allocates nothing unless the plan binds dims: then it may, when they are not
  * those of the run before. Pointers by input and by output, aligned to the element type,
- * not NULL unless the tensor is empty. */
+ * not NULL unless the tensor is empty. ST_cancelled when the flag was set before it returned, which
+ * is then reset: the next run is like any other. */
 Status session_run(Session *session, const void *const *inputs, void *const *outputs,
                    Report *report);
 

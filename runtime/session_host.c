@@ -163,6 +163,7 @@ Status session_run_host(Session *s, const PlanStep *step, Report *report)
                      .scratch = give_scratch,
                      .keep = keep_text,
                      .customs = program_parts(s->program)->customs,
+                     .cancel = s->cancel,
                      .user = &run};
     for (uint32_t i = 0; i < host->result_count; i++) {
         s->host_dtypes[i] = (Dtype)host->dtypes[i];

@@ -54,9 +54,10 @@ struct Session {
     const Allocator *from;
     Device *device;
     Stream *stream;
-    bool shaped; /* shapes are in force */
-    bool ran;    /* dims that are bound have values of a run */
-    bool plain;  /* one block, all of whose steps are the device's */
+    CancelFlag *cancel, never; /* never: for a session that nobody cancels */
+    bool shaped;               /* shapes are in force */
+    bool ran;                  /* dims that are bound have values of a run */
+    bool plain;                /* one block, all of whose steps are the device's */
     bool running;
     int64_t *dims, *before; /* by the plan's dims; the values in force before set_shapes */
     int64_t *bytes;         /* by tensor */
@@ -151,6 +152,9 @@ Status session_run_host(Session *s, const PlanStep *step, Report *report);
 
 /* ---- session_steps.c */
 
+/* False after a report: the run is cancelled. For places between work of the session's own; devices
+ * look themselves. */
+bool session_go_on(const Session *s, Report *report);
 Status session_region(Session *s, uint32_t region, Report *report);
 /* The name of a step for messages: its first ONNX node. */
 const char *session_step_name(const PlanStep *step, char text[300]);

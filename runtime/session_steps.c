@@ -266,8 +266,9 @@ static Status run_loop(Session *s, const PlanStep *step, Report *report)
         read_bool(s, loop->condition, &go, report) != ST_ok)
         return report->status;
     for (; go && r.done < r.trip; r.done++) {
-        if (hand_over(&r, r.done == 0) != ST_ok || begin_iteration(&r) != ST_ok ||
-            session_region(s, loop->region, report) != ST_ok || stack(&r) != ST_ok)
+        if (!session_go_on(s, report) || hand_over(&r, r.done == 0) != ST_ok ||
+            begin_iteration(&r) != ST_ok || session_region(s, loop->region, report) != ST_ok ||
+            stack(&r) != ST_ok)
             return report->status;
         r.steady = s->steady[step->kernel];
         if (loop->again != PLAN_NONE && read_bool(s, loop->again, &go, report) != ST_ok)
@@ -277,6 +278,11 @@ static Status run_loop(Session *s, const PlanStep *step, Report *report)
 }
 
 /* --- regions --- */
+
+bool session_go_on(const Session *s, Report *report)
+{
+    return !stream_cancelled(s->stream) || report_cancelled(report) == ST_ok;
+}
 
 static Status run_own(Session *s, const PlanStep *step, Report *report)
 {
@@ -315,7 +321,8 @@ static Status run_block(Session *s, Block *block, Report *report)
         const PlanStep *step = &s->plan->steps[block->step + i];
         if (!session_is_ours(s, step))
             continue;
-        if (run_launches(s, block, begin, i, report) != ST_ok || run_own(s, step, report) != ST_ok)
+        if (run_launches(s, block, begin, i, report) != ST_ok || !session_go_on(s, report) ||
+            run_own(s, step, report) != ST_ok)
             return report->status;
         begin = i + 1;
         if (begin < block->step_count && session_addresses(s, block, begin, report) != ST_ok)

@@ -22,7 +22,9 @@ static void help(FILE *file)
           file);
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         fprintf(file, "  %-10s %s\n", verbs[i].name, verbs[i].what);
-    fputs("\n`quern VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong usage.\n", file);
+    fputs("\n`quern VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong usage,\n"
+          "124 out of time (--timeout), 130 interrupted.\n",
+          file);
 }
 
 /* What a verb printed and could not be written makes its success a failure: a full disk, a closed

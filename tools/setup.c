@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tools/interrupt.h"
+
 enum { SETUP_NAME = 512 };
 
 static bool is_same(qn_string a, qn_string b)
@@ -230,15 +232,17 @@ bool setup_open(Setup *setup, const char *path, Fail *fail)
     return true;
 }
 
-static int32_t show_progress(void *user, int64_t done, int64_t total, const char *what)
+/* user: whether to show it */
+static int32_t progress(void *user, int64_t done, int64_t total, const char *what)
 {
-    (void)user;
-    if (done < total)
-        fprintf(stderr, "\r\033[Kcompiling %" PRId64 "/%" PRId64 " %.50s", done, total, what);
-    else
-        fputs("\r\033[K", stderr);
-    fflush(stderr);
-    return 1;
+    if (*(const bool *)user) {
+        if (done < total)
+            fprintf(stderr, "\r\033[Kcompiling %" PRId64 "/%" PRId64 " %.50s", done, total, what);
+        else
+            fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+    return !interrupt_status();
 }
 
 qn_compile_options setup_compile_options(const Setup *setup)
@@ -264,8 +268,8 @@ bool setup_compile(Setup *setup, Fail *fail)
 {
     qn_compile_options options = setup_compile_options(setup);
     bool shows = !setup->quiet && isatty(STDERR_FILENO);
-    if (shows)
-        options.progress = show_progress;
+    options.progress = progress;
+    options.progress_user = &shows;
     setup->status = qn_program_compile(setup->model, &options, &setup->program);
     if (shows)
         fputs("\r\033[K", stderr);

@@ -9,12 +9,13 @@
 #include "base/os_file.h"
 #include "base/utf8.h"
 #include "tools/bind.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/npy.h"
 #include "tools/show.h"
 #include "tools/verbs.h"
 
-enum { OPT_INPUT = 1, OPT_FILL, OPT_REPEAT, OPT_OUTPUT, OPT_JSON, SHOWN = 8 };
+enum { OPT_INPUT = 1, OPT_FILL, OPT_REPEAT, OPT_TIMEOUT, OPT_OUTPUT, OPT_JSON, SHOWN = 8 };
 
 static const Option options[] = {
     {OPT_INPUT, "input", "NAME=FILE", "value of an input, a .npy or .pb file; may be repeated"},
@@ -23,6 +24,7 @@ static const Option options[] = {
     SETUP_GENERIC_OPTION,
     SETUP_DEVICE_OPTIONS,
     {OPT_REPEAT, "repeat", "N", "run N times and print the median time"},
+    {OPT_TIMEOUT, "timeout", "SECONDS", "give up when compiling and running take longer; 0: never"},
     {OPT_OUTPUT, "output-dir", "DIR", "write every output to DIR/NAME.npy"},
     {OPT_JSON, "json", NULL, "print one JSON object instead of text"},
     SETUP_CACHE_OPTIONS,
@@ -39,6 +41,7 @@ typedef struct Work {
     const char *output_dir;
     Fill fill;
     int64_t repeat;
+    double timeout; /* seconds; 0 = none */
     bool json;
     double median_ms;
 } Work;
@@ -68,6 +71,10 @@ static int parse(Work *w)
             break;
         case OPT_REPEAT:
             if (!option_int("repeat", value, 1, 10000000, &w->repeat, &fail))
+                return args_bad(&w->args, "%s", fail.text);
+            break;
+        case OPT_TIMEOUT:
+            if (!option_number("timeout", value, 1e9, "seconds", &w->timeout, &fail))
                 return args_bad(&w->args, "%s", fail.text);
             break;
         case OPT_OUTPUT: w->output_dir = value; break;
@@ -121,7 +128,7 @@ static bool run_all(Work *w, Fail *fail)
     if (!times)
         return fail_set(fail, "out of memory");
     bool done = true;
-    for (int64_t i = 0; i < w->repeat && done; i++) {
+    for (int64_t i = 0; i < w->repeat && done && !interrupt_status(); i++) {
         double start = now_ms();
         w->setup.status = bind_run(&w->binding, w->setup.session);
         times[i] = now_ms() - start;
@@ -251,12 +258,23 @@ static void print_json(const Work *w, const char *model)
     putchar('\n');
 }
 
+/* Up to the end of the last run: what Ctrl-C and the time limit end. */
+static bool compute(Work *w, const char *path, Fail *fail)
+{
+    interrupt_begin(&w->setup.session, w->timeout);
+    bool done = setup_open(&w->setup, path, fail) && bind_begin(&w->binding, &w->setup, fail) &&
+                read_inputs(w, fail) && bind_compile(&w->binding, &w->setup, fail) &&
+                setup_session(&w->setup, fail) &&
+                bind_finish(&w->binding, &w->setup, w->fill, fail) && run_all(w, fail);
+    interrupt_end();
+    if (interrupt_status() == EXIT_LATE)
+        return fail_set(fail, "not done after %g s (--timeout)", w->timeout);
+    return interrupt_status() ? fail_set(fail, "interrupted") : done;
+}
+
 static bool work(Work *w, const char *path, Fail *fail)
 {
-    if (!setup_open(&w->setup, path, fail) || !bind_begin(&w->binding, &w->setup, fail) ||
-        !read_inputs(w, fail) || !bind_compile(&w->binding, &w->setup, fail) ||
-        !setup_session(&w->setup, fail) || !bind_finish(&w->binding, &w->setup, w->fill, fail) ||
-        !run_all(w, fail) || !bind_collect(&w->binding, &w->setup, fail))
+    if (!compute(w, path, fail) || !bind_collect(&w->binding, &w->setup, fail))
         return false;
     if (w->output_dir && !write_outputs(w, fail))
         return false;
@@ -272,7 +290,9 @@ int verb_run(int argc, char **argv)
     static Work w;
     w = (Work){.args = {.verb = "run",
                         .usage = "MODEL [OPTION...]",
-                        .what = "Runs a model and shows the first values of its outputs.",
+                        .what = "Runs a model and shows the first values of its outputs.\n"
+                                "Ctrl-C ends it where it is, and nothing is written; again: at "
+                                "once.",
                         .options = options,
                         .argc = argc,
                         .argv = argv},
@@ -288,5 +308,8 @@ int verb_run(int argc, char **argv)
     bool done = work(&w, rest[0], &fail);
     bind_free(&w.binding);
     setup_close(&w.setup);
-    return done ? EXIT_DONE : args_failed(&w.args, "%s", fail.text);
+    if (done)
+        return EXIT_DONE;
+    status = args_failed(&w.args, "%s", fail.text);
+    return interrupt_status() ? interrupt_status() : status;
 }

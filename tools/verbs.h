@@ -5,8 +5,10 @@
 
 enum {
     EXIT_DONE = 0,
-    EXIT_FAILED = 1,   /* the work could not be done, or a check failed; a message said why */
-    EXIT_BAD_USAGE = 2 /* the command line was wrong */
+    EXIT_FAILED = 1,        /* the work could not be done, or a check failed; a message said why */
+    EXIT_BAD_USAGE = 2,     /* the command line was wrong */
+    EXIT_LATE = 124,        /* the time limit was over */
+    EXIT_INTERRUPTED = 130, /* by Ctrl-C */
 };
 
 #define VERB(name, what) int verb_##name(int argc, char **argv);

@@ -22,6 +22,14 @@ Status args_status(const HostCall *call)
     return call->report->status == ST_ok ? ST_out_of_memory : call->report->status;
 }
 
+bool args_go_on(HostCall *call)
+{
+    if (!call->cancel || !atomic_load_explicit(call->cancel, memory_order_relaxed))
+        return true;
+    report_cancelled(call->report);
+    return false;
+}
+
 bool args_omitted(const HostTensor *tensor)
 {
     return tensor->dtype == DT_u8 && tensor->rank == 1 && tensor->dims[0] == 0;

@@ -45,6 +45,9 @@ Status args_fail(HostCall *call, const HostForm *form, const char *fmt, ...)
 /* What report holds after a failed output, scratch or keep. */
 Status args_status(const HostCall *call);
 
+/* For loops that may last: false after report_fail when the run is cancelled. */
+bool args_go_on(HostCall *call);
+
 bool args_omitted(const HostTensor *tensor);
 int64_t args_count(const HostTensor *tensor);
 /* Product of the extents [from, to). */

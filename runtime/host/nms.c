@@ -23,6 +23,7 @@ typedef struct Box {
 } Box;
 
 typedef struct Nms {
+    HostCall *call;
     int64_t images, classes, boxes, most;
     float overlap, least;
     bool has_least;
@@ -71,10 +72,13 @@ static int64_t candidates(const Nms *nms, const float *scores)
     return count;
 }
 
+/* -1 when the run is cancelled: every candidate may be compared with all that are chosen. */
 static int64_t select_class(const Nms *nms, const float *scores, int64_t *selected)
 {
     int64_t count = candidates(nms, scores), chosen = 0;
     while (count && chosen < nms->most) {
+        if (!args_go_on(nms->call))
+            return -1;
         int64_t next = nms->items[0].index;
         const Box *box = &nms->box[next];
         bool free = true;
@@ -103,7 +107,10 @@ static bool read_float(HostCall *call, int input, float *value)
 static bool read_operands(HostCall *call, Nms *nms, int64_t *centre)
 {
     const HostTensor *boxes = &call->inputs[0], *scores = &call->inputs[1];
-    *nms = (Nms){.images = scores->dims[0], .classes = scores->dims[1], .boxes = boxes->dims[1]};
+    *nms = (Nms){.call = call,
+                 .images = scores->dims[0],
+                 .classes = scores->dims[1],
+                 .boxes = boxes->dims[1]};
     if (boxes->dims[0] != nms->images || scores->dims[2] != nms->boxes || boxes->dims[2] != 4) {
         args_fail(
             call, &form, "boxes [%lld, %lld, %lld] do not agree with scores [%lld, %lld, %lld]",
@@ -164,6 +171,8 @@ Status host_nms(HostCall *call)
         for (int64_t c = 0; c < nms.classes; c++) {
             int64_t at = b * nms.classes + c;
             nms.counts[at] = select_class(&nms, scores + at * nms.boxes, nms.selected + total);
+            if (nms.counts[at] < 0)
+                return args_status(call);
             total += nms.counts[at];
         }
     }

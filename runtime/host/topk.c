@@ -92,6 +92,8 @@ Status host_topk(HostCall *call)
         for (int64_t i = 0; i < inner; i++) {
             Line line = {x->dtype, x->data,       o * x->dims[axis] * inner + i,
                          inner,    x->dims[axis], largest ? UINT64_MAX : 0};
+            if (!args_go_on(call))
+                return args_status(call);
             select_line(&line, to.heap, to.heap + k, k);
             for (int64_t j = 0; j < k; j++) {
                 int64_t at = (o * k + j) * inner + i;

@@ -161,7 +161,7 @@ static void sessions_compute(void)
     Program *program;
     Session *s;
     create_program(code, &program);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     for (int64_t n = ROWS; n > 0; n -= 7) {
         set_sizes(s, n, n % 5 + 1);
         for (int again = 0; again < 2; again++)
@@ -179,7 +179,7 @@ static void empty_tensors(void)
     Program *program;
     Session *s;
     create_program(code, &program);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     set_sizes(s, 0, 0);
     cr_assert_eq(
         session_run(s, (const void *[]){NULL, NULL}, (void *[]){NULL, NULL, NULL, NULL}, &report),
@@ -198,7 +198,7 @@ static void bad_index(void)
     Program *program;
     Session *s;
     create_program(code, &program);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     set_sizes(s, 5, 2);
     for (int again = 0; again < 2; again++) {
         cr_assert_eq(run(s, 5, 2, 4), ST_ok);
@@ -212,6 +212,34 @@ static void bad_index(void)
 }
 COMPUTING(bad_index)
 
+/* A request to stop ends the preparation and a run, and goes with it. */
+static void cancelled(void)
+{
+    DeviceCode *code = load_code();
+    Program *program;
+    Session *s;
+    CancelFlag flag = 1;
+    create_program(code, &program);
+    cr_assert_eq(session_create(program, &flag, &s, &report), ST_cancelled);
+    cr_assert_gt(strlen(report.text), 5);
+    flag = 0;
+    cr_assert_eq(session_create(program, &flag, &s, &report), ST_ok, "%s", report.text);
+    set_sizes(s, 5, 2);
+    for (int again = 0; again < 2; again++) {
+        cr_assert_eq(run(s, 5, 2, 4), ST_ok);
+        flag = 1;
+        cr_assert_eq(run(s, 5, 2, 4), ST_cancelled);
+        cr_assert_eq(flag, 0);
+        flag = 1;
+        cr_assert_eq(run(s, 5, 2, 5), ST_cancelled);
+    }
+    cr_assert_eq(run(s, 5, 2, 0), ST_ok);
+    session_destroy(s);
+    program_destroy(program);
+    job.type->unload(code);
+}
+COMPUTING(cancelled)
+
 /* A list taken by hand, in two ranges, with a write and a read between them. It is bound before its
  * memory is known, and again. */
 static void ranges(void)
@@ -219,7 +247,7 @@ static void ranges(void)
     DeviceCode *code = load_code();
     Program *program;
     create_program(code, &program);
-    cr_assert_eq(program_prepare(program, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(program_prepare(program, NULL, &report), ST_ok, "%s", report.text);
     const Plan *plan = job.plan;
     int64_t dims[2], align = job.device->limits.align, size = 0;
     Launches list;
@@ -272,7 +300,7 @@ static void *use_program(void *program)
 {
     Session *s;
     Report own;
-    cr_assert_eq(session_create(program, &s, &own), ST_ok, "%s", own.text);
+    cr_assert_eq(session_create(program, NULL, &s, &own), ST_ok, "%s", own.text);
     for (int64_t n = 1; n < ROWS; n += 12) {
         SessionShape shapes[] = {{2, (int64_t[]){n, IN}}, {1, (int64_t[]){2}}};
         cr_assert_eq(session_set_shapes(s, shapes, &own), ST_ok, "%s", own.text);
@@ -318,7 +346,7 @@ static void refused_memory(void)
         refuse_after = refused;
         status = program_create(&parts, &program, &report);
         if (status == ST_ok)
-            status = session_create(program, &s, &report);
+            status = session_create(program, NULL, &s, &report);
         if (status == ST_ok)
             status = session_set_shapes(s, shapes, &report);
         refuse_after = INT32_MAX;
@@ -344,7 +372,7 @@ static void gives_zeros(void)
     float y[ROWS * OUT], sm[ROWS * OUT], z[OUT], c[ROWS * IN];
     int64_t index = 1 << 30;
     create_program(code, &program);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     set_sizes(s, ROWS, 1);
     memset(y, 0xFF, sizeof y);
     cr_assert_eq(session_run(s, (const void *[]){x, &index}, (void *[]){y, sm, z, c}, &report),

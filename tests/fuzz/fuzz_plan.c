@@ -114,7 +114,7 @@ static void run_program(Cx *cx, const ProgramParts *parts)
     Report report;
     if (program_create(parts, &program, &report) != ST_ok)
         return;
-    if (session_create(program, &session, &report) == ST_ok)
+    if (session_create(program, NULL, &session, &report) == ST_ok)
         run_session(cx, parts->plan, session);
     session_destroy(session);
     program_destroy(program);

@@ -31,7 +31,7 @@ static void *use_program(void *user)
     Report report;
     static _Thread_local float x[4 * ROWS], y[4 * ROWS], z[4 * PICKS], c[4 * ROWS];
     static _Thread_local int64_t index[PICKS];
-    EXPECT(session_create(program, &s, &report) == ST_ok);
+    EXPECT(session_create(program, NULL, &s, &report) == ST_ok);
     for (int round = 0; round < ROUNDS; round++) {
         int64_t n = 1 + (round * 37) % ROWS;
         SessionShape shapes[] = {

@@ -19,6 +19,7 @@ typedef struct Kernel {
     const char *text, *target;
     void *zeros, *scratch;
     int32_t error;
+    CancelFlag cancel;
 } Kernel;
 
 static inline void kernel_body(Cx *cx, void *user)
@@ -58,7 +59,11 @@ static inline void kernel_run(Kernel *k, int phase, void *const *buffers, const 
                               int64_t begin, int64_t end)
 {
     char name[256];
-    KernelArgs args = {.buffers = buffers, .dims = dims, .zeros = k->zeros, .error = &k->error};
+    KernelArgs args = {.buffers = buffers,
+                       .dims = dims,
+                       .zeros = k->zeros,
+                       .error = &k->error,
+                       .cancel = &k->cancel};
     snprintf(name, sizeof name, "%s_%d", k->prog->name, phase);
     KernelEntry *entry = object_find(k->object, name);
     cr_assert(entry, "no %s", name);

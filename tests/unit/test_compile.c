@@ -96,7 +96,7 @@ static void run_sizes(Program *program, Report *report)
 {
     static float x[100 * IN], y[100 * OUT], again[100 * OUT], same[100 * IN], want[OUT];
     Session *s;
-    cr_assert_eq(session_create(program, &s, report), ST_ok, "%s", report->text);
+    cr_assert_eq(session_create(program, NULL, &s, report), ST_ok, "%s", report->text);
     fill(x, 100 * IN, 5);
     for (int64_t n = 1; n <= 100; n = n * 2 + 1) {
         SessionShape shape = {2, (int64_t[]){n, IN}};
@@ -233,7 +233,7 @@ Test(compile, bad_index_names_the_node)
     Program *program;
     Session *s;
     cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     run_picks(s, good, good, NULL);
     run_picks(s, bad, good, "node 'left' (Gather): an index in the data is out of range");
     run_picks(s, good, bad, "node 'right' (Gather): an index in the data is out of range");

@@ -261,6 +261,23 @@ Test(host_order, nms_by_falling_score)
     OUT(nms(INFINITY, 1, 0.7), 0, "3,3", 0, 0, 3, 0, 0, 0, 0, 0, 1);
 }
 
+Test(host_order, cancelled)
+{
+    static const CancelFlag set = 1;
+    HostCase *c = nms(4, 0.5, 0);
+    c->call.cancel = &set;
+    memset(c->outputs, 0, sizeof c->outputs);
+    cr_assert_eq(host_find("nms")(&c->call), ST_cancelled);
+    c = host_case();
+    c->call.cancel = &set;
+    IN(c, f32, "2,2", 1, 2, 3, 4);
+    IN(c, i64, "1", 1);
+    IN_INT(c, 1);
+    IN_INT(c, 1);
+    RUN(c, "topk", DT_f32, DT_i64);
+    cr_assert_eq(c->status, ST_cancelled);
+}
+
 Test(host_order, nms_defaults)
 {
     HostCase *c = host_case();

@@ -100,7 +100,7 @@ Test(session, runs)
     Program *program;
     Session *s;
     cr_assert_eq(create(executor_inline, &program), ST_ok, "%s", report.text);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
     cr_assert(!session_ready(s));
     cr_assert_eq(program_info(program).init_bytes, 64);
     for (int64_t n = 1; n < 40; n += 6) {
@@ -127,7 +127,7 @@ Test(session, threads)
     cr_assert_not_null(pool);
     cr_assert_eq(create(pool_executor(pool), &program), ST_ok);
     for (int i = 0; i < 2; i++) {
-        cr_assert_eq(session_create(program, &s[i], &report), ST_ok, "%s", report.text);
+        cr_assert_eq(session_create(program, NULL, &s[i], &report), ST_ok, "%s", report.text);
         cr_assert_eq(shapes(s[i], 1000, 64, 1000), ST_ok);
     }
     for (int i = 0; i < 50; i++)
@@ -144,7 +144,7 @@ Test(session, wrong_shapes)
     Program *program;
     Session *s;
     cr_assert_eq(create(executor_inline, &program), ST_ok);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok);
     void *none[3] = {NULL};
     cr_assert_eq(session_run(s, (const void **)none, none, &report), ST_bad_argument);
     cr_assert_eq(shapes(s, 5, 4, 5), ST_ok);
@@ -178,7 +178,7 @@ Test(session, bad_index)
     Program *program;
     Session *s;
     cr_assert_eq(create(executor_inline, &program), ST_ok);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok);
     cr_assert_eq(shapes(s, 3, 2, 3), ST_ok);
     float x[12] = {0}, y[12], z[8], c[12];
     int64_t index[2] = {2, 3};
@@ -201,7 +201,7 @@ Test(session, empty)
     Program *program;
     Session *s;
     cr_assert_eq(create(executor_inline, &program), ST_ok);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok);
     cr_assert_eq(shapes(s, 0, 2, 0), ST_ok, "%s", report.text);
     int64_t index[2] = {0, 0};
     float z[8];
@@ -223,7 +223,7 @@ Test(session, memory_refused)
         refuse_after = allowed;
         Status status = create(executor_inline, &program);
         if (status == ST_ok)
-            status = session_create(program, &s, &report);
+            status = session_create(program, NULL, &s, &report);
         if (status == ST_ok)
             status = shapes(s, 5, 4, 5);
         if (status == ST_ok)
@@ -254,7 +254,7 @@ Test(session, float_environment)
     Program *program;
     Session *s;
     cr_assert_eq(create(executor_inline, &program), ST_ok);
-    cr_assert_eq(session_create(program, &s, &report), ST_ok);
+    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok);
     cr_assert_eq(shapes(s, 1, 2, 1), ST_ok);
     float x[4] = {1e-10f, 1e-10f, 1e-10f, 1e-10f}, y[4], z[8], c[4];
     int64_t index[2] = {0, 0};

@@ -34,7 +34,7 @@ static void open_text(const char *text)
                           .code = code,
                           .from = &counting};
     cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
-    cr_assert_eq(session_create(program, &session, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(program, NULL, &session, &report), ST_ok, "%s", report.text);
 }
 
 static void close_text(void)
