@@ -7,7 +7,7 @@
 
 #include "tools/verbs.h"
 
-enum { GRACE = 10 /* seconds */ };
+enum { GRACE = 60 /* seconds */ };
 
 static volatile sig_atomic_t came; /* the signal that came first */
 static qn_session **volatile session_at;

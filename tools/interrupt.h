@@ -5,7 +5,7 @@
 #include "quern.h"
 
 /* From here on SIGINT, and SIGALRM after `seconds` (0 = never), cancel what the session at *session
- * does, and are remembered. The second SIGINT, and ten seconds more after the limit, end the
+ * does, and are remembered. The second SIGINT, and a minute more after the limit, end the
  * process as if this were not here. A SIGINT that is ignored stays so. For one verb at a time. */
 void interrupt_begin(qn_session **session, double seconds);
 /* The limit is off, and the session may go. Does nothing when there was no begin. */
