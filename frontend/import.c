@@ -308,7 +308,16 @@ static void call_function(Import *im, const OnnxNode *n, Tensor **results)
     leave_scope(im, mark);
 }
 
-static void import_node(Import *im, const OnnxNode *n)
+void give_up_node(Import *im, const OnnxNode *n)
+{
+    im->fork = (Fork){0};
+    collect(im);
+    for (uint32_t i = 0; i < n->output_count; i++)
+        if (wants(n, i))
+            bind(im, n->outputs[i], graph_poison(im->graph));
+}
+
+void import_node(Import *im, const OnnxNode *n)
 {
     Cx *cx = im->cx;
     const char *text = onnx_node_text(cx->arena, n);
@@ -337,17 +346,15 @@ static void import_node(Import *im, const OnnxNode *n)
                 fail(im, ST_unsupported, "output %u (of opset %lld) is not supported", i,
                      (long long)n->opset);
     }
-    bool failed = collect(im);
     cx->where = im->graph->source = NULL;
+    if (cx_failed(cx)) {
+        if (!im->fork.condition)
+            give_up_node(im, n);
+        return;
+    }
     for (uint32_t i = 0; i < n->output_count; i++)
         if (wants(n, i))
-            bind(im, n->outputs[i], !failed && results[i] ? results[i] : graph_poison(im->graph));
-}
-
-void import_nodes(Import *im, const OnnxGraph *graph)
-{
-    for (uint32_t i = 0; i < graph->node_count; i++)
-        import_node(im, &graph->nodes[i]);
+            bind(im, n->outputs[i], results[i] ? results[i] : graph_poison(im->graph));
 }
 
 Graph *import_model(Cx *cx, const OnnxModel *model, const ImportOptions *options,

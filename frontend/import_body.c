@@ -54,3 +54,100 @@ bool any_list(uint32_t count, Tensor *const *list)
             return true;
     return false;
 }
+
+/* ---- branches */
+
+/* Adds the captures that the nodes of a swept side use; list[0] is the condition. */
+static uint32_t used_captures(Import *im, const Body *body, Tensor ***list, uint32_t count,
+                              uint32_t *capacity)
+{
+    uint32_t before = count;
+    for (uint32_t i = 0; i < body->count; i++) {
+        const Tensor *own = map_find(&body->captured, &body->captures[i], sizeof *body->captures);
+        bool known = own->uses == 0;
+        for (uint32_t k = 1; k < before; k++)
+            known |= (*list)[k] == body->captures[i];
+        if (!known)
+            VEC_PUSH(im->cx->arena, *list, count, *capacity, body->captures[i]);
+    }
+    return count;
+}
+
+/* Gives the body inputs for all of the captures, in their order, and no others. */
+static void share_captures(Body *body, uint32_t count, Tensor *const *captures)
+{
+    Graph *graph = body->graph;
+    for (uint32_t i = 0; i < count; i++)
+        if (!map_find(&body->captured, &captures[i], sizeof *captures))
+            map_set(&body->captured, &captures[i], sizeof *captures,
+                    graph_input(graph, captures[i]->name, captures[i]->dtype, captures[i]->rank,
+                                (const Expr *const *)captures[i]->shape));
+    for (uint32_t i = 0; i < count; i++)
+        graph->inputs[i] = map_find(&body->captured, &captures[i], sizeof *captures);
+    graph->input_count = count;
+}
+
+bool branch_of(Import *im, Tensor *condition, Side sides[2], uint32_t count, Tensor **outputs)
+{
+    uint32_t listed = 0, capacity = 0;
+    Tensor **inputs = NULL;
+    Graph *bodies[2];
+    VEC_PUSH(im->cx->arena, inputs, listed, capacity, condition);
+    for (int s = 0; s < 2; s++) {
+        bodies[s] = sides[s].body.graph;
+        for (uint32_t i = 0; i < count; i++)
+            graph_output(bodies[s], sides[s].results[i], NULL);
+        graph_sweep(bodies[s]);
+        listed = used_captures(im, &sides[s].body, &inputs, listed, &capacity);
+    }
+    for (int s = 0; s < 2; s++) {
+        share_captures(&sides[s].body, listed - 1, inputs + 1);
+        graph_body_end(bodies[s]);
+    }
+    return graph_branch(im->graph, bodies, (int)listed, inputs, outputs);
+}
+
+/* ---- ways that are tried */
+
+/* A model that is wrong is not excused by what else is unsupported in it. */
+static Status worse(Status a, Status b)
+{
+    return a == ST_ok || (a == ST_unsupported && b != ST_ok) ? b : a;
+}
+
+void trial_begin(Import *im, Trial *trial)
+{
+    *trial = (Trial){.before = *im->problems};
+    im->problems->status = ST_ok;
+}
+
+void trial_end(Import *im, Trial *trial)
+{
+    ImportProblems *p = im->problems;
+    trial->status = p->status;
+    trial->why = p->count > trial->before.count ? p->lines[trial->before.count] : NULL;
+    p->status = trial->before.status;
+}
+
+void trial_forget(Import *im, const Trial *trial)
+{
+    ImportProblems *p = im->problems;
+    p->status = trial->before.status;
+    p->count = trial->before.count;
+    p->more = trial->before.more;
+    map_init(&im->unknown, im->cx->arena); /* may be told again */
+}
+
+int trial_refused(Import *im, const Trial trials[2])
+{
+    Status a = trials[0].status, b = trials[1].status;
+    int bad = a == ST_ok;
+    if (trials[bad].status == ST_bad_model && trials[bad].why && trials[!bad].status == ST_ok) {
+        trial_forget(im, &trials[0]);
+        return bad;
+    }
+    /* what is unsupported in one way is not excused by what is wrong in the other */
+    bool first = b == ST_ok || (b == ST_bad_model && a != ST_ok);
+    im->problems->status = worse(im->problems->status, first ? a : b);
+    return -1;
+}

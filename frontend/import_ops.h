@@ -19,6 +19,24 @@ typedef struct Body {
     Tensor **captures; /* of `outer`, in the order of the body's inputs for them */
 } Body;
 
+/* An If that cannot be one node, because its sides give different types. `condition` is a tensor of
+ * the graph it stands in, NULL: there is no such If. */
+typedef struct Fork {
+    Tensor *condition;
+    const OnnxNode *node;
+    uint32_t number; /* among the Ifs of open conditions, in the order in which they are met */
+} Fork;
+
+/* The side that an If takes while what follows it is imported for that side. */
+typedef struct Choice {
+    uint32_t number;
+    const OnnxNode *node;
+    bool yes;
+    const char
+        *refuse; /* not NULL: only this side can be; a run that takes the other is told why */
+    const struct Choice *next;
+} Choice;
+
 typedef struct Import {
     Cx *cx;
     Graph *graph;
@@ -35,7 +53,11 @@ typedef struct Import {
     int64_t arg;      /* argument of the current node's row in onnx.def */
     Tensor **results; /* of the current node, by output */
     uint32_t result_count;
-    int depth;   /* of calls and subgraphs */
+    int depth;         /* of calls, subgraphs and sides of forks */
+    Fork fork;         /* wanted by the node that has just failed */
+    int forks;         /* being imported, one within another */
+    uint32_t open_ifs; /* met so far */
+    const Choice *choices;
     Map unknown; /* operators reported as such */
     struct Undo *undo;
     uint32_t undo_count, undo_capacity;
@@ -69,6 +91,14 @@ int attr_word(Import *im, const OnnxNode *n, const char *name, const char *const
 /* The list and its length; false when absent. */
 bool attr_list(Import *im, const OnnxNode *n, const char *name, int *count, const int64_t **list);
 Tensor *weight(Import *im, const OnnxTensor *tensor, const char *name);
+/* A failure becomes a problem and poison outputs, unless im->fork says that the node is to be
+ * forked: then it stays. */
+void import_node(Import *im, const OnnxNode *n);
+/* Makes a problem of the failure of a node: its outputs are poison. */
+void give_up_node(Import *im, const OnnxNode *n);
+
+/* ---- import_fork.c: the nodes of a graph in their order. A failure stays when it wants a fork
+ * that the graph around has to make. */
 void import_nodes(Import *im, const OnnxGraph *graph);
 
 /* ---- import_scope.c: names, subgraphs, bodies */

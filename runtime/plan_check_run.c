@@ -461,10 +461,11 @@ bool plan_check_run(PlanCheckJob *c)
                 .block = first,
                 .step = first + plan->region_count,
                 .check = first + 2 * (size_t)plan->region_count};
-    for (uint32_t t = 0; t < plan->tensor_count;
-         t++) { /* bodies side by side share what is given */
-        PlanPlace place = plan->tensors[t].place;
-        w->tensors[t].home = place == PP_input || place == PP_weight ? 0 : NOWHERE;
+    for (uint32_t t = 0; t < plan->tensor_count; t++) {
+        PlanPlace place =
+            plan->tensors[t].place; /* bodies side by side share what is there before */
+        bool before = place == PP_input || place == PP_weight || place == PP_init;
+        w->tensors[t].home = before ? 0 : NOWHERE;
     }
     for (uint32_t i = 0; i < plan->step_count; i++)
         if (!mark_step(w, &plan->steps[i]))

@@ -437,11 +437,21 @@ static Status take_carried(Session *s, Report *report)
     return ST_ok;
 }
 
+/* Whether these shapes contradict a body of a loop or branch. The run may not come to it; one that
+ * does lays the block out, and is told. */
+static bool is_contradicted(const Session *s, uint32_t block)
+{
+    Report ignored = {0};
+    return block >= s->plan->regions[0] &&
+           check_assumptions(s, &s->blocks[block], &ignored) != ST_ok;
+}
+
 static Status lay_out_fixed(Session *s, Report *report)
 {
     for (uint32_t b = 0; b < s->block_count; b++) {
         s->blocks[b].ready = false;
-        if (!s->blocks[b].dim_count && session_lay_out(s, &s->blocks[b], report) != ST_ok)
+        if (!s->blocks[b].dim_count && !is_contradicted(s, b) &&
+            session_lay_out(s, &s->blocks[b], report) != ST_ok)
             return report->status;
     }
     if (take_carried(s, report) != ST_ok)

@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #include "frontend/import.h"
+#include "body_wire.h"
 #include "golden.h"
-#include "onnx_wire.h"
 
 TestSuite(import, .init = wire_init, .fini = wire_finish);
 
@@ -307,6 +307,33 @@ Test(import, constant_condition)
                                   "  %1 = map %0 scalar=exp : f32 [2, 3] from \"node #0 (Exp)\"\n"
                                   "  out %1 \"y\"\n"
                                   "}\n");
+}
+
+/* What follows an If with sides of different ranks goes into its bodies, as far as it depends on it
+ * and until the sides have the same types. */
+Test(import, forked_condition)
+{
+    Wire g = {0}, one = tensor("one", DT_i64, "1"), index = tensor("index", DT_i64, "");
+    Wire yes = subgraph("yes", "", NODES(node("Squeeze", "t,one", "s")), "s");
+    Wire no = subgraph("no", "", NODES(same("t", "i")), "i");
+    put_int(&one, 7, 1);
+    put_int(&index, 7, 1);
+    put_text(&g, 2, "g");
+    put_wire(&g, 11, info("x", DT_f32, "N,M"));
+    put_wire(&g, 5, one);
+    put_wire(&g, 5, index);
+    put_node(&g, "Exp", "x", "t");
+    put_node(&g, "Shape", "t", "shape");
+    put_node(&g, "Gather", "shape,index", "last");
+    put_node(&g, "Equal", "last,one", "c1");
+    put_node(&g, "Squeeze", "c1", "c");
+    put_wire(&g, 1, if_node("c", yes, no, "q"));
+    put_node(&g, "Neg", "q", "p");
+    put_node(&g, "Abs", "x", "apart");
+    put_wire(&g, 1, with_int(node("ReduceSum", "p", "sum"), "keepdims", 0));
+    put_node(&g, "Mul", "sum,apart", "y");
+    put_wire(&g, 12, info("y", DT_f32, "N,M"));
+    expect_golden(model(8, 18, g), NULL, "fork");
 }
 
 Test(import, all_problems_at_once)

@@ -1,50 +1,10 @@
 /* If, Loop, Scan and recurrences of symbolic length, as models through the public interface. */
 #include <stdio.h>
 
+#include "body_wire.h"
 #include "model_run.h"
 
 TestSuite(import_loop, .init = wire_init, .fini = wire_finish);
-
-/* A graph of nodes; inputs and outputs without types, as subgraphs may have them. */
-static Wire subgraph(const char *name, const char *inputs, const Wire *nodes, const char *outputs)
-{
-    Wire g = {0};
-    const char *const lists[] = {inputs, outputs};
-    static const unsigned fields[] = {11, 12};
-    put_text(&g, 2, name);
-    for (; nodes->data; nodes++)
-        put_wire(&g, 1, *nodes);
-    for (int k = 0; k < 2; k++)
-        for (const char *at = lists[k]; *at; at += strcspn(at, ",")) {
-            char text[32] = "";
-            at += *at == ',';
-            memcpy(text, at, strcspn(at, ","));
-            put_wire(&g, fields[k], info(text, 0, NULL));
-        }
-    return g;
-}
-
-static Wire with_name(Wire n, const char *name)
-{
-    put_text(&n, 3, name);
-    return n;
-}
-
-static Wire if_node(const char *condition, Wire yes, Wire no, const char *outputs)
-{
-    Wire n = with_graph(node("If", condition, outputs), "then_branch", yes);
-    return with_graph(n, "else_branch", no);
-}
-
-static Wire loop_node(const char *inputs, Wire body, const char *outputs)
-{
-    return with_graph(node("Loop", inputs, outputs), "body", body);
-}
-
-static Wire same(const char *from, const char *to)
-{
-    return node("Identity", from, to);
-}
 
 /* ---- If */
 
@@ -127,6 +87,41 @@ Test(import_loop, if_cannot_be)
     model_fails(&r, in, "'deep' (MatMul)");
     model_close(&r);
     model_refused(whole(NODES(if_node("b", bad, bad, "y")), in, out), "'deep' (MatMul)");
+}
+
+/* Shapes that contradict a side matter to the run that takes it only. */
+Test(import_loop, if_not_taken)
+{
+    const Item *in = ITEMS(ITEM(bool, "b", "", 0), OPEN("x", "3", "N", 1, 2, 3)),
+               *out = ITEMS(GIVES(f32, "y", "M"));
+    Wire yes = subgraph("yes", "", NODES(with_name(node("Reshape", "x,two", "y1"), "pair")), "y1");
+    Wire no = subgraph("no", "", NODES(node("Neg", "x", "y2")), "y2");
+    const Item *all = ITEMS(in[0], in[1], W64("two", "1", 2));
+    ModelRun r = model_open(whole(NODES(if_node("b", yes, no, "y")), all, out));
+    model_expect(&r, in, ITEMS(F32("y", "3", -1, -2, -3)));
+    model_fails(&r, ITEMS(ITEM(bool, "b", "", 1), F32("x", "3", 1, 2, 3)), "'pair' (Reshape)");
+    model_expect(&r, ITEMS(ITEM(bool, "b", "", 1), F32("x", "2", 4, 5)),
+                 ITEMS(F32("y", "2", 4, 5)));
+    model_expect(&r, in, ITEMS(F32("y", "3", -1, -2, -3)));
+    model_close(&r);
+}
+
+/* One constant is a result of both sides. */
+Test(import_loop, if_shares_constant)
+{
+    const Item *in = ITEMS(ITEM(bool, "b", "", 1), ITEM(bool, "c", "", 1), F32("x", "2", 1, 2)),
+               *out = ITEMS(F32("y", "2", -3, -4));
+    Wire one = subgraph("one", "", NODES(same("w", "i1")), "i1");
+    Wire two = subgraph("two", "", NODES(same("w", "i2")), "i2");
+    Wire yes =
+        subgraph("yes", "", NODES(if_node("c", one, two, "i"), node("Neg", "i", "y1")), "y1");
+    Wire no = subgraph("no", "", NODES(same("x", "y2")), "y2");
+    const Item *all = ITEMS(in[0], in[1], in[2], W32("w", "2", 3, 4));
+    ModelRun r = model_open(whole(NODES(if_node("b", yes, no, "y")), all, out));
+    model_expect(&r, in, out);
+    model_expect(&r, ITEMS(in[0], ITEM(bool, "c", "", 0), in[2]), out);
+    model_expect(&r, ITEMS(ITEM(bool, "b", "", 0), in[1], in[2]), ITEMS(F32("y", "2", 1, 2)));
+    model_close(&r);
 }
 
 /* ---- Loop */
