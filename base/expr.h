@@ -24,6 +24,20 @@
 #include "base/cx.h"
 #include "base/text.h"
 
+/* What two sizes have to be to each other. */
+typedef enum SizeRule {
+    SIZE_equal,
+    SIZE_equal_or_one, /* equal, or one of them is 1: broadcasting */
+    SIZE_multiple,     /* the first is a multiple of the second, which is more than 0 */
+    SIZE_RULES
+} SizeRule;
+static inline bool size_rule_holds(SizeRule rule, int64_t a, int64_t b)
+{
+    if (rule == SIZE_multiple)
+        return b > 0 && a % b == 0;
+    return a == b || (rule == SIZE_equal_or_one && (a == 1 || b == 1));
+}
+
 typedef struct Expr Expr;
 typedef struct ExprPool ExprPool;
 

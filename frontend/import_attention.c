@@ -22,11 +22,12 @@ Tensor *split_heads(Import *im, Tensor *x, int64_t heads)
     static const int64_t perm[] = {0, 2, 1, 3};
     if (tensor_is_poison(x) || x->rank == 4)
         return x;
-    if (x->rank != 3 || heads < 1 || x->shape[2]->div % heads)
+    const Expr *count = expr_const(im->cx, heads);
+    const Expr *size = x->rank == 3 ? graph_share(im->graph, x->shape[2], count) : NULL;
+    if (!size)
         return fail(im, ST_bad_model, "%lld heads in %s", (long long)heads,
                     tensor_shape_text(im->cx, x));
-    const Expr *shape[] = {x->shape[0], x->shape[1], expr_const(im->cx, heads),
-                           expr_floordiv(im->cx, x->shape[2], expr_const(im->cx, heads))};
+    const Expr *shape[] = {x->shape[0], x->shape[1], count, size};
     Tensor *split = reshape(im, x, 4, shape);
     return tensor_is_poison(split) ? split : transpose(im, split, perm);
 }
@@ -48,15 +49,28 @@ static Tensor *grouped_product(Import *im, Tensor *x, Tensor *y)
     const Expr *heads = x->shape[1], *groups = y->shape[1];
     if (heads == groups)
         return graph_matmul(im->graph, x, y);
-    if (heads->kind != EX_const || groups->kind != EX_const || !groups->value ||
-        heads->value % groups->value)
+    const Expr *each = graph_share(im->graph, heads, groups);
+    if (!each)
         return fail(im, ST_bad_model, "heads of %s and %s", tensor_shape_text(im->cx, x),
                     tensor_shape_text(im->cx, y));
-    const Expr *each = expr_const(im->cx, heads->value / groups->value);
     const Expr *apart[] = {x->shape[0], groups, each, x->shape[2], x->shape[3]};
     Tensor *product_of = graph_matmul(im->graph, reshape(im, x, 5, apart), unsqueeze(im, y, 2));
     const Expr *joined[] = {x->shape[0], heads, dim(im, product_of, -2), dim(im, product_of, -1)};
     return reshape(im, product_of, 4, joined);
+}
+
+Tensor *head_scale(Import *im, Dtype dtype, const Expr *size)
+{
+    if (size->kind == EX_const)
+        return graph_scalar(im->graph, dtype, 1 / sqrt((double)size->value));
+    Tensor *root = ew1(im, S_sqrt, expr_scalar(im, dtype, size));
+    return ew(im, S_div, graph_scalar(im->graph, dtype, 1), root);
+}
+
+static Tensor *scale_of(Import *im, const OnnxNode *n, const Expr *size, Dtype compute)
+{
+    return attr(im, n, "scale") ? graph_scalar(im->graph, compute, attr_f(im, n, "scale", 1))
+                                : head_scale(im, compute, size);
 }
 
 typedef struct Mask {
@@ -70,10 +84,25 @@ static void allow(Import *im, Mask *m, Tensor *condition)
     m->allowed = m->allowed ? ew(im, S_and, m->allowed, condition) : condition;
 }
 
-/* The mask input, padded to `keys` columns with what forbids. */
-static void read_mask(Import *im, Tensor *mask, const Expr *keys, Dtype compute, Mask *m)
+/* The mask with the extents of the scores, but where it is plainly 1: what is open may be 1 or the
+ * same, and the scores would else be as large as the larger. */
+static Tensor *as_scores(Import *im, Tensor *mask, const Expr *const *scores)
+{
+    const Expr *shape[4];
+    if (tensor_is_poison(mask) || mask->rank > 4)
+        return mask;
+    for (int d = 0; d < mask->rank; d++) {
+        bool one = expr_is_const(mask->shape[d], 1);
+        shape[d] = one ? mask->shape[d] : scores[4 - mask->rank + d];
+    }
+    return graph_expand(im->graph, mask, mask->rank, shape);
+}
+
+/* The mask input, padded to the columns of the scores with what forbids. */
+static void read_mask(Import *im, Tensor *mask, const Expr *const *scores, Dtype compute, Mask *m)
 {
     const Expr *before[MAX_RANK], *after[MAX_RANK], *zero = expr_const(im->cx, 0);
+    const Expr *keys = scores[3];
     if (!mask || tensor_is_poison(mask))
         return;
     if (mask->rank < 1) {
@@ -86,7 +115,7 @@ static void read_mask(Import *im, Tensor *mask, const Expr *keys, Dtype compute,
     after[mask->rank - 1] =
         expr_max(im->cx, expr_sub(im->cx, keys, mask->shape[mask->rank - 1]), zero);
     Tensor *fill = boolean ? scalar(im, mask, 0) : scalar(im, mask, (double)-INFINITY);
-    mask = graph_pad(im->graph, mask, fill, before, after, "constant");
+    mask = as_scores(im, graph_pad(im->graph, mask, fill, before, after, "constant"), scores);
     m->row_may_be_empty = true;
     if (boolean)
         allow(im, m, mask);
@@ -186,18 +215,20 @@ Tensor *import_attention(Import *im, const OnnxNode *n)
         set_result(im, 1, k);
     if (wants(n, 2))
         set_result(im, 2, v);
-    const Expr *size = dim(im, q, 3);
-    if (cx_failed(im->cx) || (size->kind != EX_const && !attr(im, n, "scale")))
-        return fail(im, ST_unsupported, "heads of unknown size");
-    double scale =
-        attr_f(im, n, "scale", 1 / sqrt((double)(size->kind == EX_const ? size->value : 1)));
+    if (cx_failed(im->cx))
+        return graph_poison(im->graph);
+    if (!graph_same_dim(im->graph, k->shape[1], v->shape[1]))
+        return fail(im, ST_bad_model, "heads of %s and %s", tensor_shape_text(im->cx, k),
+                    tensor_shape_text(im->cx, v));
+    Tensor *scale = scale_of(im, n, q->shape[3], compute);
     Mask mask = {NULL, NULL, false};
     const Expr *queries = dim(im, q, 2), *keys = dim(im, k, 2);
-    read_mask(im, arg_maybe(im, n, 3), keys, compute, &mask);
+    const Expr *shape[] = {q->shape[0], q->shape[1], queries, keys};
+    read_mask(im, arg_maybe(im, n, 3), shape, compute, &mask);
     read_positions(im, n, queries, keys, past[0], &mask);
     Tensor *scores =
         grouped_product(im, to(im, q, compute), transpose(im, to(im, k, compute), swap));
-    scores = masked_scores(im, n, ew(im, S_mul, scores, scalar(im, scores, scale)), &mask, dtype);
+    scores = masked_scores(im, n, ew(im, S_mul, scores, scale), &mask, dtype);
     if (tensor_is_poison(scores))
         return scores;
     Tensor *p = graph_softmax(im->graph, scores, 3, mask.row_may_be_empty);
@@ -241,14 +272,13 @@ Tensor *import_flex_attention(Import *im, const OnnxNode *n)
     if (precision <= 0 || precision >= DT_count || !dtype_is_float((Dtype)precision))
         return fail(im, ST_bad_model, "softmax_precision %lld", (long long)precision);
     Dtype dtype = (Dtype)precision, compute = wide_input ? DT_f64 : dtype_compute(dtype);
-    const Expr *size = dim(im, q, 3);
-    if (size->kind != EX_const && !attr(im, n, "scale"))
-        return fail(im, ST_unsupported, "heads of unknown size");
-    double scale =
-        attr_f(im, n, "scale", 1 / sqrt((double)(size->kind == EX_const ? size->value : 1)));
+    if (!graph_same_dim(im->graph, k->shape[1], v->shape[1]))
+        return fail(im, ST_bad_model, "heads of %s and %s", tensor_shape_text(im->cx, k),
+                    tensor_shape_text(im->cx, v));
+    Tensor *scale = scale_of(im, n, q->shape[3], compute);
     Tensor *scores =
         grouped_product(im, to(im, q, compute), transpose(im, to(im, k, compute), swap));
-    scores = to(im, ew(im, S_mul, scores, scalar(im, scores, scale)), dtype);
+    scores = to(im, ew(im, S_mul, scores, scale), dtype);
     scores = modified(im, n, "score_mod", scores);
     if (tensor_is_poison(scores))
         return scores;
@@ -268,31 +298,30 @@ static Tensor *angles(Import *im, Tensor *cache, Tensor *positions)
     return unsqueeze(im, cache, 1);
 }
 
-static Tensor *slice_last(Import *im, Tensor *x, int64_t from, int64_t count)
+static Tensor *slice_last(Import *im, Tensor *x, const Expr *from, const Expr *count)
 {
-    if (tensor_is_poison(x))
-        return x;
-    return slice_axis(im, x, x->rank - 1, expr_const(im->cx, from), expr_const(im->cx, count));
+    return tensor_is_poison(x) ? x : slice_axis(im, x, x->rank - 1, from, count);
 }
 
-/* x [b, heads, s, size]: pairs (a, b) of the first `count` elements turn; halves, or neighbours
+/* x [b, heads, s, size]: pairs (a, b) of the first 2 * `half` elements turn; halves, or neighbours
  * when interleaved. */
-static Tensor *rotate(Import *im, Tensor *x, int64_t count, bool interleaved, Tensor *cosine,
+static Tensor *rotate(Import *im, Tensor *x, const Expr *half, bool interleaved, Tensor *cosine,
                       Tensor *sine)
 {
-    Tensor *turned = slice_last(im, x, 0, count), *a, *b;
+    const Expr *zero = expr_const(im->cx, 0), *one = expr_const(im->cx, 1);
+    const Expr *two = expr_const(im->cx, 2), *count = expr_muli(im->cx, half, 2);
+    Tensor *turned = slice_last(im, x, zero, count), *a, *b;
     if (tensor_is_poison(turned))
         return turned;
-    const Expr *two = expr_const(im->cx, 2), *half = expr_const(im->cx, count / 2);
     const Expr *pairs[] = {x->shape[0], x->shape[1], x->shape[2], half, two};
-    const Expr *flat[] = {x->shape[0], x->shape[1], x->shape[2], expr_const(im->cx, count)};
+    const Expr *flat[] = {x->shape[0], x->shape[1], x->shape[2], count};
     if (interleaved) {
         Tensor *apart = reshape(im, turned, 5, pairs);
-        a = squeeze(im, slice_last(im, apart, 0, 1), 4);
-        b = squeeze(im, slice_last(im, apart, 1, 1), 4);
+        a = squeeze(im, slice_last(im, apart, zero, one), 4);
+        b = squeeze(im, slice_last(im, apart, one, one), 4);
     } else {
-        a = slice_last(im, turned, 0, count / 2);
-        b = slice_last(im, turned, count / 2, count / 2);
+        a = slice_last(im, turned, zero, half);
+        b = slice_last(im, turned, half, half);
     }
     Tensor *real = ew(im, S_sub, ew(im, S_mul, cosine, a), ew(im, S_mul, sine, b));
     Tensor *imaginary = ew(im, S_add, ew(im, S_mul, sine, a), ew(im, S_mul, cosine, b));
@@ -307,19 +336,24 @@ Tensor *import_rotary(Import *im, const OnnxNode *n)
     Tensor *given = arg(im, n, 0), *positions = arg_maybe(im, n, 3);
     Tensor *x = wide(im, split_heads(im, given, attr_i(im, n, "num_heads", 0)));
     const Expr *size = dim(im, x, 3);
-    if (cx_failed(im->cx) || size->kind != EX_const)
-        return fail(im, ST_unsupported, "heads of unknown size");
-    int64_t count = attr_i(im, n, "rotary_embedding_dim", 0);
-    count = count ? count : size->value;
-    if (count < 2 || count % 2 || count > size->value)
-        return fail(im, ST_bad_model, "a rotation of %lld of %lld elements", (long long)count,
-                    (long long)size->value);
+    int64_t turned = attr_i(im, n, "rotary_embedding_dim", 0);
+    const Expr *count = turned ? expr_const(im->cx, turned) : size;
+    const Expr *half =
+        cx_failed(im->cx) ? NULL : graph_share(im->graph, count, expr_const(im->cx, 2));
+    const Expr *rest = expr_max(im->cx, expr_sub(im->cx, size, count), expr_const(im->cx, 0));
+    /* an open size is looked at in the run: it is the greater of itself and what turns */
+    if (!half || half->hi < 1 || !graph_same_dim(im->graph, expr_max(im->cx, size, count), size)) {
+        Text text;
+        text_init(&text, im->cx->arena);
+        expr_print(&text, size);
+        return fail(im, ST_bad_model, "a rotation of %lld of %s elements", (long long)turned,
+                    text.data);
+    }
     Tensor *cosine = angles(im, wide(im, arg(im, n, 1)), positions);
     Tensor *sine = angles(im, wide(im, arg(im, n, 2)), positions);
-    Tensor *y = rotate(im, x, count, attr_i(im, n, "interleaved", 0), cosine, sine);
-    if (count < size->value)
-        y = graph_concat(im->graph, 2,
-                         (Tensor *[]){y, slice_last(im, x, count, size->value - count)}, 3);
+    Tensor *y = rotate(im, x, half, attr_i(im, n, "interleaved", 0), cosine, sine);
+    if (count != size)
+        y = graph_concat(im->graph, 2, (Tensor *[]){y, slice_last(im, x, count, rest)}, 3);
     y = to(im, y, given->dtype);
     return given->rank == 3 ? join_heads(im, y) : y;
 }

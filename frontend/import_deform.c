@@ -85,8 +85,10 @@ static bool read_deform(Deform *d, const OnnxNode *n, const Tensor *x, const Ten
              tensor_shape_text(im->cx, offset));
         return false;
     }
-    if (d->groups < 1 || d->offset_groups < 1 || x->shape[1]->div % d->groups ||
-        x->shape[1]->div % d->offset_groups || w->shape[0]->div % d->groups) {
+    const Expr *groups = expr_const(im->cx, d->groups);
+    if (d->groups < 1 || d->offset_groups < 1 || !graph_share(im->graph, x->shape[1], groups) ||
+        !graph_share(im->graph, x->shape[1], expr_const(im->cx, d->offset_groups)) ||
+        !graph_share(im->graph, w->shape[0], groups)) {
         fail(im, ST_bad_model, "%lld groups and %lld groups of offsets", (long long)d->groups,
              (long long)d->offset_groups);
         return false;
@@ -235,10 +237,11 @@ Tensor *import_col2im(Import *im, const OnnxNode *n)
         return graph_poison(im->graph);
     for (int s = 0; s < count; s++)
         taps = taps > INT32_MAX ? taps : taps * folds[s].kernel;
-    if (x->shape[1]->div % taps)
+    const Expr *batch = x->shape[0];
+    const Expr *channels = graph_share(im->graph, x->shape[1], expr_const(cx, taps));
+    if (!channels)
         return fail(im, ST_bad_model, "%s does not hold blocks of %lld", tensor_shape_text(cx, x),
                     (long long)taps);
-    const Expr *batch = x->shape[0], *channels = expr_divi(cx, x->shape[1], taps);
     const Expr *shape[MAX_RANK] = {batch, channels}, *done = expr_const(cx, 1);
     const Expr *planes = expr_mul(cx, batch, channels), *columns = x->shape[2];
     Tensor *y = x;

@@ -103,10 +103,12 @@ Tensor *list_number(Import *im, Tensor *list, int i)
 Tensor *open_pad(Import *im, const OpenPad *pad)
 {
     Tensor *x = pad->x;
-    int64_t count = pad->amounts->rank == 1 ? tensor_count_const(im->cx, pad->amounts) : -1;
+    Tensor *amounts = pad->amounts;
+    bool fits = amounts->rank == 1 &&
+                graph_same_dim(im->graph, amounts->shape[0], expr_const(im->cx, 2 * pad->count));
     bool fills = strcmp(pad->mode, "constant") == 0;
     want_inputs(im, pad->amounts);
-    if (count != 2 * pad->count)
+    if (!fits)
         return fail(im, ST_bad_model, "pads of shape %s for %d axes",
                     tensor_shape_text(im->cx, pad->amounts), pad->count);
     for (int i = 0; i < pad->count && !tensor_is_poison(x); i++) {

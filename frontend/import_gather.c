@@ -73,10 +73,15 @@ Tensor *import_scatter_elements(Import *im, const OnnxNode *n)
 
 Tensor *import_scatter_nd(Import *im, const OnnxNode *n)
 {
-    Tensor *inputs[] = {arg(im, n, 0), arg(im, n, 1), arg(im, n, 2)};
+    Tensor *x = arg(im, n, 0), *tuples = arg(im, n, 1), *updates = arg(im, n, 2);
     Attr at[AT_count] = {{0}};
+    if (cx_failed(im->cx))
+        return graph_poison(im->graph);
     reduction(im, n, at);
-    return graph_node(im->graph, OP_scatter_nd, 3, inputs, at);
+    int length = x->rank + tuples->rank - 1 - updates->rank; /* as the ranks have it */
+    if (tuples->rank > 0 && length > 0)
+        tuples = with_extent(im, tuples, tuples->rank - 1, expr_const(im->cx, length));
+    return graph_node(im->graph, OP_scatter_nd, 3, (Tensor *[]){x, tuples, updates}, at);
 }
 
 /* Position t of batch b reads t when t >= length[b], else length[b] - 1 - t. */

@@ -345,7 +345,7 @@ Tensor *spread(Import *im, Tensor *x, Tensor *p, int axis)
 {
     if (tensor_is_poison(p) || tensor_is_poison(x) || p->rank == 0)
         return p;
-    if (p->rank == 1 && expr_is_const(p->shape[0], 1))
+    if (p->rank == 1 && (expr_is_const(p->shape[0], 1) || axis >= x->rank)) /* no such axis: one */
         return reshape(im, p, 0, NULL);
     if (p->rank == 1)
         return along(im, p, axis_of(im, axis, x->rank), x->rank);

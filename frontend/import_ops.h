@@ -267,6 +267,8 @@ Tensor *mean(Import *im, Tensor *x, int count, const int64_t *axes, bool keep);
 Tensor *log_softmax(Import *im, Tensor *x, int axis); /* import_reduce.c */
 /* [b, s, heads * size] as [b, heads, s, size]; rank 4 stays. import_attention.c */
 Tensor *split_heads(Import *im, Tensor *x, int64_t heads);
+/* One over the root of the size of a head, as a rank 0 tensor. import_attention.c */
+Tensor *head_scale(Import *im, Dtype dtype, const Expr *size);
 /* Number of elements over some axes, as a rank 0 tensor. */
 Tensor *count_of(Import *im, const Tensor *x, int count, const int64_t *axes, Dtype dtype);
 Tensor *expr_scalar(Import *im, Dtype dtype, const Expr *value);

@@ -274,13 +274,14 @@ Tensor *import_group_norm(Import *im, const OnnxNode *n)
     Tensor *x = arg(im, n, 0), *w = wide(im, x), *scale = arg(im, n, 1), *bias = arg(im, n, 2);
     const Expr *shape[MAX_RANK + 1];
     int64_t groups = attr_i(im, n, "num_groups", 0), axes[MAX_RANK];
-    const Expr *channels = dim(im, x, 1);
-    if (groups < 1 || x->rank >= MAX_RANK || channels->kind != EX_const || channels->value % groups)
+    const Expr *count_of_groups = expr_const(im->cx, groups);
+    const Expr *each = graph_share(im->graph, dim(im, x, 1), count_of_groups);
+    if (!each || x->rank >= MAX_RANK)
         return fail(im, ST_bad_model, "%lld groups of the channels of %s", (long long)groups,
                     tensor_shape_text(im->cx, x));
     shape[0] = x->shape[0];
-    shape[1] = expr_const(im->cx, groups);
-    shape[2] = expr_const(im->cx, channels->value / groups);
+    shape[1] = count_of_groups;
+    shape[2] = each;
     for (int d = 2; d < x->rank; d++)
         shape[d + 1] = x->shape[d];
     int count = from_axis(2, x->rank + 1, axes);

@@ -32,15 +32,18 @@ static Tensor *add(const Axis *a, Tensor *x, double value)
     return ew(a->im, S_add, x, number(a, value));
 }
 
-/* scale * in as an expression, rounded down; NULL when the scale is no short binary fraction. */
+/* scale * in as an expression, rounded down: exact, since a scale is a binary fraction, of float32
+ * mostly. NULL where the product would leave its range. */
 static const Expr *scaled(Import *im, const Expr *in, double scale)
 {
-    enum { MOST_BITS = 16 };
+    enum { MOST_BITS = 48 };
+    const double most = 1 << 25;
     int64_t below = 1;
-    for (int bits = 0; bits <= MOST_BITS; bits++, below *= 2, scale *= 2)
-        if (scale == floor(scale) && scale < MOST_EXTENT)
-            return expr_floordiv(im->cx, expr_muli(im->cx, in, (int64_t)scale),
-                                 expr_const(im->cx, below));
+    for (int bits = 0; bits <= MOST_BITS && scale < most; bits++, below *= 2, scale *= 2)
+        if (scale == floor(scale)) {
+            const Expr *product = expr_muli(im->cx, in, (int64_t)scale);
+            return expr_is_poison(product) ? NULL : expr_divi(im->cx, product, below);
+        }
     return NULL;
 }
 

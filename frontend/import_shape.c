@@ -222,12 +222,13 @@ Tensor *import_depth_to_space(Import *im, const OnnxNode *n)
     static const int64_t depth_first[] = {0, 3, 4, 1, 5, 2}, column_first[] = {0, 1, 4, 2, 5, 3};
     const char *mode = attr_s(im, n, "mode", "DCR");
     bool dcr = strcmp(mode, "DCR") == 0;
-    if (x->rank != 4 || b < 1 || b > 1 << 15 || (!dcr && strcmp(mode, "CRD") != 0) ||
-        x->shape[1]->div % (b * b))
+    Cx *cx = im->cx;
+    bool fits = x->rank == 4 && b >= 1 && b <= 1 << 15 && (dcr || strcmp(mode, "CRD") == 0);
+    const Expr *e = expr_const(cx, b),
+               *c = fits ? graph_share(im->graph, x->shape[1], expr_muli(cx, e, b)) : NULL;
+    if (!c)
         return fail(im, ST_bad_model, "blocks of %lld, mode %s, for %s", (long long)b,
                     onnx_printable(im->cx->arena, mode), tensor_shape_text(im->cx, x));
-    Cx *cx = im->cx;
-    const Expr *e = expr_const(cx, b), *c = expr_divi(cx, x->shape[1], b * b);
     const Expr *dcr_shape[] = {x->shape[0], e, e, c, x->shape[2], x->shape[3]};
     const Expr *crd_shape[] = {x->shape[0], c, e, e, x->shape[2], x->shape[3]};
     const Expr *result[] = {x->shape[0], c, expr_muli(cx, x->shape[2], b),
@@ -244,12 +245,14 @@ Tensor *import_space_to_depth(Import *im, const OnnxNode *n)
     int64_t b = attr_i(im, n, "blocksize", 0);
     static const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
     const int64_t *perm = strcmp(attr_s(im, n, "mode", "DCR"), "CRD") == 0 ? crd : dcr;
-    if (x->rank != 4 || b < 1 || b > 1 << 15 || x->shape[2]->div % b || x->shape[3]->div % b)
-        return fail(im, ST_bad_model, "blocks of %lld for %s", (long long)b,
-                    tensor_shape_text(im->cx, x));
     Cx *cx = im->cx;
-    const Expr *e = expr_const(cx, b), *h = expr_divi(cx, x->shape[2], b),
-               *w = expr_divi(cx, x->shape[3], b);
+    bool fits = x->rank == 4 && b >= 1 && b <= 1 << 15;
+    const Expr *e = expr_const(cx, b);
+    const Expr *h = fits ? graph_share(im->graph, x->shape[2], e) : NULL;
+    const Expr *w = fits ? graph_share(im->graph, x->shape[3], e) : NULL;
+    if (!h || !w)
+        return fail(im, ST_bad_model, "blocks of %lld for %s", (long long)b,
+                    tensor_shape_text(cx, x));
     const Expr *apart[] = {x->shape[0], x->shape[1], h, e, w, e};
     const Expr *result[] = {x->shape[0], expr_muli(cx, x->shape[1], b * b), h, w};
     Tensor *t = reshape(im, x, 6, apart);

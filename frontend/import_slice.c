@@ -16,19 +16,22 @@ Tensor *import_concat(Import *im, const OnnxNode *n)
     return graph_concat(im->graph, (int)n->input_count, parts, axis);
 }
 
-/* The sizes of equal parts, the last one smaller. */
-static bool equal_parts(Import *im, const Expr *extent, uint32_t count, const Expr **sizes)
+/* The sizes of equal parts. With the number of parts as attribute (opset 18) the last is smaller
+ * where they cannot be: those that the extent does not reach are empty. */
+static bool equal_parts(Import *im, const OnnxNode *n, const Expr *extent, const Expr **sizes)
 {
-    const Expr *size = expr_ceildiv(im->cx, extent, expr_const(im->cx, count));
-    bool divides = extent->div % (int64_t)count == 0;
-    if (!divides && extent->kind != EX_const) {
-        fail(im, ST_unsupported, "split of a dim into %u parts that may not be equal", count);
+    Cx *cx = im->cx;
+    const Expr *zero = expr_const(cx, 0), *count = expr_const(cx, n->output_count), *size;
+    bool uneven = n->opset >= 18 && attr(im, n, "num_outputs");
+    size = uneven ? expr_ceildiv(cx, extent, count) : graph_share(im->graph, extent, count);
+    if (!size) {
+        fail(im, ST_bad_model, "%u equal parts", n->output_count);
         return false;
     }
-    for (uint32_t i = 0; i < count; i++)
-        sizes[i] = size;
-    if (!divides)
-        sizes[count - 1] = expr_sub(im->cx, extent, expr_muli(im->cx, size, (int64_t)count - 1));
+    for (uint32_t i = 0; i < n->output_count; i++) {
+        const Expr *rest = expr_sub(cx, extent, expr_muli(cx, size, i));
+        sizes[i] = uneven ? expr_min(cx, size, expr_max(cx, rest, zero)) : size;
+    }
     return true;
 }
 
@@ -51,13 +54,15 @@ Tensor *import_split(Import *im, const OnnxNode *n)
             return fail(im, ST_bad_model, "%d parts for %u outputs", listed, count);
         for (uint32_t i = 0; i < count; i++)
             sizes[i] = expr_const(cx, list[i]);
-    } else if (!equal_parts(im, dim(im, x, axis), count, sizes)) {
+    } else if (!equal_parts(im, n, dim(im, x, axis), sizes)) {
         return graph_poison(im->graph);
     }
     const Expr *start = expr_const(cx, 0);
     for (uint32_t i = 0; i < count; i++) {
-        if (sizes[i]->lo < 0)
+        if (sizes[i]->hi < 0)
             return fail(im, ST_bad_model, "part %u has a size below 0", i);
+        if (sizes[i]->lo < 0) /* where it would be, the parts do not add up */
+            sizes[i] = expr_max(cx, sizes[i], expr_const(cx, 0));
         Tensor *part = slice_axis(im, x, axis, start, sizes[i]);
         first = i ? first : part;
         set_result(im, i, part);

@@ -9,10 +9,31 @@
  *   S += k' v,  o = scale * q S */
 #include "frontend/import_ops.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- convolution */
+
+/* x [b, c, t + k - 1] by w [c, 1, k]: each channel by itself. The number of groups of a convolution
+ * is a number; open channels are a sum over windows. */
+static Tensor *by_channel(Import *im, Tensor *x, Tensor *w, const Expr *length)
+{
+    const int64_t stride[] = {1}, pads[] = {0, 0}, last[] = {3};
+    if (tensor_is_poison(x) || tensor_is_poison(w))
+        return graph_poison(im->graph);
+    const Expr *channels = w->shape[0], *kernel = w->shape[2], *one = expr_const(im->cx, 1);
+    if (channels->kind == EX_const) {
+        Attr at[AT_count] = {[AT_groups] = attr_int(channels->value),
+                             [AT_strides] = attr_ints(im->cx, 1, stride),
+                             [AT_dilations] = attr_ints(im->cx, 1, stride),
+                             [AT_pads] = attr_ints(im->cx, 2, pads)};
+        return graph_node(im->graph, OP_conv, 2, (Tensor *[]){x, w}, at);
+    }
+    Tensor *t = graph_iota(im->graph, DT_i64, 2, (const Expr *[]){length, one}, 0);
+    Tensor *k = graph_iota(im->graph, DT_i64, 2, (const Expr *[]){one, kernel}, 1);
+    Tensor *windows = graph_gather(im->graph, x, ew(im, S_add, t, k), 2);
+    w = reshape(im, w, 4, (const Expr *[]){one, channels, one, kernel});
+    return reduce(im, M_sum, ew(im, S_mul, windows, w), 1, last, false);
+}
 
 /* A depthwise convolution over the last k - 1 elements of the past and x. */
 Tensor *import_causal_conv(Import *im, const OnnxNode *n)
@@ -21,24 +42,19 @@ Tensor *import_causal_conv(Import *im, const OnnxNode *n)
            *past = arg_maybe(im, n, 3);
     const char *activation = attr_s(im, n, "activation", "none");
     bool silu = !strcmp(activation, "silu") || !strcmp(activation, "swish");
-    const Expr *channels = dim(im, x, 1), *one = expr_const(im->cx, 1);
-    const Expr *kept = expr_sub(im->cx, dim(im, w, 2), one);
-    if (cx_failed(im->cx) || x->rank != 3 || w->rank != 3 || channels->kind != EX_const)
-        return fail(im, ST_unsupported, "an input of %s with weights of %s; channels are a number",
+    const Expr *kept = expr_addi(im->cx, dim(im, w, 2), -1);
+    if (cx_failed(im->cx) || x->rank != 3 || w->rank != 3 ||
+        !graph_same_dim(im->graph, x->shape[1], w->shape[0]) ||
+        !graph_same_dim(im->graph, w->shape[1], expr_const(im->cx, 1)))
+        return fail(im, ST_bad_model, "an input of %s with weights of %s",
                     tensor_shape_text(im->cx, x), tensor_shape_text(im->cx, w));
     if (!silu && strcmp(activation, "none") != 0)
         return fail(im, ST_bad_model, "activation '%s'", onnx_printable(im->cx->arena, activation));
     if (!past)
         past = graph_fill(im->graph, scalar(im, x, 0), 3,
-                          (const Expr *[]){x->shape[0], channels, kept});
+                          (const Expr *[]){x->shape[0], x->shape[1], kept});
     Tensor *all = graph_concat(im->graph, 2, (Tensor *[]){past, x}, 2);
-    Tensor *operands[] = {wide(im, all), wide(im, w)};
-    const int64_t stride[] = {1}, pads[] = {0, 0};
-    Attr at[AT_count] = {[AT_groups] = attr_int(channels->value),
-                         [AT_strides] = attr_ints(im->cx, 1, stride),
-                         [AT_dilations] = attr_ints(im->cx, 1, stride),
-                         [AT_pads] = attr_ints(im->cx, 2, pads)};
-    Tensor *y = graph_node(im->graph, OP_conv, 2, operands, at);
+    Tensor *y = by_channel(im, wide(im, all), wide(im, w), x->shape[2]);
     if (bias)
         y = ew(im, S_add, y, along(im, wide(im, bias), 1, 3));
     if (silu)
@@ -57,7 +73,7 @@ typedef struct Linear {
     Tensor *k, *v;        /* [b, groups, t, dk], [b, groups, t, dv] */
     Tensor *decay;        /* [b, groups, t, dk or 1], or NULL */
     Tensor *beta;         /* [b, groups or 1, t, 1], or NULL */
-    double scale;
+    double scale;         /* 0: one over the root of dk */
 } Linear;
 
 /* Step t (i64 []) of x, without the axis of time. */
@@ -82,7 +98,9 @@ static Tensor *step(void *user, Tensor *t, Tensor **state)
     }
     *state = ew(im, S_add, s, ew(im, S_mul, unsqueeze(im, k, 3), v));
     Tensor *o = graph_matmul(graph, at_step(l, l->q, 3, t), *state);
-    return ew(im, S_mul, o, scalar(im, o, l->scale));
+    bool given = l->scale < 0 || l->scale > 0;
+    return ew(im, S_mul, o,
+              given ? scalar(im, o, l->scale) : head_scale(im, DT_f32, dim(im, l->q, 4)));
 }
 
 static void enter(void *user)
@@ -156,29 +174,14 @@ static Tensor *read_linear(Linear *l, const OnnxNode *n)
     return past;
 }
 
-static bool read_scale(Linear *l, const OnnxNode *n)
-{
-    const Expr *size = dim(l->im, l->q, 4);
-    l->scale = attr_f(l->im, n, "scale", 0);
-    if (l->scale < 0 || l->scale > 0)
-        return true;
-    if (size->kind != EX_const || size->value < 1) {
-        fail(l->im, ST_unsupported,
-             "heads whose size is not known when compiling, without attribute 'scale'; fix that "
-             "dim");
-        return false;
-    }
-    l->scale = 1 / sqrt((double)size->value);
-    return true;
-}
-
 Tensor *import_linear_attention(Import *im, const OnnxNode *n)
 {
     Linear *l = NEW(im->cx->arena, Linear);
     Tensor *query = arg(im, n, 0), *past = arg_maybe(im, n, 3);
     l->im = im;
     Tensor *state = cx_failed(im->cx) ? NULL : read_linear(l, n);
-    if (!state || cx_failed(im->cx) || !read_scale(l, n))
+    l->scale = attr_f(im, n, "scale", 0);
+    if (!state || cx_failed(im->cx))
         return graph_poison(im->graph);
     const Recurrence r = {n->op, l->q->shape[3], false, true, 1, enter, step, l};
     Tensor *y = recur(im, &r, &state); /* [t, b, groups, each, dv] */

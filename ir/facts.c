@@ -4,8 +4,8 @@
  * b*t + .. >= 0 with a and b of one sign give e*|b| - f*|a| without t, and if that is >= 0, so is
  * e. Terms that are no symbols bring facts of their own: c*(x floordiv c) <= x < c*(x floordiv c) +
  * c;  x mod d < d;  min(x, y) <= x, y <= max(x, y); a min from below and a max from above are
- * proven for both arguments. The search looks for short proofs first, since most are; depth and
- * steps are limited. */
+ * proven for both arguments;  x * y <= l * y when x <= l and y >= 0. The search looks for short
+ * proofs first, since most are; depth and steps are limited. */
 #include "ir/facts.h"
 
 enum { PROOF_DEPTH = 6, PROOF_STEPS = 4000 };
@@ -183,6 +183,60 @@ static bool by_open_quotient(Facts *facts, const Expr *e, const Expr *term, int6
     return !expr_is_poison(gap) && prove(facts, gap, depth - 1);
 }
 
+/* e with a * (x * y) replaced by a * (limit * y), which is less where `limit` bounds x on the side
+ * that counts and y is not below 0. */
+static bool with_limit(Facts *facts, const Expr *e, const Expr *term, int64_t a, const Expr *limit,
+                       const Expr *y, int depth)
+{
+    Cx *cx = facts->cx;
+    const Expr *moved = expr_sub(cx, times(cx, limit, y), term);
+    const Expr *rest = expr_add(cx, e, expr_muli(cx, moved, a));
+    return !expr_is_poison(rest) && prove(facts, rest, depth - 1);
+}
+
+/* Limits of the factor x of the term, from above where the term is subtracted: its bounds, what it
+ * is below, the arguments of a min or max, facts that hold it once. */
+static bool by_factor(Facts *facts, const Expr *e, const Expr *term, int64_t a, const Expr *x,
+                      const Expr *y, int depth)
+{
+    Cx *cx = facts->cx;
+    int64_t edge = a < 0 ? x->hi : x->lo;
+    if (edge != INT64_MIN && edge != INT64_MAX &&
+        with_limit(facts, e, term, a, expr_const(cx, edge), y, depth))
+        return true;
+    if (a < 0 && x->kind == EX_sym && x->below &&
+        with_limit(facts, e, term, a, expr_addi(cx, x->below, -1), y, depth))
+        return true;
+    for (uint32_t i = 0; i < 2 && x->kind == (a < 0 ? EX_min : EX_max); i++)
+        if (with_limit(facts, e, term, a, x->args[i], y, depth))
+            return true;
+    for (uint32_t i = facts->count; i-- > 0;) {
+        const Expr *fact = facts->items[i];
+        int64_t b = coef_of(fact, x);
+        if (b != (a < 0 ? -1 : 1)) /* fact = rest - x, or rest + x */
+            continue;
+        const Expr *rest = expr_sub(cx, fact, expr_muli(cx, x, b));
+        if (with_limit(facts, e, term, a, expr_muli(cx, rest, -b), y, depth))
+            return true;
+    }
+    return false;
+}
+
+/* A product, by the limits of each of its factors in turn. */
+static bool by_product(Facts *facts, const Expr *e, const Expr *term, int64_t a, int depth)
+{
+    const Expr *others = NULL; /* product of the factors passed */
+    for (const Expr *left = term; left; left = left->kind == EX_mul ? left->args[0] : NULL) {
+        const Expr *x = left->kind == EX_mul ? left->args[1] : left, *y = others;
+        if (left->kind == EX_mul)
+            y = y ? expr_mul(facts->cx, y, left->args[0]) : left->args[0];
+        if (y && !expr_is_poison(y) && y->lo >= 0 && by_factor(facts, e, term, a, x, y, depth))
+            return true;
+        others = others ? expr_mul(facts->cx, others, x) : x;
+    }
+    return false;
+}
+
 /* 2 * max(x, y) >= x + y >= 2 * min(x, y): how |x| = max(x, -x) is seen to be >= 0. */
 static const Expr *by_mean(Cx *cx, const Expr *term)
 {
@@ -221,10 +275,10 @@ static bool by_meaning(Facts *facts, const Expr *e, const Expr *term, int64_t a,
                 return true;
         }
         return cancel(facts, e, term, a, by_mean(cx, term), depth);
+    case EX_mul: return by_product(facts, e, term, a, depth);
     case EX_const:
     case EX_sym:
     case EX_sum:
-    case EX_mul:
     case EX_poison: return false;
     }
     return false;

@@ -332,14 +332,14 @@ int64_t tensor_count_const(Cx *cx, const Tensor *tensor)
     return count->kind == EX_const ? count->value : -1;
 }
 
-static void note_check(Graph *graph, const Expr *a, const Expr *b, bool or_one)
+static void note_check(Graph *graph, const Expr *a, const Expr *b, SizeRule rule)
 {
     for (uint32_t i = 0; i < graph->check_count; i++) {
         const GraphCheck *c = &graph->checks[i];
-        if (c->a == a && c->b == b && c->or_one == or_one)
+        if (c->a == a && c->b == b && c->rule == rule)
             return;
     }
-    GraphCheck check = {a, b, or_one, graph->source};
+    GraphCheck check = {a, b, rule, graph->source};
     VEC_PUSH(graph->cx->arena, graph->checks, graph->check_count, graph->check_cap, check);
 }
 
@@ -356,7 +356,7 @@ bool graph_same_dim(Graph *graph, const Expr *a, const Expr *b)
         return true;
     if (never_equal(graph->cx, a, b))
         return false;
-    note_check(graph, a, b, false);
+    note_check(graph, a, b, SIZE_equal);
     return true;
 }
 
@@ -377,7 +377,7 @@ const Expr *graph_broadcast(Graph *graph, const Expr *a, const Expr *b)
     bool one_a = may_be_one(a), one_b = may_be_one(b);
     if (never_equal(cx, a, b) && !one_a && !one_b)
         return NULL;
-    note_check(graph, a, b, one_a || one_b);
+    note_check(graph, a, b, one_a || one_b ? SIZE_equal_or_one : SIZE_equal);
     if (!one_a)
         return a;
     if (!one_b)
@@ -387,4 +387,20 @@ const Expr *graph_broadcast(Graph *graph, const Expr *a, const Expr *b)
     if (a->lo >= 1 && b->lo >= 1)
         return most;
     return expr_min(cx, most, expr_mul(cx, a, b));
+}
+
+const Expr *graph_share(Graph *graph, const Expr *whole, const Expr *by)
+{
+    Cx *cx = graph->cx;
+    if (expr_is_poison(whole) || expr_is_poison(by))
+        cx_fail(cx, ST_limit, "size overflows");
+    if (by->lo <= 0)
+        return NULL;
+    const Expr *rest = expr_mod(cx, whole, by), *zero = expr_const(cx, 0);
+    if (rest == zero)
+        return expr_floordiv(cx, whole, by);
+    if (never_equal(cx, rest, zero) || (whole->lo > 0 && expr_always_lt(cx, whole, by)))
+        return NULL;
+    note_check(graph, whole, by, SIZE_multiple);
+    return expr_floordiv(cx, whole, by);
 }

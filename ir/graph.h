@@ -86,8 +86,8 @@ struct GraphNode {
 
 /* What shape inference assumed about symbolic dims: checked when the dims are known. */
 typedef struct GraphCheck {
-    const Expr *a, *b;   /* equal ... */
-    bool or_one;         /* ... or one of them is 1 (broadcasting) */
+    const Expr *a, *b;
+    SizeRule rule;
     const char *source;
 } GraphCheck;
 
@@ -143,6 +143,9 @@ bool graph_same_shape(const Tensor *a, const Tensor *b);
  * graph_broadcast gives the dim of the result. */
 bool graph_same_dim(Graph *graph, const Expr *a, const Expr *b);
 const Expr *graph_broadcast(Graph *graph, const Expr *a, const Expr *b); /* NULL when they never agree */
+/* whole / by, for a whole that has to be a multiple: notes a check when it is open. NULL when it never is, or `by` may be
+ * 0. */
+const Expr *graph_share(Graph *graph, const Expr *whole, const Expr *by);
 void tensor_print_type(Text *text, const Tensor *tensor);                /* f32 [N, 10] */
 const char *tensor_shape_text(Cx *cx, const Tensor *tensor);             /* [N, 10], for messages */
 

@@ -66,7 +66,7 @@ static bool conv_operands(Graph *graph, const GraphNode *node, bool transposed, 
         const Expr *channels = transposed ? w->shape[0] : expr_muli(cx, w->shape[1], groups);
         const Expr *split = transposed ? x->shape[1] : w->shape[0];
         agree = graph_same_dim(graph, x->shape[1], channels) &&
-                (split->kind != EX_const || split->value % groups == 0);
+                graph_share(graph, split, expr_const(cx, groups));
     }
     if (!agree) {
         infer_fail(graph, "shapes do not agree: image %s, kernel %s, groups %lld",

@@ -152,6 +152,7 @@ typedef struct TileProg {
     const char *name;
     const Caps *caps;
     bool placed;
+    bool unproven; /* set by tile_secure: an index that cannot have a guard is why it failed */
     uint32_t dim_count, dim_cap;
     const Expr **dims;
     uint32_t equal_count, equal_cap;

@@ -41,6 +41,7 @@ static bool check_in_bounds(TileCheck *c, const Access *a, Access *guarded)
         const Expr *extent = a->buffer ? a->buffer->shape[i] : expr_const(c->cx, a->tile->shape[i]);
         if (facts_prove(&c->facts, a->index[i]) && facts_prove_lt(&c->facts, a->index[i], extent))
             continue;
+        c->prog->unproven |= c->may_guard && !guarded;
         if (guarded)
             add_guard(c, guarded, (Guard){a->index[i], expr_const(c->cx, 0), extent});
         else

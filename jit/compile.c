@@ -24,6 +24,7 @@
 typedef struct Compile {
     Cx *cx;
     Graph *graph;
+    EqualDims dims;
     const Graph *equal; /* of the same nodes, by number: equal dims are one (equal_dims) */
     const CompileOptions *options;
     const Grouping *grouping;
@@ -124,12 +125,14 @@ static void list_nest(Compile *c, const Nest *nest, const char *nodes)
     VEC_PUSH(c->cx->arena, list->list, list->count, list->capacity, use);
 }
 
-static bool lower_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
+/* `plain`: by a schedule that takes any nest. */
+static bool lower_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered)
 {
     Cx *cx = c->cx;
     if (c->options->nests && !info->init)
         list_nest(c, nest, info->nodes);
-    Schedule schedule = find_schedule(c, nest, info->init);
+    Schedule schedule =
+        plain ? schedule_plain(cx, nest, c->options->caps) : find_schedule(c, nest, info->init);
     info->schedule = schedule_text(cx, &schedule);
     info->flops = nest_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
@@ -153,7 +156,7 @@ static bool pack_constant(Compile *c, const PackedConst *pack, const Buffer *as,
     StepInfo info = {.init = true, .nodes = nodes, .why = ""};
     Lowered lowered;
     name_buffers(c->cx, pack->nest);
-    if (!lower_nest(c, pack->nest, &info, &lowered))
+    if (!lower_nest(c, pack->nest, false, &info, &lowered))
         return false;
     uint32_t kernel = plan_build_kernel(c->build, lowered.prog, "pack");
     const uint32_t key[] = {kernel, from};
@@ -270,41 +273,64 @@ static void set_roles(const Compile *c, const LoweredGroup *group, bool init)
         group->nest->dim_count = 0;
 }
 
+/* A group on its way to a kernel. */
+typedef struct Kernel {
+    const GroupInfo *group;
+    LoweredGroup lowered_group;
+    Lowered lowered;
+    StepInfo info;
+} Kernel;
+
+static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty, bool plain)
+{
+    LoweredGroup *lowered = &k->lowered_group;
+    if (!lower_group(c->cx, nonempty->graph, &nonempty->group, nonempty->layouts, lowered))
+        return false;
+    c->cx->where = k->group->group.roots[0]->producer->source;
+    c->build->scope->init[k->group->group.roots[0]->id] = k->info.init;
+    set_roles(c, lowered, k->info.init);
+    name_buffers(c->cx, lowered->nest);
+    return lower_nest(c, lowered->nest, plain, &k->info, &k->lowered);
+}
+
+/* Operands of products have no guards: where indices are not proven, as proofs know only so many
+ * ways in which open extents agree, the nest is made again for a schedule without such operands. */
+static bool lower_again(Compile *c, Kernel *k, const NonEmpty *nonempty)
+{
+    if (!k->lowered.prog || !k->lowered.prog->unproven)
+        return false;
+    c->cx->status = ST_ok;
+    c->cx->message = NULL;
+    return lower_kernel(c, k, nonempty, true);
+}
+
 static bool compile_group(Compile *c, const GroupInfo *group)
 {
     Cx *cx = c->cx;
-    bool init = is_init(c, group);
-    LoweredGroup lowered_group;
-    Lowered lowered;
+    Kernel k = {.group = group,
+                .info = {.init = is_init(c, group),
+                         .nodes = node_list(cx, group, NULL, NULL),
+                         .why = group->why ? group->why : ""}};
     NonEmpty nonempty;
     nonempty_group(cx, c->equal, &group->group, c->grouping->layouts, &nonempty);
     plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
-    if (!lower_group(cx, nonempty.graph, &nonempty.group, nonempty.layouts, &lowered_group))
+    if (!lower_kernel(c, &k, &nonempty, false) && !lower_again(c, &k, &nonempty))
         return false;
-    cx->where = group->group.roots[0]->producer->source;
-    c->build->scope->init[group->group.roots[0]->id] = init;
-    set_roles(c, &lowered_group, init);
-    name_buffers(cx, lowered_group.nest);
-    StepInfo info = {.init = init,
-                     .nodes = node_list(cx, group, NULL, NULL),
-                     .why = group->why ? group->why : ""};
-    if (!lower_nest(c, lowered_group.nest, &info, &lowered))
-        return false;
-    TileProg *prog = lowered.prog;
-    info.nodes = node_list(cx, group, &lowered_group, prog);
+    TileProg *prog = k.lowered.prog;
+    k.info.nodes = node_list(cx, group, &k.lowered_group, prog);
     uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
     for (uint32_t i = 0; i < prog->buffer_count; i++)
-        tensors[i] = i < lowered_group.tensor_count
-                         ? plan_build_tensor(c->build, lowered_group.tensors[i])
-                         : plan_build_buffer(c->build, prog->buffers[i], init);
-    for (int p = 0; p < lowered.pack_count; p++) {
-        const PackedConst *pack = &lowered.packs[p];
-        if (!pack_constant(c, pack, prog->buffers[pack->index], tensors[pack->index], info.nodes,
+        tensors[i] = i < k.lowered_group.tensor_count
+                         ? plan_build_tensor(c->build, k.lowered_group.tensors[i])
+                         : plan_build_buffer(c->build, prog->buffers[i], k.info.init);
+    for (int p = 0; p < k.lowered.pack_count; p++) {
+        const PackedConst *pack = &k.lowered.packs[p];
+        if (!pack_constant(c, pack, prog->buffers[pack->index], tensors[pack->index], k.info.nodes,
                            &tensors[pack->index]))
             return false;
     }
     uint32_t kernel = plan_build_kernel(c->build, prog, stem(group));
-    plan_build_step(c->build, kernel, prog, tensors, &info);
+    plan_build_step(c->build, kernel, prog, tensors, &k.info);
     cx->where = NULL;
     return !cx_failed(cx);
 }
@@ -401,7 +427,8 @@ static bool compile_groups(Compile *c, bool whole)
 static bool group_nodes(Compile *c, Graph *graph)
 {
     c->graph = graph;
-    c->equal = equal_dims(c->cx, graph);
+    c->dims = equal_dims(c->cx, graph);
+    c->equal = c->dims.graph;
     c->grouping = group_graph(c->cx, c->equal, c->options->caps);
     return !cx_failed(c->cx);
 }
@@ -410,8 +437,11 @@ static bool group_nodes(Compile *c, Graph *graph)
 static bool compile_region(void *user, Graph *graph)
 {
     Compile *c = user, around = *c;
-    bool done = group_nodes(c, graph) && compile_groups(c, false);
+    bool grouped = group_nodes(c, graph);
+    plan_build_shares(c->build, &c->dims);
+    bool done = grouped && compile_groups(c, false);
     c->graph = around.graph;
+    c->dims = around.dims;
     c->equal = around.equal;
     c->grouping = around.grouping;
     return done;
@@ -427,7 +457,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
     text_init(&c->placed, cx->arena);
     if (!group_nodes(c, graph))
         return false;
-    c->build = plan_build(cx, graph, c->equal, options->file_count, options->files);
+    c->build = plan_build(cx, graph, &c->dims, options->file_count, options->files);
     c->build->plan->target = options->caps->name;
     c->build->slices = options->caps->kind == TK_cpu;
     if (cx_failed(cx) || !compile_groups(c, true))

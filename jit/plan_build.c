@@ -85,10 +85,46 @@ uint32_t plan_build_add(PlanBuild *b, PlanPlace place, uint32_t index, const Ten
     return plan->tensor_count - 1;
 }
 
+static int slot_of(PlanBuild *b, const Expr *sym)
+{
+    Slots slots = {b->dims, b->plan->dim_count, NULL};
+    return find_slot(&slots, sym);
+}
+
+static void add_dim(PlanBuild *b, const Expr *sym, const PlanDim *dim, bool is_known)
+{
+    uint32_t count = b->plan->dim_count, known = count;
+    VEC_PUSH(b->cx->arena, b->dims, count, b->sym_cap, sym);
+    VEC_PUSH(b->cx->arena, b->known, known, b->known_cap, is_known);
+    VEC_PUSH(b->cx->arena, b->plan->dims, b->plan->dim_count, b->dim_cap, *dim);
+}
+
+/* Dims for the scope's shares of those that the plan has by now. */
+static void add_shares(PlanBuild *b)
+{
+    const EqualDims *equal = b->scope->equal;
+    for (uint32_t i = 0; equal && i < equal->share_count; i++) {
+        const DimShare *share = &equal->shares[i];
+        int whole = slot_of(b, share->whole);
+        if (whole < 0 || slot_of(b, share->sym) >= 0)
+            continue;
+        PlanDim dim = b->plan->dims[whole];
+        dim = (PlanDim){
+            dim.name, 0, INT64_MAX, 1, dim.tensor, dim.axis, plan_build_code(b, share->by)};
+        add_dim(b, share->sym, &dim, b->known[whole]);
+    }
+}
+
+void plan_build_shares(PlanBuild *b, const EqualDims *equal)
+{
+    b->scope->equal = arena_copy(b->cx->arena, equal, sizeof *equal);
+    add_shares(b);
+}
+
 /* The dims whose source the tensor is, which has or will have this number. */
 static void add_dims(PlanBuild *b, const Tensor *tensor, uint32_t number)
 {
-    Plan *plan = b->plan;
+    const ExprCode one = plan_build_code(b, expr_const(b->cx, 1));
     const DimSource *sources = graph_dim_sources(b->scope->graph);
     for (uint32_t i = 0; i < b->scope->graph->dim_count; i++) {
         const Expr *sym = b->scope->graph->dims[i];
@@ -96,17 +132,16 @@ static void add_dims(PlanBuild *b, const Tensor *tensor, uint32_t number)
             continue;
         PlanDim dim = {sym->name, sym->lo,
                        sym->hi,   sym->div > 1 ? sym->div : 1,
-                       number,    (uint32_t)sources[i].axis};
-        uint32_t count = plan->dim_count, known = count;
-        VEC_PUSH(b->cx->arena, b->dims, count, b->sym_cap, sym);
-        VEC_PUSH(b->cx->arena, b->known, known, b->known_cap, false);
-        VEC_PUSH(b->cx->arena, plan->dims, plan->dim_count, b->dim_cap, dim);
+                       number,    (uint32_t)sources[i].axis,
+                       one};
+        add_dim(b, sym, &dim, false);
     }
 }
 
 uint32_t plan_build_binding(PlanBuild *b, PlanPlace place, const Tensor *tensor)
 {
     add_dims(b, tensor, b->plan->tensor_count);
+    add_shares(b);
     return plan_build_add(b, place, 0, tensor);
 }
 
@@ -194,6 +229,7 @@ static void set_inputs(PlanBuild *b, const Graph *graph)
     /* an extent of one input may be an expression over the dims of a later one */
     for (uint32_t i = 0; i < graph->input_count; i++)
         add_dims(b, graph->inputs[i], i);
+    add_shares(b);
     for (uint32_t i = 0; i < graph->input_count && !cx_failed(b->cx); i++) {
         const Tensor *t = graph->inputs[i];
         uint32_t made = plan_build_add(b, PP_input, i, t);
@@ -222,8 +258,9 @@ static bool in_memory(const Tensor *tensor)
 
 /* Outputs whose size the inputs decide are the caller's memory; for the others plan_build_finish
  * finds a tensor. */
-static void set_outputs(PlanBuild *b, const Graph *graph, const Graph *equal)
+static void set_outputs(PlanBuild *b, const Graph *graph)
 {
+    const Graph *equal = b->scope->equal->graph;
     Plan *plan = b->plan;
     plan->output_count = graph->output_count;
     plan->outputs = NEW_ARRAY(b->cx->arena, PlanPort, graph->output_count);
@@ -241,7 +278,7 @@ static void set_outputs(PlanBuild *b, const Graph *graph, const Graph *equal)
     }
 }
 
-PlanBuild *plan_build(Cx *cx, const Graph *graph, const Graph *equal, uint32_t file_count,
+PlanBuild *plan_build(Cx *cx, const Graph *graph, const EqualDims *equal, uint32_t file_count,
                       const FileRange *files)
 {
     PlanBuild *b = NEW(cx->arena, PlanBuild);
@@ -253,8 +290,9 @@ PlanBuild *plan_build(Cx *cx, const Graph *graph, const Graph *equal, uint32_t f
     map_init(&b->weights, cx->arena);
     map_init(&b->aligned, cx->arena);
     plan_build_enter(b, graph);
+    plan_build_shares(b, equal);
     set_inputs(b, graph);
-    set_outputs(b, graph, equal);
+    set_outputs(b, graph);
     plan_build_block(b);
     return b;
 }

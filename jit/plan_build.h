@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "ir/graph.h"
 #include "ir/tile.h"
+#include "passes/equal_dims.h"
 #include "runtime/plan.h"
 
 /* A kernel to be compiled: its program as text, with the name `k`; and the name it gets. */
@@ -18,10 +19,11 @@ typedef struct KernelText {
 typedef struct PlanScope {
     struct PlanScope *around;
     const Graph *graph;
-    uint32_t *tensors; /* by graph tensor: 1 + tensor of the plan */
-    uint8_t *claims;   /* by graph tensor: 1 + place it is to have */
-    bool *init;        /* by graph tensor: computed at load */
-    bool *assumed;     /* by check of the graph: it is in a block */
+    uint32_t *tensors;      /* by graph tensor: 1 + tensor of the plan */
+    uint8_t *claims;        /* by graph tensor: 1 + place it is to have */
+    bool *init;             /* by graph tensor: computed at load */
+    bool *assumed;          /* by check of the graph: it is in a block */
+    const EqualDims *equal; /* made of it; NULL at first */
     uint32_t region;
     const Expr *times;  /* how often a run comes here; NULL: only a run tells */
     uint32_t dim_count; /* of the plan when it began: later ones are forgotten with it */
@@ -64,8 +66,11 @@ typedef struct StepInfo {
 } StepInfo;
 
 /* The plan with the inputs and outputs of the graph; `equal` is what equal_dims made of it. */
-PlanBuild *plan_build(Cx *cx, const Graph *graph, const Graph *equal, uint32_t file_count,
+PlanBuild *plan_build(Cx *cx, const Graph *graph, const EqualDims *equal, uint32_t file_count,
                       const FileRange *files);
+/* What equal_dims made of the graph of the present scope, a body: its shares get dims of the plan.
+ */
+void plan_build_shares(PlanBuild *b, const EqualDims *equal);
 /* The plan's tensor of a graph's tensor, made on first use. */
 uint32_t plan_build_tensor(PlanBuild *b, const Tensor *tensor);
 /* A tensor that is no graph's: an init tensor or part of the slab. */

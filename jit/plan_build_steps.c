@@ -46,7 +46,7 @@ static bool take_checks(PlanBuild *b)
         const GraphCheck *c = &scope->graph->checks[i];
         if (scope->assumed[i] || !plan_build_known(b, c->a) || !plan_build_known(b, c->b))
             continue;
-        PlanCheck check = {plan_build_code(b, c->a), plan_build_code(b, c->b), c->or_one,
+        PlanCheck check = {plan_build_code(b, c->a), plan_build_code(b, c->b), c->rule,
                            c->source ? c->source : ""};
         VEC_PUSH(b->cx->arena, region->checks, region->check_count, region->check_cap, check);
         scope->assumed[i] = true;

@@ -230,6 +230,13 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
         return schedule_default(SK_scan);
     if (caps->kind == TK_cpu && has_many_updates(nest))
         return schedule_default(SK_scatter);
+    return schedule_plain(cx, nest, caps);
+}
+
+Schedule schedule_plain(Cx *cx, const Nest *nest, const Caps *caps)
+{
+    if (target_is_gpu(caps))
+        return gpu_choose_plain(cx, nest, caps);
     Schedule general = schedule_default(SK_general);
     /* A load that is contiguous along another axis than the store: square boxes, transposed in
      * registers. */

@@ -164,8 +164,6 @@ static bool choose_flash(const Nest *nest, const Caps *caps, const Attention *a,
     return false;
 }
 
-/* Rows: a block has one, or a thread four points of several. Other outputs: enough blocks for every
- * multiprocessor before more points a thread. */
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
     Contraction c = nest_contraction(cx, nest);
@@ -175,7 +173,14 @@ Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps)
     Schedule s;
     if (a.has && choose_flash(nest, caps, &a, &s))
         return s;
-    s = schedule_default(SK_blocks);
+    return gpu_choose_plain(cx, nest, caps);
+}
+
+/* Rows: a block has one, or a thread four points of several. Other outputs: enough blocks for every
+ * multiprocessor before more points a thread. */
+Schedule gpu_choose_plain(Cx *cx, const Nest *nest, const Caps *caps)
+{
+    Schedule s = schedule_default(SK_blocks);
     int64_t outputs = extents_of(nest, nest->stores[0].value->axes), row = row_length(cx, nest);
     int32_t most = caps->kind == TK_cuda ? 1024 : 256; /* an OpenCL group has 256 for certain */
     if (row >= 32) {

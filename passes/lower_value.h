@@ -87,6 +87,7 @@ Boxes gpu_boxes(const Schedule *schedule, const Expr *u, const Expr *wide, bool 
 /* Whether a flash schedule has the shared memory and registers it needs. */
 bool flash_fits(const Nest *nest, const Attention *a, const Caps *caps, const Schedule *schedule);
 Schedule gpu_choose(Cx *cx, const Nest *nest, const Caps *caps);
+Schedule gpu_choose_plain(Cx *cx, const Nest *nest, const Caps *caps); /* blocks */
 bool gpu_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule);
 
 bool apply_tiles(Lower *lower, const Schedule *schedule);

@@ -37,7 +37,7 @@ static bool empties(Cx *cx, const Graph *graph, const Group *group, const Expr *
     }
     for (uint32_t i = 0; i < graph->check_count && look && !all; i++) {
         const GraphCheck *c = &graph->checks[i];
-        if (c->or_one)
+        if (c->rule != SIZE_equal)
             continue;
         bool a = expr_is_const(at_value(cx, c->a, dim, value), 0),
              b = expr_is_const(at_value(cx, c->b, dim, value), 0);

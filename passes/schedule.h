@@ -79,6 +79,9 @@ bool schedule_equal(const Schedule *a, const Schedule *b);
 
 /* The cost model's choice: a pure function of nest and target. */
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps);
+/* Its choice among the skeletons that take any nest, general and blocks. They load by maps only, so
+ * whatever is not proven of an index becomes a guard (tile_secure). */
+Schedule schedule_plain(Cx *cx, const Nest *nest, const Caps *caps);
 
 /* A constant operand in packed form: `nest` reads the original (buffer 0) and writes the packed
  * buffer (buffer 1), which takes the place of buffer `index` of the program. Run once at load. */

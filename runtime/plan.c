@@ -139,13 +139,14 @@ static void io_dim(Codec *c, PlanDim *dim)
     io_i64(c, &dim->div);
     io_u32(c, &dim->tensor);
     io_u32(c, &dim->axis);
+    io_code(c, &dim->by);
 }
 
 static void io_check(Codec *c, PlanCheck *check)
 {
     io_code(c, &check->a);
     io_code(c, &check->b);
-    io_u32(c, &check->or_one);
+    io_u32(c, &check->rule);
     io_text(c, &check->source);
 }
 

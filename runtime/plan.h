@@ -29,7 +29,7 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 5, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 6, PLAN_RANK = 12 };
 enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* No tensor: a result nobody reads, a carried value nobody uses. */
@@ -40,12 +40,15 @@ enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* A symbol. Its value is extent `axis` of `tensor`: an input, or one whose extents a step tells
  * when it has run (results of host steps, loops and branches) or an iteration when it begins
- * (carried values). Other places with the same symbol are compared with it. */
+ * (carried values). Other places with the same symbol are compared with it. A share of the extent
+ * is that divided by `by`, rounded down: a hidden size by its heads, as kernels see it. That
+ * nothing is left over is a check's matter. */
 typedef struct PlanDim {
     const char *name; /* for messages */
     int64_t lo, hi;   /* inclusive */
     int64_t div;      /* the value is a multiple; >= 1 */
     uint32_t tensor, axis;
+    ExprCode by; /* over dims before this one */
 } PlanDim;
 
 typedef enum PlanPlace {
@@ -85,11 +88,11 @@ typedef struct PlanPort {
     int64_t content_bytes;
 } PlanPort;
 
-/* What the model assumes of its dims: a and b are equal, or (or_one) one of them is 1. Over the
- * plan's dims. */
+/* What the model assumes of its dims: a and b are equal, or what the rule says. Over the plan's
+ * dims. */
 typedef struct PlanCheck {
     ExprCode a, b;
-    uint32_t or_one;
+    uint32_t rule;      /* a SizeRule */
     const char *source; /* for messages: the ONNX node */
 } PlanCheck;
 

@@ -24,9 +24,12 @@ static bool check_dims(PlanCheckJob *c)
         if (dim->tensor >= plan->tensor_count ||
             dim->axis >= (uint32_t)plan->tensors[dim->tensor].rank)
             return plan_wrong(c, "origin of a dim", i);
+        if (!expr_code_valid(dim->by, i))
+            return plan_wrong(c, "divisor of a dim", i);
     }
     for (uint32_t i = 0; i < plan->check_count; i++)
-        if (!expr_code_valid(plan->checks[i].a, plan->dim_count) ||
+        if (plan->checks[i].rule >= SIZE_RULES ||
+            !expr_code_valid(plan->checks[i].a, plan->dim_count) ||
             !expr_code_valid(plan->checks[i].b, plan->dim_count))
             return plan_wrong(c, "assumption about dims", i);
     return true;

@@ -100,6 +100,9 @@ static bool tell(Walk *w, uint32_t tensor)
     w->tensors[tensor].written = true;
     w->told[w->told_count++] = tensor;
     for (uint32_t d = w->tensors[tensor].dims; d; d = w->next_dim[d - 1])
+        if (!code_known(w, w->plan->dims[d - 1].by))
+            return plan_wrong(w->c, "share by a dim that is not bound", d - 1);
+    for (uint32_t d = w->tensors[tensor].dims; d; d = w->next_dim[d - 1])
         w->known[d - 1] = true;
     return shape_known(w, tensor) || plan_wrong(w->c, "size before its dims are bound", tensor);
 }
@@ -175,6 +178,9 @@ static bool mark_dims(Walk *w)
             state->dims = i + 1;
         }
     }
+    for (uint32_t i = 0; i < w->plan->dim_count; i++)
+        if (w->known[i] && !code_known(w, w->plan->dims[i].by))
+            return plan_wrong(w->c, "share by a dim that is not bound", i);
     for (uint32_t i = 0; i < w->plan->tensor_count; i++)
         if (w->plan->tensors[i].place == PP_alias && !w->tensors[i].told)
             return plan_wrong(w->c, "tensor that stands for none", i);

@@ -131,9 +131,8 @@ static Status take_outputs(HostCall *call)
         const HostOut *out = &s->host_outputs[i];
         if (!out->given)
             return host_fail(call, "it was not given", (int)i), call->report->status;
-        for (uint32_t d = out->tensor == PLAN_NONE ? 0 : s->bound[out->tensor]; d;
-             d = s->next_bound[d - 1])
-            s->dims[d - 1] = out->extents[s->plan->dims[d - 1].axis];
+        if (out->tensor != PLAN_NONE)
+            session_bind(s, out->tensor, out->extents);
     }
     for (uint32_t i = 0; i < run->host->result_count; i++) {
         const HostOut *out = &s->host_outputs[i];

@@ -125,8 +125,10 @@ static inline bool session_on_host(const Session *s, uint32_t tensor)
 }
 /* Extents of a tensor with the dims in force. */
 Status session_extents(const Session *s, uint32_t tensor, int64_t *extents, Report *report);
-/* A step says these are the extents of the tensor: gives the dims it binds their values and
- * compares the rest. `what` for messages. */
+/* Gives the dims that the tensor binds their values. */
+void session_bind(Session *s, uint32_t tensor, const int64_t *extents);
+/* A step says these are the extents of the tensor: the same, and compares the rest. `what` for
+ * messages. */
 Status session_tell(Session *s, uint32_t tensor, const int64_t *extents, const char *what,
                     Report *report);
 

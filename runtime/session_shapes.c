@@ -127,16 +127,29 @@ static Status check_dim(const PlanDim *dim, int64_t value, const char *what, Rep
     return ST_ok;
 }
 
+/* Gives the dim its value; 0 where it would be a share for nobody. */
+static void set_dim(Session *s, uint32_t number, const int64_t *extents)
+{
+    const PlanDim *dim = &s->plan->dims[number];
+    int64_t by;
+    bool shared = expr_code_run(dim->by, s->dims, &by) && by >= 1;
+    s->dims[number] = shared ? extents[dim->axis] / by : 0;
+}
+
+void session_bind(Session *s, uint32_t tensor, const int64_t *extents)
+{
+    for (uint32_t d = s->bound[tensor]; d; d = s->next_bound[d - 1])
+        set_dim(s, d - 1, extents);
+}
+
 Status session_tell(Session *s, uint32_t tensor, const int64_t *extents, const char *what,
                     Report *report)
 {
     const PlanTensor *t = &s->plan->tensors[tensor];
-    for (uint32_t d = s->bound[tensor]; d; d = s->next_bound[d - 1]) {
-        const PlanDim *dim = &s->plan->dims[d - 1];
-        if (check_dim(dim, extents[dim->axis], what, report) != ST_ok)
+    session_bind(s, tensor, extents);
+    for (uint32_t d = s->bound[tensor]; d; d = s->next_bound[d - 1])
+        if (check_dim(&s->plan->dims[d - 1], s->dims[d - 1], what, report) != ST_ok)
             return report->status;
-        s->dims[d - 1] = extents[dim->axis];
-    }
     for (int d = 0; d < t->rank; d++) {
         int64_t want;
         if (!expr_code_run(t->shape[d], s->dims, &want) || want != extents[d])
@@ -184,7 +197,7 @@ static Status read_dims(Session *s, const SessionShape *shapes, Report *report)
                 "the shape of input '%s' is missing: its dim %u, '%s', has no number", name,
                 dim->axis, dim->name);
         snprintf(what, sizeof what, "input '%s'", name);
-        s->dims[i] = shapes[input].dims[dim->axis];
+        set_dim(s, i, shapes[input].dims);
         if (check_dim(dim, s->dims[i], what, report) != ST_ok)
             return report->status;
     }
@@ -254,16 +267,18 @@ static Status fail_assumption(const Session *s, const PlanCheck *check, int64_t 
     char also[300] = "";
     if (!dim && !other)
         return report_fail(report, ST_bad_argument,
-                           "%s: with these shapes two dims that have to agree are %lld and %lld",
-                           check->source, (long long)a, (long long)b);
+                           "%s: with these shapes two dims that have to %s are %lld and %lld",
+                           check->source, check->rule == SIZE_multiple ? "divide" : "agree",
+                           (long long)a, (long long)b);
     if (dim && other)
         snprintf(also, sizeof also, ", as dim %u of input '%s'", other->axis, input_of(s, other));
     int64_t is = dim ? a : b, needed = dim ? b : a;
     dim = dim ? dim : other;
+    const char *multiple = check->rule == SIZE_multiple ? "a multiple of " : "";
     return report_fail(report, ST_bad_argument,
-                       "input '%s': dim %u, '%s', is %lld; %s needs %lld%s%s", input_of(s, dim),
-                       dim->axis, dim->name, (long long)is, check->source, (long long)needed,
-                       check->or_one ? " or 1" : "", also);
+                       "input '%s': dim %u, '%s', is %lld; %s needs %s%lld%s%s", input_of(s, dim),
+                       dim->axis, dim->name, (long long)is, check->source, multiple,
+                       (long long)needed, check->rule == SIZE_equal_or_one ? " or 1" : "", also);
 }
 
 static Status check_assumptions(const Session *s, const Block *block, Report *report)
@@ -273,7 +288,7 @@ static Status check_assumptions(const Session *s, const Block *block, Report *re
         int64_t a, b;
         if (!expr_code_run(check->a, s->dims, &a) || !expr_code_run(check->b, s->dims, &b))
             return report_fail(report, ST_limit, "%s: the size of a dim overflows", check->source);
-        if (a != b && !(check->or_one && (a == 1 || b == 1)))
+        if (!size_rule_holds((SizeRule)check->rule, a, b))
             return fail_assumption(s, check, a, b, report);
     }
     return ST_ok;

@@ -146,12 +146,13 @@ static Plan *hand_plan(Cx *cx)
     ExprCode code[4];
     for (int i = 0; i < 4; i++)
         code[i] = expr_compile(cx, sizes[i], hand_slot, &d);
+    const ExprCode one = expr_compile(cx, expr_const(cx, 1), hand_slot, &d);
     Plan *p = NEW(cx->arena, Plan);
     p->target = "hand";
     p->dim_count = 2;
     p->dims = NEW_ARRAY(cx->arena, PlanDim, 2);
-    p->dims[0] = (PlanDim){"N", 0, 1000, 1, T_x, 0};
-    p->dims[1] = (PlanDim){"M", 1, 64, 2, T_i, 0};
+    p->dims[0] = (PlanDim){"N", 0, 1000, 1, T_x, 0, one};
+    p->dims[1] = (PlanDim){"M", 1, 64, 2, T_i, 0, one};
     p->check_count = 1;
     p->checks = NEW_ARRAY(cx->arena, PlanCheck, 1);
     p->checks[0] = (PlanCheck){expr_compile(cx, expr_divi(cx, d.n, 300), hand_slot, &d),

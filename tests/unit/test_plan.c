@@ -167,6 +167,15 @@ static void spoil_dim_origin(Plan *p)
 {
     p->dims[0].axis = 2;
 }
+static void spoil_dim_share(Plan *p)
+{
+    static const int64_t words[] = {1, 1}; /* dim 1, which is itself */
+    p->dims[1].by = (ExprCode){2, words};
+}
+static void spoil_check_rule(Plan *p)
+{
+    p->checks[0].rule = SIZE_RULES;
+}
 static void spoil_init_shape(Plan *p)
 {
     p->tensors[T_p].shape[0] = p->tensors[T_x].shape[0];
@@ -216,6 +225,8 @@ Test(plan, rules)
                                     spoil_weight_range,
                                     spoil_port,
                                     spoil_dim_origin,
+                                    spoil_dim_share,
+                                    spoil_check_rule,
                                     spoil_init_shape,
                                     spoil_name,
                                     spoil_scratch,

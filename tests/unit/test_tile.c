@@ -420,6 +420,33 @@ Test(tile, facts_prove_quotients)
     cr_expect(!facts_prove_lt(&facts, full, expr_divi(&cx, d, 2)));
 }
 
+/* Heads h of size n in H * n elements: h * n + i < H * n. */
+Test(tile, facts_prove_products)
+{
+    const Expr *n = expr_sym(&cx, "n", 1, 1000, 1), *heads = expr_sym(&cx, "H", 1, 50, 1);
+    const Expr *i = expr_sym(&cx, "i", 0, 999, 1), *h = expr_sym(&cx, "h", 0, 11, 1);
+    const Expr *g = expr_sym_below(&cx, "g", 0, 49, heads), *t = expr_sym(&cx, "t", 0, 63, 1);
+    Facts facts;
+    facts_init(&facts, &cx);
+    facts_add_lt(&facts, i, n);
+    const Expr *at = expr_add(&cx, expr_mul(&cx, h, n), i);
+    cr_expect(facts_prove_lt(&facts, at, expr_muli(&cx, n, 12)));
+    cr_expect(!facts_prove_lt(&facts, at, expr_muli(&cx, n, 11)));
+    at = expr_add(&cx, expr_mul(&cx, g, n), i);
+    cr_expect(facts_prove_lt(&facts, at, expr_mul(&cx, heads, n)));
+    cr_expect(!facts_prove_lt(&facts, expr_addi(&cx, at, 1), expr_mul(&cx, heads, n)));
+    at = expr_add(&cx, expr_mul(&cx, t, n), i);
+    cr_expect(!facts_prove_lt(&facts, at, expr_mul(&cx, heads, n)));
+    facts_add_lt(&facts, t, heads);
+    cr_expect(facts_prove_lt(&facts, at, expr_mul(&cx, heads, n)));
+    const Expr *inner = expr_min(&cx, t, expr_addi(&cx, heads, -1));
+    facts.count = 1;
+    at = expr_add(&cx, expr_mul(&cx, inner, n), i);
+    cr_expect(facts_prove_lt(&facts, at, expr_mul(&cx, heads, n)));
+    const Expr *any = expr_sym(&cx, "any", -5, 5, 1); /* the other factor may be below 0 */
+    cr_expect(!facts_prove(&facts, expr_sub(&cx, expr_muli(&cx, any, 11), expr_mul(&cx, h, any))));
+}
+
 Test(tile, facts_prove_after_division)
 {
     const Expr *k = expr_sym(&cx, "k", 0, 48, 16), *r = expr_sym(&cx, "r", 0, 15, 1);
