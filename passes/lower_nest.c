@@ -306,7 +306,7 @@ static void use_checks(Pull *p)
     for (const Graph *graph = p->graph; graph; graph = graph->outer)
         for (uint32_t i = 0; i < graph->check_count; i++) {
             const GraphCheck *check = &graph->checks[i];
-            OwnDims own = {p->nest, !check->or_one && check->a != check->b};
+            OwnDims own = {p->nest, check->rule == SIZE_equal && check->a != check->b};
             expr_symbols(p->cx, check->a, look_at_dim, &own);
             expr_symbols(p->cx, check->b, look_at_dim, &own);
             if (own.all && !expr_is_poison(check->a) && !expr_is_poison(check->b))

@@ -324,6 +324,58 @@ Test(equal_dims, groups_of_channels)
     finish(&m);
 }
 
+/* Pairs of an open size of heads; cosines and sines are half as many. */
+Test(equal_dims, rotation)
+{
+    const Case c = {
+        node("RotaryEmbedding", "x,y,z", "r"), 3, 4, {"N,H,S,D", "M,T,E", "O,U,F"}};
+    Made m = make(&c);
+    m.rounds = 1e-5;
+    expect(&m, 3 * 5 * 8, "1,3,5,8", "1,5,4", "1,5,4");
+    expect(&m, 2 * 7 * 34, "2,1,7,34", "2,7,17", "2,7,17");
+    expect_refused(&m,
+                   "input 'x': dim 3, 'D', is 7; node 'made' (RotaryEmbedding) needs a multiple of "
+                   "2",
+                   "1,3,5,7", "1,5,3", "1,5,3");
+    finish(&m);
+}
+
+/* The first of parts that are as equal as they can be. */
+Test(equal_dims, uneven_parts)
+{
+    const Case c = {with_int(node("Split", "x", "r,o"), "num_outputs", 2), 1, 2, {"N,C"}};
+    Made m = make(&c);
+    expect(&m, 3 * 2, "5,2", NULL, NULL);
+    expect(&m, 3 * 33, "6,33", NULL, NULL);
+    expect(&m, 4, "1,4", NULL, NULL);
+    finish(&m);
+}
+
+Test(equal_dims, equal_parts)
+{
+    const Case c = {node("Split", "x", "r,o"), 1, 2, {"N,C"}};
+    Made m = make(&c);
+    expect(&m, 3 * 2, "6,2", NULL, NULL);
+    finish(&m);
+}
+
+/* Channels of groups, both ways. */
+Test(equal_dims, conv_groups)
+{
+    const Case c = {
+        with_int(node("Conv", "x,y", "r"), "group", 2), 2, 4, {"N,C,H,W", "O,I,3,3"}};
+    Made m = make(&c);
+    expect(&m, 6 * 4 * 5, "1,6,6,7", "6,3,3,3", NULL);
+    expect_refused(&m, "input 'y': dim 0, 'O', is 5; node 'made' (Conv) needs a multiple of 2",
+                   "1,6,6,7", "5,3,3,3", NULL);
+    finish(&m);
+    const Case t = {
+        with_int(node("ConvTranspose", "x,y", "r"), "group", 2), 2, 4, {"N,C,H,W", "D,I,3,3"}};
+    m = make(&t);
+    expect(&m, 6 * 8 * 9, "1,4,6,7", "4,3,3,3", NULL);
+    finish(&m);
+}
+
 /* ---- the pass */
 
 typedef struct Dims {
