@@ -9,31 +9,15 @@
  * way, into regions of the plan. Groups that depend on weights only become init steps, unless their
  * sizes depend on dims. Before scheduling the buffers of a nest get names by position, so that
  * equal work in different places of a model is one kernel. */
-#include "jit/compile.h"
-
-#include "codegen/c_print.h"
+#include "jit/compile_impl.h"
 
 #include <string.h>
 
-#include "passes/equal_dims.h"
-#include "passes/group.h"
+#include "codegen/c_print.h"
 #include "passes/place_gpu.h"
 #include "passes/nonempty.h"
-#include "passes/schedule.h"
 
-typedef struct Compile {
-    Cx *cx;
-    Graph *graph;
-    EqualDims dims;
-    const Graph *equal; /* of the same nodes, by number: equal dims are one (equal_dims) */
-    const CompileOptions *options;
-    const Grouping *grouping;
-    PlanBuild *build;
-    Compiled *out;
-    Text nests, tiles, placed;
-} Compile;
-
-static const Expr *nest_flops(Cx *cx, const Nest *nest)
+const Expr *compile_flops(Cx *cx, const Nest *nest)
 {
     const Expr *total = expr_const(cx, 0);
     for (uint32_t i = 0; i < nest->value_count; i++) {
@@ -53,7 +37,7 @@ static const Expr *nest_flops(Cx *cx, const Nest *nest)
     return total;
 }
 
-static void name_buffers(Cx *cx, Nest *nest)
+void compile_name_buffers(Cx *cx, Nest *nest)
 {
     nest->name = "k";
     for (uint32_t i = 0; i < nest->buffer_count; i++)
@@ -125,8 +109,7 @@ static void list_nest(Compile *c, const Nest *nest, const char *nodes)
     VEC_PUSH(c->cx->arena, list->list, list->count, list->capacity, use);
 }
 
-/* `plain`: by a schedule that takes any nest. */
-static bool lower_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered)
+bool compile_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered)
 {
     Cx *cx = c->cx;
     if (c->options->nests && !info->init)
@@ -134,7 +117,7 @@ static bool lower_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lower
     Schedule schedule =
         plain ? schedule_plain(cx, nest, c->options->caps) : find_schedule(c, nest, info->init);
     info->schedule = schedule_text(cx, &schedule);
-    info->flops = nest_flops(cx, nest);
+    info->flops = compile_flops(cx, nest);
     if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
         return false;
     keep_nest(c, nest, info->nodes);
@@ -147,66 +130,7 @@ static bool lower_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lower
     return !cx_failed(cx);
 }
 
-/* --- packing --- */
-
-/* The init tensor that holds a constant in packed form; made once per way of packing. */
-static bool pack_constant(Compile *c, const PackedConst *pack, const Buffer *as, uint32_t from,
-                          const char *nodes, uint32_t *packed)
-{
-    StepInfo info = {.init = true, .nodes = nodes, .why = ""};
-    Lowered lowered;
-    name_buffers(c->cx, pack->nest);
-    if (!lower_nest(c, pack->nest, false, &info, &lowered))
-        return false;
-    uint32_t kernel = plan_build_kernel(c->build, lowered.prog, "pack");
-    const uint32_t key[] = {kernel, from};
-    uintptr_t known = (uintptr_t)map_find(&c->build->packs, key, sizeof key);
-    if (known) {
-        *packed = (uint32_t)(known - 1);
-        return true;
-    }
-    *packed = plan_build_buffer(c->build, as, true);
-    map_set(&c->build->packs, key, sizeof key, (void *)(uintptr_t)(*packed + 1));
-    uint32_t *tensors = NEW_ARRAY(c->cx->arena, uint32_t, lowered.prog->buffer_count);
-    tensors[0] = from;
-    tensors[1] = *packed;
-    for (uint32_t i = 2; i < lowered.prog->buffer_count; i++)
-        tensors[i] = plan_build_buffer(c->build, lowered.prog->buffers[i], true);
-    plan_build_step(c->build, kernel, lowered.prog, tensors, &info);
-    return !cx_failed(c->cx);
-}
-
 /* --- groups --- */
-
-static bool all_const(const Tensor *tensor)
-{
-    for (int d = 0; d < tensor->rank; d++)
-        if (tensor->shape[d]->kind != EX_const)
-            return false;
-    return true;
-}
-
-/* Whether the group can be computed at load: sizes are numbers, and what it reads is there. */
-static bool is_init(const Compile *c, const GroupInfo *group)
-{
-    if (!group->init)
-        return false;
-    for (uint32_t i = 0; i < group->node_count; i++) {
-        const GraphNode *node = group->nodes[i];
-        if (!all_const(node->output))
-            return false;
-        for (int k = 0; k < node->input_count; k++) {
-            const Tensor *input = node->inputs[k];
-            if (!group->group.inside[input->id] && input->producer->op != OP_constant &&
-                !c->build->scope->init[input->id])
-                return false;
-        }
-    }
-    for (uint32_t o = 0; o < c->equal->output_count; o++)
-        if (c->equal->outputs[o] == group->group.roots[0])
-            return false; /* the caller's memory is there only in a run */
-    return true;
-}
 
 /* The node that picks by a bound symbol, or the root's. */
 static const char *bind_source(const GroupInfo *group, const LoweredGroup *lowered, const Expr *sym)
@@ -218,10 +142,8 @@ static const char *bind_source(const GroupInfo *group, const LoweredGroup *lower
     return root ? root : "";
 }
 
-/* A line for each node inside. When the program is known, the lines of its bound symbols come
- * first, in the order of their numbers: what the error cell tells is a line (program_bad_index). */
-static const char *node_list(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
-                             const TileProg *prog)
+const char *compile_nodes(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
+                          const TileProg *prog)
 {
     Text text;
     text_init(&text, cx->arena);
@@ -270,12 +192,13 @@ static void set_roles(const Compile *c, const LoweredGroup *group, bool init)
             buffer->role = BUF_const;
     }
     if (init)
-        group->nest->dim_count = 0;
+        group->nest->dim_count = group->nest->equal_count = 0;
 }
 
 /* A group on its way to a kernel. */
 typedef struct Kernel {
     const GroupInfo *group;
+    bool init; /* noted, not lowered further */
     LoweredGroup lowered_group;
     Lowered lowered;
     StepInfo info;
@@ -287,10 +210,10 @@ static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty, bool p
     if (!lower_group(c->cx, nonempty->graph, &nonempty->group, nonempty->layouts, lowered))
         return false;
     c->cx->where = k->group->group.roots[0]->producer->source;
-    c->build->scope->init[k->group->group.roots[0]->id] = k->info.init;
-    set_roles(c, lowered, k->info.init);
-    name_buffers(c->cx, lowered->nest);
-    return lower_nest(c, lowered->nest, plain, &k->info, &k->lowered);
+    c->build->scope->init[k->group->group.roots[0]->id] = k->init;
+    set_roles(c, lowered, k->init);
+    compile_name_buffers(c->cx, lowered->nest);
+    return k->init || compile_nest(c, lowered->nest, plain, &k->info, &k->lowered);
 }
 
 /* Operands of products have no guards: where indices are not proven, as proofs know only so many
@@ -308,26 +231,30 @@ static bool compile_group(Compile *c, const GroupInfo *group)
 {
     Cx *cx = c->cx;
     Kernel k = {.group = group,
-                .info = {.init = is_init(c, group),
-                         .nodes = node_list(cx, group, NULL, NULL),
+                .init = compile_is_init(c, group),
+                .info = {.nodes = compile_nodes(cx, group, NULL, NULL),
                          .why = group->why ? group->why : ""}};
     NonEmpty nonempty;
     nonempty_group(cx, c->equal, &group->group, c->grouping->layouts, &nonempty);
     plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
     if (!lower_kernel(c, &k, &nonempty, false) && !lower_again(c, &k, &nonempty))
         return false;
+    if (k.init) {
+        compile_init_group(c, group, &k.lowered_group, stem(group));
+        cx->where = NULL;
+        return !cx_failed(cx);
+    }
     TileProg *prog = k.lowered.prog;
-    k.info.nodes = node_list(cx, group, &k.lowered_group, prog);
+    k.info.nodes = compile_nodes(cx, group, &k.lowered_group, prog);
     uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
     for (uint32_t i = 0; i < prog->buffer_count; i++)
         tensors[i] = i < k.lowered_group.tensor_count
                          ? plan_build_tensor(c->build, k.lowered_group.tensors[i])
-                         : plan_build_buffer(c->build, prog->buffers[i], k.info.init);
+                         : plan_build_buffer(c->build, prog->buffers[i], false);
     for (int p = 0; p < k.lowered.pack_count; p++) {
         const PackedConst *pack = &k.lowered.packs[p];
-        if (!pack_constant(c, pack, prog->buffers[pack->index], tensors[pack->index], k.info.nodes,
-                           &tensors[pack->index]))
-            return false;
+        uint32_t *tensor = &tensors[pack->index];
+        *tensor = compile_pack(c, pack, prog->buffers[pack->index], *tensor, k.info.nodes);
     }
     uint32_t kernel = plan_build_kernel(c->build, prog, stem(group));
     plan_build_step(c->build, kernel, prog, tensors, &k.info);
@@ -460,7 +387,7 @@ bool compile_graph(Cx *cx, Graph *graph, const CompileOptions *options, Compiled
     c->build = plan_build(cx, graph, &c->dims, options->file_count, options->files);
     c->build->plan->target = options->caps->name;
     c->build->slices = options->caps->kind == TK_cpu;
-    if (cx_failed(cx) || !compile_groups(c, true))
+    if (cx_failed(cx) || !compile_groups(c, true) || !compile_init_steps(c))
         return false;
     give_texts(c, out);
     out->plan = plan_build_finish(c->build);

@@ -378,8 +378,8 @@ void plan_build_step(PlanBuild *b, uint32_t kernel, const TileProg *prog, const 
     Slots slots = {b->dims, b->plan->dim_count, b};
     uint32_t *dims = NEW_ARRAY(arena, uint32_t, prog->dim_count);
     for (uint32_t d = 0; d < prog->dim_count; d++) {
-        int slot = find_slot(&slots, prog->dims[d]);
-        if (slot < 0 || info->init)
+        int slot = info->init ? (int)info->sizes[d] : find_slot(&slots, prog->dims[d]);
+        if (slot < 0)
             cx_fail(b->cx, ST_internal, "kernel '%s' uses the dim '%s'",
                     b->plan->kernels[kernel].name, prog->dims[d]->name);
         dims[d] = slot < 0 ? 0 : (uint32_t)slot;

@@ -61,6 +61,7 @@ typedef struct PlanBuild {
 /* What is said about a step. */
 typedef struct StepInfo {
     bool init;
+    const uint32_t *sizes; /* init: values of the kernel's dims */
     const char *nodes, *why, *schedule;
     const Expr *flops;
 } StepInfo;

@@ -91,7 +91,7 @@ bool launches_set_dims(Launches *list, const int64_t *dims)
         const PlanKernel *kernel = &list->plan->kernels[step->kernel];
         bool nothing = false;
         for (uint32_t d = 0; d < step->dim_count; d++) {
-            own[d] = dims[step->dims[d]];
+            own[d] = dims ? dims[step->dims[d]] : step->dims[d];
             nothing |= own[d] < (int64_t)kernel->least[d];
         }
         for (uint32_t p = 0; p < kernel->phase_count; p++)

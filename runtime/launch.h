@@ -37,8 +37,8 @@ bool launches_init(Launches *list, const Allocator *from, const Plan *plan, cons
                    uint32_t count, const DeviceCode *code);
 /* All zero is allowed; unbound by the caller. */
 void launches_finish(Launches *list);
-/* Sizes for these values of the plan's dims, which stay as long as the list uses them. False when
- * one overflows, or a copy's ends differ. */
+/* Sizes for these values of the plan's dims, which stay as long as the list uses them; NULL for
+ * init steps, which have values of their own. False when one overflows, or a copy's ends differ. */
 bool launches_set_dims(Launches *list, const int64_t *dims);
 /* Memory of the tensors, by number; those that are bound later may be NULL. */
 void launches_set_memory(Launches *list, void *const *tensors);

@@ -194,7 +194,8 @@ typedef struct PlanStep {
     uint32_t buffer_count;   /* as the kernel's; 2 for copies */
     const uint32_t *buffers; /* tensors */
     uint32_t dim_count;      /* as the kernel's */
-    const uint32_t *dims;    /* for each dim of the kernel: which of the plan */
+    const uint32_t *dims;    /* for each dim of the kernel: which of the plan; in init steps, before
+                                the plan's have values: its value, which leaves work */
     ExprCode flops;          /* scalar operations, over the plan's dims */
     ExprCode times;          /* how often a run does it: iterations of the loops around it, over the
                                 plan's dims; negative when only a run tells */

@@ -218,8 +218,8 @@ static bool step_fits(const Plan *plan, const PlanStep *step, bool init)
             (step->kind == PS_kernel && t->dtype == DT_string))
             return false;
     }
-    for (uint32_t d = 0; d < step->dim_count; d++)
-        if (init || step->dims[d] >= plan->dim_count)
+    for (uint32_t d = 0; d < step->dim_count && !init; d++)
+        if (step->dims[d] >= plan->dim_count)
             return false;
     if (step->kind == PS_copy)
         return step->buffer_count == 2 && !step->dim_count &&
@@ -233,7 +233,12 @@ static bool step_fits(const Plan *plan, const PlanStep *step, bool init)
     if (step->kernel >= plan->kernel_count)
         return false;
     const PlanKernel *kernel = &plan->kernels[step->kernel];
-    return step->buffer_count == kernel->buffer_count && step->dim_count == kernel->dim_count;
+    if (step->buffer_count != kernel->buffer_count || step->dim_count != kernel->dim_count)
+        return false;
+    for (uint32_t d = 0; d < step->dim_count && init; d++)
+        if (step->dims[d] < kernel->least[d])
+            return false; /* what it makes would stay undefined */
+    return true;
 }
 
 static bool check_steps(PlanCheckJob *c, const PlanStep *steps, uint32_t count, bool init)
