@@ -48,6 +48,7 @@ static int64_t extent_guess(const Axis *axis)
 {
     const Expr *e = axis->extent;
     int64_t extent = e->kind == EX_const ? e->value : e->hi < 64 ? e->hi : 64;
+    extent = e->lo > extent ? e->lo : extent;
     return extent > 1 ? extent : 1;
 }
 

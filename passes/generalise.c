@@ -263,7 +263,7 @@ typedef struct Trial {
     bool fits;
 } Trial;
 
-/* How much code there is; UINT32_MAX when there is none, or it wants more than the nest's buffers. */
+/* How much code there is; UINT32_MAX for none, or when it wants more than the nest's buffers. */
 static uint32_t code_size(Cx *cx, const char *text, const Caps *caps)
 {
     Lowered lowered;

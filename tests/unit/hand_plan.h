@@ -1,6 +1,6 @@
 /* A plan built by hand, whose kernels are plain C functions:
  *
- *   init   p[4] = 2 * w[4]                 (through a passing tensor q = w + w)
+ *   init   p[4] = 2 * w[4]                 through a passing tensor q = w; the 4 is the step's
  *   run    t[N,4] = x[N,4] + p             one task per row
  *          y[N,4] = 3 * t                  two phases: r = 2 * t, y = r + t; r is scratch memory
  *          z[M,4] = y[i[M]]                sets the error cell
@@ -175,7 +175,8 @@ static Plan *hand_plan(Cx *cx)
     p->outputs[2] = (PlanPort){.name = "c", .tensor = T_c, .symbols = {"N"}};
     p->kernel_count = 4;
     p->kernels = NEW_ARRAY(cx->arena, PlanKernel, 4);
-    hand_kernel(&p->kernels[0], cx, "twice", 0, 2, 1, code[2]);
+    hand_kernel(&p->kernels[0], cx, "twice", 1, 2, 1, code[0]); /* its own dim is not N */
+    p->kernels[0].least = arena_copy(cx->arena, &(uint32_t){1}, sizeof(uint32_t));
     hand_kernel(&p->kernels[1], cx, "add_row", 1, 3, 1, code[0]);
     hand_kernel(&p->kernels[2], cx, "thrice", 1, 3, 2, code[0]);
     hand_kernel(&p->kernels[3], cx, "pick", 2, 3, 1, code[0]); /* its own dims are M, N */
@@ -189,7 +190,8 @@ static Plan *hand_plan(Cx *cx)
     p->init_count = 2;
     p->init = NEW_ARRAY(cx->arena, PlanStep, 2);
     p->init[0] = hand_step(cx, PS_copy, 0, 0, 2, (uint32_t[]){T_w, T_q}, code[2]);
-    p->init[1] = hand_step(cx, PS_kernel, 0, 0, 2, (uint32_t[]){T_q, T_p}, code[2]);
+    p->init[1] = hand_step(cx, PS_kernel, 0, 1, 2, (uint32_t[]){T_q, T_p}, code[2]);
+    p->init[1].dims = arena_copy(cx->arena, &(uint32_t){4}, sizeof(uint32_t));
     p->step_count = 4;
     p->steps = NEW_ARRAY(cx->arena, PlanStep, 4);
     p->steps[0] = hand_step(cx, PS_kernel, 1, 1, 3, (uint32_t[]){T_x, T_p, T_t}, code[3]);

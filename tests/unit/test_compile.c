@@ -187,6 +187,37 @@ Test(compile, two_threads)
     check_threads(2);
 }
 
+/* A session of what was compiled, whose weights are in the plan; this stays the compile's. */
+typedef struct Opened {
+    Device *device;
+    DeviceCode *code;
+    Program *program;
+    Session *session;
+} Opened;
+
+static Opened open_session(const Compiled *compiled)
+{
+    Opened o;
+    Report report;
+    o.device = device_cpu_open(&guarded, executor_inline);
+    cr_assert_eq(
+        o.device->type->load(o.device, compiled->plan, &compiled->code, NULL, &o.code, &report),
+        ST_ok, "%s", report.text);
+    ProgramParts parts = {
+        .plan = compiled->plan, .device = o.device, .code = o.code, .from = &guarded};
+    cr_assert_eq(program_create(&parts, &o.program, &report), ST_ok, "%s", report.text);
+    cr_assert_eq(session_create(o.program, NULL, &o.session, &report), ST_ok, "%s", report.text);
+    return o;
+}
+
+static void close_session(Opened *o)
+{
+    session_destroy(o->session);
+    program_destroy(o->program);
+    o->device->type->unload(o->code);
+    o->device->type->close(o->device);
+}
+
 /* --- which of several picks in a kernel met a bad index --- */
 
 static Graph *make_picks(Cx *cx)
@@ -220,27 +251,78 @@ Test(compile, bad_index_names_the_node)
     static const int64_t good[] = {0, 1, -1, 5}, bad[] = {0, 1, 6, 5};
     Job job = {.make = make_picks, .threads = 1};
     Cx cx;
-    Report report;
     cx_init(&cx, NULL, 0);
     cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
     const Plan *plan = job.compiled.plan;
     cr_assert_eq(plan->step_count, 1);
-    Device *device = device_cpu_open(&guarded, executor_inline);
-    DeviceCode *code;
-    cr_assert_eq(device->type->load(device, plan, &job.compiled.code, NULL, &code, &report), ST_ok,
-                 "%s", report.text);
-    ProgramParts parts = {.plan = plan, .device = device, .code = code, .from = &guarded};
-    Program *program;
-    Session *s;
-    cr_assert_eq(program_create(&parts, &program, &report), ST_ok, "%s", report.text);
-    cr_assert_eq(session_create(program, NULL, &s, &report), ST_ok, "%s", report.text);
+    Opened o = open_session(&job.compiled);
+    Session *s = o.session;
     run_picks(s, good, good, NULL);
     run_picks(s, bad, good, "node 'left' (Gather): an index in the data is out of range");
     run_picks(s, good, bad, "node 'right' (Gather): an index in the data is out of range");
-    session_destroy(s);
-    program_destroy(program);
-    device->type->unload(code);
-    device->type->close(device);
+    close_session(&o);
+    cx_finish(&cx);
+}
+
+/* --- weights of several sizes, packed by one kernel --- */
+
+enum { ROWS = 3, NARROW = 192, WIDE = 384 };
+static float wide[NARROW * WIDE], narrow[WIDE * NARROW], square[NARROW * NARROW];
+
+/* y = x wide narrow square */
+static Graph *make_products(Cx *cx)
+{
+    Graph *g = graph_new(cx, "products");
+    const Expr *shape[] = {expr_const(cx, ROWS), expr_const(cx, NARROW)};
+    Tensor *t = graph_input(g, "x", DT_f32, 2, shape);
+    t = graph_matmul(g, t, constant(g, "wide", 2, NARROW, WIDE, wide));
+    t = graph_matmul(g, t, constant(g, "narrow", 2, WIDE, NARROW, narrow));
+    t = graph_matmul(g, t, constant(g, "square", 2, NARROW, NARROW, square));
+    graph_output(g, t, "y");
+    graph_count_uses(g);
+    return g;
+}
+
+static void product(const float *x, const float *w, int k, int n, float *y)
+{
+    for (int r = 0; r < ROWS; r++)
+        for (int j = 0; j < n; j++) {
+            double sum = 0;
+            for (int i = 0; i < k; i++)
+                sum += (double)x[r * k + i] * (double)w[i * n + j];
+            y[r * n + j] = (float)sum;
+        }
+}
+
+Test(compile, packing_of_several_sizes)
+{
+    static float x[ROWS * NARROW], a[ROWS * WIDE], b[ROWS * NARROW], want[ROWS * NARROW],
+        y[ROWS * NARROW];
+    Job job = {.make = make_products, .threads = 1};
+    Cx cx;
+    Report report;
+    fill(x, ROWS * NARROW, 1);
+    fill(wide, NARROW * WIDE, 2);
+    fill(narrow, WIDE * NARROW, 3);
+    fill(square, NARROW * NARROW, 4);
+    cx_init(&cx, NULL, 0);
+    cr_assert_eq(cx_run(&cx, compile, &job), ST_ok, "%s", cx.message);
+    const Plan *plan = job.compiled.plan;
+    cr_assert_eq(plan->init_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(plan->init[i].kernel, plan->init[0].kernel);
+        cr_assert_eq(plan->init[i].dim_count, 2);
+    }
+    Opened o = open_session(&job.compiled);
+    cr_assert_eq(session_run(o.session, (const void *[]){x}, (void *[]){y}, &report), ST_ok, "%s",
+                 report.text);
+    product(x, wide, NARROW, WIDE, a);
+    product(a, narrow, WIDE, NARROW, b);
+    product(b, square, NARROW, NARROW, want);
+    for (int i = 0; i < ROWS * NARROW; i++)
+        cr_assert(fabsf(y[i] - want[i]) < 1e-3f * (1 + fabsf(want[i])), "%d: %g, not %g", i,
+                  (double)y[i], (double)want[i]);
+    close_session(&o);
     cx_finish(&cx);
 }
 

@@ -151,6 +151,19 @@ static void spoil_init_reads_input(Plan *p)
     static const uint32_t buffers[] = {T_x, T_p};
     p->init[1].buffers = buffers;
 }
+static void spoil_init_size(Plan *p)
+{
+    static const uint32_t sizes[] = {0}; /* what reads the tensor would find nothing written */
+    p->init[1].dims = sizes;
+}
+static void spoil_init_size_count(Plan *p)
+{
+    p->init[1].dim_count = 0;
+}
+static void spoil_init_copy_size(Plan *p)
+{
+    p->init[0].dim_count = 1;
+}
 static void spoil_weight_size(Plan *p)
 {
     p->weights[0].bytes = 12;
@@ -221,6 +234,9 @@ Test(plan, rules)
     static Spoil *const spoils[] = {spoil_step_tensor,
                                     spoil_step_kernel,
                                     spoil_init_reads_input,
+                                    spoil_init_size,
+                                    spoil_init_size_count,
+                                    spoil_init_copy_size,
                                     spoil_weight_size,
                                     spoil_weight_range,
                                     spoil_port,
