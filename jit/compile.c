@@ -2,7 +2,8 @@
  *
  *   graph -> the same with equal dims as one -> groups (fusion)
  *         -> for each group: nest -> schedule -> tile program -> kernel and step
- *            and for each constant it wants packed: nest -> ... -> init step
+ *            and for each constant it wants packed: a nest
+ *         -> nests of the init plan, those that differ in sizes as one -> ... -> init steps
  *         -> code of the distinct kernels -> plan
  *
  * Nodes that are steps of their own (on the host, loops, branches) become that; bodies go the same
