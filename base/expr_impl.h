@@ -55,14 +55,4 @@ TermList expr_terms(const Expr *const *e);
 /* Replaces an expression of one possible value by that constant. */
 const Expr *expr_known(Cx *cx, const Expr *e);
 
-/* Expression by id, in the scratch arena; for walks over shared nodes. */
-typedef struct ExprMap {
-    Arena *arena;
-    const Expr **keys, **values;
-    uint32_t capacity, used;
-} ExprMap;
-const Expr *expr_map_find(const ExprMap *map, const Expr *key);
-/* `key` must be new. */
-void expr_map_add(ExprMap *map, const Expr *key, const Expr *value);
-
 #endif

@@ -6,6 +6,13 @@
 
 #include <string.h>
 
+/* Expression by id, in the scratch arena; for walks over shared nodes. */
+typedef struct ExprMap {
+    Arena *arena;
+    const Expr **keys, **values;
+    uint32_t capacity, used;
+} ExprMap;
+
 static uint32_t map_slot(const ExprMap *map, const Expr *key)
 {
     uint32_t at = (key->id * 0x9E3779B1u) & (map->capacity - 1);
@@ -14,7 +21,7 @@ static uint32_t map_slot(const ExprMap *map, const Expr *key)
     return at;
 }
 
-const Expr *expr_map_find(const ExprMap *map, const Expr *key)
+static const Expr *map_find_expr(const ExprMap *map, const Expr *key)
 {
     if (!map->capacity)
         return NULL;
@@ -22,7 +29,8 @@ const Expr *expr_map_find(const ExprMap *map, const Expr *key)
     return map->keys[at] ? map->values[at] : NULL;
 }
 
-void expr_map_add(ExprMap *map, const Expr *key, const Expr *value)
+/* `key` must be new. */
+static void map_add_expr(ExprMap *map, const Expr *key, const Expr *value)
 {
     if (map->used * 2 >= map->capacity) {
         ExprMap bigger = {.arena = map->arena, .capacity = map->capacity ? map->capacity * 2 : 16};
@@ -30,7 +38,7 @@ void expr_map_add(ExprMap *map, const Expr *key, const Expr *value)
         bigger.values = NEW_ARRAY(map->arena, const Expr *, bigger.capacity);
         for (uint32_t i = 0; i < map->capacity; i++)
             if (map->keys[i])
-                expr_map_add(&bigger, map->keys[i], map->values[i]);
+                map_add_expr(&bigger, map->keys[i], map->values[i]);
         *map = bigger;
     }
     uint32_t at = map_slot(map, key);
@@ -128,7 +136,7 @@ static const Expr *rebuild(Cx *cx, const Expr *e, const Expr *const *args)
 
 static const Expr *subst(Cx *cx, ExprMap *map, const Expr *e)
 {
-    const Expr *done = expr_map_find(map, e);
+    const Expr *done = map_find_expr(map, e);
     if (done)
         return done;
     if (!e->count)
@@ -140,7 +148,7 @@ static const Expr *subst(Cx *cx, ExprMap *map, const Expr *e)
         changed |= args[i] != e->args[i];
     }
     done = changed ? rebuild(cx, e, args) : e;
-    expr_map_add(map, e, done);
+    map_add_expr(map, e, done);
     return done;
 }
 
@@ -151,7 +159,7 @@ const Expr *expr_subst(Cx *cx, const Expr *e, const Expr *const *syms, const Exp
     ArenaMark mark = arena_mark(&pool->scratch);
     ExprMap map = {.arena = &pool->scratch};
     for (size_t i = 0; i < count; i++)
-        expr_map_add(&map, syms[i], with[i]);
+        map_add_expr(&map, syms[i], with[i]);
     e = subst(cx, &map, e);
     arena_reset(&pool->scratch, mark);
     return e;
@@ -164,9 +172,9 @@ typedef struct SymbolList {
 
 static void collect(ExprMap *map, SymbolList *found, const Expr *e)
 {
-    if ((!e->count && e->kind != EX_sym) || expr_map_find(map, e))
+    if ((!e->count && e->kind != EX_sym) || map_find_expr(map, e))
         return;
-    expr_map_add(map, e, e);
+    map_add_expr(map, e, e);
     if (e->kind == EX_sym)
         VEC_PUSH(map->arena, found->items, found->count, found->capacity, e);
     for (uint32_t i = 0; i < e->count; i++)

@@ -52,12 +52,6 @@ int os_file_id(const char *path, OsFileId *id)
     return 0;
 }
 
-bool os_same_file(const OsFileId *a, const OsFileId *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->modified == b->modified && a->changed == b->changed;
-}
-
 /* Fills [to, to + size) from the start of the file; ESTALE when the file ends before. */
 static int read_all(int file, unsigned char *to, size_t size)
 {

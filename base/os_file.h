@@ -32,7 +32,6 @@ typedef struct OsFileId {
 } OsFileId;
 
 int os_file_id(const char *path, OsFileId *id);
-bool os_same_file(const OsFileId *a, const OsFileId *b);
 
 /* A whole regular file, readable. `data` is page-aligned; NULL when the file is empty. */
 typedef struct OsMap {

@@ -61,7 +61,6 @@ const char *c_name(CPrint *cp, const Expr *sym, const char *prefix,
 /* The spelling of an expression; after substitution of the operation's coordinates. */
 const char *c_expr(CPrint *cp, const Expr *e);
 const Expr *c_subst(CPrint *cp, const Expr *e);
-bool c_is_wide(CPrint *cp, const Expr *e);
 /* Conjunction of what bounds do not prove, or NULL when nothing is left. */
 const char *c_guards(CPrint *cp, const Guard *guards, int count);
 const char *c_const(CPrint *cp, Dtype dtype, Scalar value);
@@ -112,12 +111,6 @@ void c_gpu_mma(CPrint *cp, const TileOp *op);
 const Expr *c_counter(CPrint *cp, const char *prefix, int extent);
 /* Opens an unrolled loop over a new counter; a constant 0 without a loop when extent is 1. */
 const Expr *c_unrolled(CPrint *cp, int extent, int *opened);
-/* Condition of what follows: coordinates inside the box (`bounds`: and its bounds), NULL when
- * always. */
-const char *c_inside(CPrint *cp, bool bounds, bool overshoot);
-/* Condition that this thread is the first of those that hold the same elements; NULL when always.
- */
-const char *c_first_holder(CPrint *cp, const Layout *layout);
 
 /* c_prelude.c: the helpers `body` uses. */
 void c_prelude(Cx *cx, Text *out, const Dialect *dialect, const Caps *caps, const char *body);

@@ -95,7 +95,7 @@ static double reach(const Expr *e)
     return fmax(fabs((double)e->lo), fabs((double)e->hi));
 }
 
-bool c_is_wide(CPrint *cp, const Expr *e)
+static bool is_wide(CPrint *cp, const Expr *e)
 {
     if (e->kind == EX_sym) {
         const CName *name = find_name(cp, e);
@@ -103,7 +103,7 @@ bool c_is_wide(CPrint *cp, const Expr *e)
     }
     double total = e->kind == EX_const || e->kind == EX_sum ? fabs((double)e->value) : 0;
     for (uint32_t i = 0; i < e->count; i++) {
-        if (c_is_wide(cp, e->args[i]))
+        if (is_wide(cp, e->args[i]))
             return true;
         if (e->kind == EX_sum)
             total += reach(e->args[i]) * fabs((double)e->coefs[i]);
@@ -224,7 +224,7 @@ const char *c_expr(CPrint *cp, const Expr *e)
     Text out;
     text_init(&out, cp->cx->arena);
     e = c_subst(cp, e);
-    put_expr(cp, &out, e, c_is_wide(cp, e));
+    put_expr(cp, &out, e, is_wide(cp, e));
     return out.data;
 }
 

@@ -25,7 +25,9 @@ const Expr *c_unrolled(CPrint *cp, int extent, int *opened)
     return digit;
 }
 
-const char *c_inside(CPrint *cp, bool bounds, bool overshoot)
+/* Condition of what follows: coordinates inside the box (`bounds`: and its bounds), NULL when
+ * always. */
+static const char *box_condition(CPrint *cp, bool bounds, bool overshoot)
 {
     const Box *box = cp->box;
     const Expr *zero = expr_const(cp->cx, 0);
@@ -41,7 +43,9 @@ const char *c_inside(CPrint *cp, bool bounds, bool overshoot)
     return c_guards(cp, guards, count);
 }
 
-const char *c_first_holder(CPrint *cp, const Layout *layout)
+/* Condition that this thread is the first of those that hold the same elements, NULL when always.
+ */
+static const char *first_holder(CPrint *cp, const Layout *layout)
 {
     Guard guards[MAX_PARTS];
     int count = 0;
@@ -115,10 +119,10 @@ void c_set_coords(CPrint *cp)
 static void put_point(CPrint *cp, const TileOp *op)
 {
     bool copy = op->kind == TO_copy; /* outside its bounds a copy writes fill */
-    const char *inside = c_inside(cp, !copy, true);
+    const char *inside = box_condition(cp, !copy, true);
     if (inside)
         c_open(cp, "if (%s) ", inside);
-    cp->load_if = copy ? c_inside(cp, true, false) : NULL;
+    cp->load_if = copy ? box_condition(cp, true, false) : NULL;
     c_values(cp, op, NULL);
     c_stores(cp, op);
     cp->load_if = NULL;
@@ -131,7 +135,7 @@ static void put_map(CPrint *cp, const TileOp *op)
     const Layout *layout = op_layout(cp, op);
     int opened = 0;
     cp->layout = layout;
-    cp->store_if = c_first_holder(cp, layout);
+    cp->store_if = first_holder(cp, layout);
     int from = c_vector_width(cp, op) > 1 ? 1 : 0;
     for (int p = layout->reg_count - 1; p >= from; p--)
         cp->digits[p] = c_unrolled(cp, layout->regs[p].extent, &opened);
@@ -164,7 +168,7 @@ static void put_transfer(CPrint *cp, const Tile *tile, const Tile *via, bool out
     for (int p = tile->layout->reg_count - 1; p >= 0; p--)
         cp->digits[p] = c_unrolled(cp, tile->layout->regs[p].extent, &opened);
     c_set_coords(cp);
-    const char *inside = c_inside(cp, false, true);
+    const char *inside = box_condition(cp, false, true);
     const char *from =
         arena_printf(cx->arena, "%s[%s]", c_tile_name(cp, tile), c_tile_element(cp, &reg));
     const char *to = arena_printf(cx->arena, "%s[%s]", c_tile_name(cp, via), c_element(cp, &mem));

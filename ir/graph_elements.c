@@ -33,7 +33,8 @@ static bool constant_shape(const Tensor *tensor, Shape *shape)
     return true;
 }
 
-bool graph_element_fits(Dtype dtype, const Expr *e)
+/* Whether an expression stays within the values of an integer type or bool. */
+static bool fits(Dtype dtype, const Expr *e)
 {
     int bits = dtype_bits(dtype);
     int64_t lo = 0, hi = INT64_MAX;
@@ -155,7 +156,7 @@ static const Expr *map_element(Graph *graph, ScalarOp op, Dtype operand, Dtype r
     const Expr *e = constants(graph->cx, op, operand, arg);
     if (!e)
         e = symbolic(graph->cx, op, arg);
-    return e && graph_element_fits(result, e) ? e : NULL;
+    return e && fits(result, e) ? e : NULL;
 }
 
 static void fold_map(Graph *graph, const GraphNode *node, const Shape *shape, const Expr **list,
@@ -192,7 +193,7 @@ static void fold_cast(Graph *graph, const GraphNode *node, const Shape *shape, c
         } else if (out->dtype == DT_bool) {
             e = truth(graph->cx, e->lo > 0 || e->hi < 0, false);
         }
-        if (!e || !graph_element_fits(out->dtype, e))
+        if (!e || !fits(out->dtype, e))
             return;
         list[i] = e;
     }
@@ -342,7 +343,7 @@ static void fold_iota(Graph *graph, const GraphNode *node, const Shape *shape, c
         int64_t index[MAX_RANK];
         unravel(shape, i, index);
         list[i] = expr_const(graph->cx, index[node->attrs[AT_axis].i]);
-        if (!graph_element_fits(out->dtype, list[i]))
+        if (!fits(out->dtype, list[i]))
             return;
     }
     out->elements = list;

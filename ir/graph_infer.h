@@ -34,8 +34,6 @@ void graph_fold_elements(Graph *graph, const GraphNode *node, Tensor *out);
 /* Integer or bool data as a list of constants; NULL when it is no such type or more than
  * GRAPH_MAX_ELEMENTS. */
 const Expr **graph_data_elements(Cx *cx, Dtype dtype, int64_t count, const void *data);
-/* Whether an expression stays within the values of an integer type or bool. */
-bool graph_element_fits(Dtype dtype, const Expr *e);
 
 /* graph_node with bodies; the outermost graph; adds a symbol to the dims of a graph (`user`). */
 Tensor *graph_node_bodies(Graph *graph, GraphOp op, int input_count, Tensor *const *inputs,

@@ -13,10 +13,13 @@
 #include <math.h>
 #include <string.h>
 
+/* On which types an operation is defined (scalar.def). */
+typedef enum Domain { SD_NUM, SD_FLT, SD_INT, SD_BIT, SD_BOOL, SD_ANY, SD_CMP } Domain;
+
 static const struct Row {
     const char *name;
     int arity;
-    ScalarDomain domain;
+    Domain domain;
     unsigned flags;
 } rows[] = {
 #define SCALAR(name, arity, domain, flags, reference) {#name, arity, SD_##domain, flags},
@@ -54,11 +57,6 @@ int scalar_arity(ScalarOp op)
 unsigned scalar_flags(ScalarOp op)
 {
     return rows[op].flags;
-}
-
-ScalarDomain scalar_domain(ScalarOp op)
-{
-    return rows[op].domain;
 }
 
 bool scalar_accepts(ScalarOp op, Dtype dtype)

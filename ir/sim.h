@@ -180,13 +180,11 @@ typedef struct Sim {
 
 /* Fails the job: program, block, thread (-1 = none), message, operation. Returns false. */
 bool sim_fail(Sim *sim, int thread, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void sim_op_text(Text *text, const SimOp *op);
 
 /* sim_build.c. Symbols are added to the slots as they are met. */
 SimCode sim_code(Sim *sim, const Expr *e);
 SimOp *sim_build(Sim *sim, const TileBlock *block);
 uint32_t sim_add_sym(Sim *sim, const Expr *sym);
-SimTile *sim_find_tile(Sim *sim, const Tile *tile);
 int64_t sim_eval(Sim *sim, const SimCode *code);
 
 /* sim_reg.c */

@@ -83,7 +83,7 @@ int64_t sim_eval(Sim *sim, const SimCode *code)
     return value;
 }
 
-SimTile *sim_find_tile(Sim *sim, const Tile *tile)
+static SimTile *find_tile(Sim *sim, const Tile *tile)
 {
     for (uint32_t i = 0; i < sim->tile_count; i++)
         if (sim->tiles[i].tile == tile)
@@ -105,7 +105,7 @@ static void build_access(Sim *sim, const Access *access, SimAccess *out)
 {
     *out = (SimAccess){.access = access, .rank = access->rank, .guard_count = access->guard_count};
     if (access->tile)
-        out->tile = sim_find_tile(sim, access->tile);
+        out->tile = find_tile(sim, access->tile);
     else
         for (uint32_t b = 0; b < sim->prog->buffer_count; b++)
             if (sim->prog->buffers[b] == access->buffer)
@@ -311,16 +311,16 @@ static void build_op(Sim *sim, SimOp *out)
     case TO_copy:
     case TO_prefetch: build_box(sim, out); break;
     case TO_mma:
-        out->dst = sim_find_tile(sim, op->dst);
+        out->dst = find_tile(sim, op->dst);
         build_box(sim, out);
         break;
     case TO_reduce:
     case TO_convert:
-        out->dst = sim_find_tile(sim, op->dst);
-        out->src = sim_find_tile(sim, op->src);
+        out->dst = find_tile(sim, op->dst);
+        out->src = find_tile(sim, op->src);
         if (op->kind == TO_convert && !cx_failed(sim->cx)) {
             build_staging(sim, out);
-            out->via = cx_failed(sim->cx) ? NULL : sim_find_tile(sim, op->via);
+            out->via = cx_failed(sim->cx) ? NULL : find_tile(sim, op->via);
         }
         break;
     case TO_barrier:

@@ -9,7 +9,7 @@
 #include "ir/tile_impl.h"
 
 /* The operation's first line, then what it reads and stores. */
-void sim_op_text(Text *text, const SimOp *sim_op)
+static void op_text(Text *text, const SimOp *sim_op)
 {
     const TileOp *op = sim_op->op;
     tile_print_head(text, op);
@@ -45,7 +45,7 @@ bool sim_fail(Sim *sim, int thread, const char *fmt, ...)
     va_end(args);
     if (sim->op) {
         text_add(&text, "; in: ");
-        sim_op_text(&text, sim->op);
+        op_text(&text, sim->op);
     }
     cx_fail(sim->cx, ST_internal, "%s", text.data);
     return false;
@@ -148,7 +148,7 @@ static void note_worst(Sim *sim, const SimOp *op)
         return;
     Text text;
     text_init(&text, sim->cx->arena);
-    sim_op_text(&text, op);
+    op_text(&text, op);
     sim->report->worst_extra = op->extra;
     sim->report->worst_op = text.data;
 }

@@ -19,13 +19,11 @@ typedef enum ScalarOp {
 } ScalarOp;
 
 enum ScalarFlags { COMM = 1, ASSOC = 2, TRANS = 4 };
-typedef enum ScalarDomain { SD_NUM, SD_FLT, SD_INT, SD_BIT, SD_BOOL, SD_ANY, SD_CMP } ScalarDomain;
 
 const char *scalar_name(ScalarOp op);
 int scalar_find(const char *name, size_t length); /* -1 when unknown */
 int scalar_arity(ScalarOp op);
 unsigned scalar_flags(ScalarOp op);
-ScalarDomain scalar_domain(ScalarOp op);
 /* Reference evaluation in compute type `dtype` (of the operands; select: of b and c, with a bool). f32 results are rounded
  * to float. Comparisons, isnan, isinf give a bool (i = 0 or 1). */
 Scalar scalar_eval(ScalarOp op, Dtype dtype, const Scalar args[3]);

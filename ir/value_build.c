@@ -33,7 +33,8 @@ static uint32_t value_hash(const Value *v)
     return hash;
 }
 
-bool scalar_same(Scalar a, Scalar b)
+/* Equal bits: NaN equals itself, 0 and -0 differ. */
+static bool same_scalar(Scalar a, Scalar b)
 {
     return memcmp(&a, &b, sizeof a) == 0;
 }
@@ -43,12 +44,12 @@ static bool same_guard(const Guard *a, const Guard *b)
     return a->e == b->e && a->lo == b->lo && a->hi == b->hi;
 }
 
-bool access_same(const Access *a, const Access *b)
+static bool same_access(const Access *a, const Access *b)
 {
     if (!a || !b)
         return a == b;
     if (a->buffer != b->buffer || a->tile != b->tile || a->rank != b->rank ||
-        a->guard_count != b->guard_count || !scalar_same(a->fill, b->fill))
+        a->guard_count != b->guard_count || !same_scalar(a->fill, b->fill))
         return false;
     for (int i = 0; i < a->rank; i++)
         if (a->index[i] != b->index[i])
@@ -94,10 +95,10 @@ static bool value_same(const Value *a, const Value *b)
 {
     return a->op == b->op && a->dtype == b->dtype && a->scalar == b->scalar &&
            a->monoid == b->monoid && a->wraps == b->wraps &&
-           scalar_same(a->constant, b->constant) && a->index == b->index && a->sym == b->sym &&
+           same_scalar(a->constant, b->constant) && a->index == b->index && a->sym == b->sym &&
            a->lo == b->lo && a->hi == b->hi && a->args[0] == b->args[0] &&
            a->args[1] == b->args[1] && a->args[2] == b->args[2] && a->reduced == b->reduced &&
-           access_same(a->access, b->access);
+           same_access(a->access, b->access);
 }
 
 Value *value_intern(ValueList list, const Value *value)

@@ -41,8 +41,5 @@ bool value_uses_sym(const Value *value, const Expr *sym);
 Access *access_copy(Cx *cx, const Access *access);
 /* Drops guards that bounds decide, and repeated ones; false (nothing changed) when one never holds. */
 bool access_settle(Cx *cx, Access *access);
-bool access_same(const Access *a, const Access *b);
-/* Equal bits: NaN equals itself, 0 and -0 differ. */
-bool scalar_same(Scalar a, Scalar b);
 
 #endif

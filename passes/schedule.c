@@ -82,75 +82,127 @@ bool schedule_parse(Scan *scan, Schedule *schedule)
     return !cx_failed(scan->cx);
 }
 
-bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule)
-{
-    if (target_is_gpu(caps))
-        return gpu_candidate(nest, caps, index, schedule);
-    static const int32_t tiles[][4] = {/* mr nv ku mt */
-                                       {8, 3, 4, 8},  {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
-                                       {14, 2, 4, 4}, {4, 1, 1, 2}, {3, 2, 3, 1}, {1, 4, 4, 1}};
-    static const int32_t boxes[][4] = {/* vec rows grain keep */
+/* Candidates of one skeleton: how many there are for a nest, and one of them, false when the target
+ * lacks the registers for it. */
+typedef struct Candidates {
+    int (*count)(const Nest *nest);
+    bool (*get)(const Caps *caps, int index, Schedule *schedule);
+} Candidates;
+
+static const int32_t tile_sizes[][4] = {/* mr nv ku mt */
+                                        {8, 3, 4, 8},  {7, 2, 2, 8}, {6, 4, 4, 8}, {6, 2, 4, 4},
+                                        {14, 2, 4, 4}, {4, 1, 1, 2}, {3, 2, 3, 1}, {1, 4, 4, 1}};
+static const int32_t attention_sizes[][5] = {/* mr nv ku mt keys */
+                                             {8, 2, 4, 8, 4},
+                                             {6, 4, 4, 4, 2},
+                                             {4, 1, 3, 1, 1},
+                                             {1, 2, 4, 8, 8},
+                                             {3, 2, 1, 2, 3}};
+static const int32_t box_sizes[][4] = {/* vec rows grain keep */
                                        {2, 1, 16384, 1},
                                        {1, 1, 256, 0},
                                        {4, 1, 4096, 1},
                                        {1, 4, 1024, 1},
                                        {2, 2, 64, 0}};
-    int tile_count =
-        nest_contraction(nest->cx, nest).has ? (int)(sizeof tiles / sizeof *tiles) * 3 : 0;
-    if (index < tile_count) {
-        const int32_t *t = tiles[index / 3];
-        *schedule = schedule_default(SK_contraction);
-        schedule->field[SF_mr] = t[0];
-        schedule->field[SF_nv] = t[1];
-        schedule->field[SF_ku] = t[2];
-        schedule->field[SF_mt] = t[3];
-        schedule->field[SF_pack] = index % 3;
-        if (t[0] * t[1] + t[1] + 1 > caps->registers)
-            schedule->field[SF_mr] = (caps->registers - 1 - t[1]) / t[1];
-        return schedule->field[SF_mr] > 0;
-    }
-    index -= tile_count;
-    static const int32_t blocks[][5] = {/* mr nv ku mt keys */
-                                        {8, 2, 4, 8, 4},
-                                        {6, 4, 4, 4, 2},
-                                        {4, 1, 3, 1, 1},
-                                        {1, 2, 4, 8, 8},
-                                        {3, 2, 1, 2, 3}};
-    int block_count =
-        nest_attention(nest->cx, nest).has ? (int)(sizeof blocks / sizeof *blocks) : 0;
-    if (index < block_count) {
-        const int32_t *b = blocks[index];
-        *schedule = schedule_default(SK_attention);
-        schedule->field[SF_mr] = b[0] * b[1] + b[1] < caps->registers ? b[0] : 2;
-        schedule->field[SF_nv] = b[1];
-        schedule->field[SF_ku] = b[2];
-        schedule->field[SF_mt] = b[3];
-        schedule->field[SF_keys] = b[4];
-        return true;
-    }
-    index -= block_count;
-    int scan_count = nest_scan(nest->cx, nest).has ? 2 : 0;
-    if (index < scan_count) {
-        *schedule = schedule_default(SK_scan);
-        schedule->field[SF_vec] = index ? 4 : 1;
-        return true;
-    }
-    index -= scan_count;
-    int scatter_count = nest_scatter(nest).has ? 2 : 0;
-    if (index < scatter_count) {
-        *schedule = schedule_default(SK_scatter);
-        schedule->field[SF_vec] = index ? 4 : 1;
-        return true;
-    }
-    index -= scatter_count;
-    if (index >= (int)(sizeof boxes / sizeof *boxes))
-        return false;
-    *schedule = schedule_default(SK_general);
-    schedule->field[SF_vec] = boxes[index][0];
-    schedule->field[SF_rows] = boxes[index][1];
-    schedule->field[SF_grain] = boxes[index][2];
-    schedule->field[SF_keep] = boxes[index][3];
+
+static int contraction_count(const Nest *nest)
+{
+    return nest_contraction(nest->cx, nest).has ? (int)(sizeof tile_sizes / sizeof *tile_sizes) * 3
+                                                : 0;
+}
+
+static bool contraction_get(const Caps *caps, int index, Schedule *schedule)
+{
+    const int32_t *t = tile_sizes[index / 3];
+    *schedule = schedule_default(SK_contraction);
+    schedule->field[SF_mr] = t[0];
+    schedule->field[SF_nv] = t[1];
+    schedule->field[SF_ku] = t[2];
+    schedule->field[SF_mt] = t[3];
+    schedule->field[SF_pack] = index % 3;
+    if (t[0] * t[1] + t[1] + 1 > caps->registers)
+        schedule->field[SF_mr] = (caps->registers - 1 - t[1]) / t[1];
+    return schedule->field[SF_mr] > 0;
+}
+
+static int attention_count(const Nest *nest)
+{
+    return nest_attention(nest->cx, nest).has
+               ? (int)(sizeof attention_sizes / sizeof *attention_sizes)
+               : 0;
+}
+
+static bool attention_get(const Caps *caps, int index, Schedule *schedule)
+{
+    const int32_t *b = attention_sizes[index];
+    *schedule = schedule_default(SK_attention);
+    schedule->field[SF_mr] = b[0] * b[1] + b[1] < caps->registers ? b[0] : 2;
+    schedule->field[SF_nv] = b[1];
+    schedule->field[SF_ku] = b[2];
+    schedule->field[SF_mt] = b[3];
+    schedule->field[SF_keys] = b[4];
     return true;
+}
+
+static int scan_count(const Nest *nest)
+{
+    return nest_scan(nest->cx, nest).has ? 2 : 0;
+}
+
+static bool scan_get(const Caps *caps, int index, Schedule *schedule)
+{
+    (void)caps;
+    *schedule = schedule_default(SK_scan);
+    schedule->field[SF_vec] = index ? 4 : 1;
+    return true;
+}
+
+static int scatter_count(const Nest *nest)
+{
+    return nest_scatter(nest).has ? 2 : 0;
+}
+
+static bool scatter_get(const Caps *caps, int index, Schedule *schedule)
+{
+    (void)caps;
+    *schedule = schedule_default(SK_scatter);
+    schedule->field[SF_vec] = index ? 4 : 1;
+    return true;
+}
+
+static int general_count(const Nest *nest)
+{
+    (void)nest;
+    return (int)(sizeof box_sizes / sizeof *box_sizes);
+}
+
+static bool general_get(const Caps *caps, int index, Schedule *schedule)
+{
+    (void)caps;
+    *schedule = schedule_default(SK_general);
+    schedule->field[SF_vec] = box_sizes[index][0];
+    schedule->field[SF_rows] = box_sizes[index][1];
+    schedule->field[SF_grain] = box_sizes[index][2];
+    schedule->field[SF_keep] = box_sizes[index][3];
+    return true;
+}
+
+bool schedule_candidate(const Nest *nest, const Caps *caps, int index, Schedule *schedule)
+{
+    static const Candidates all[] = {{contraction_count, contraction_get},
+                                     {attention_count, attention_get},
+                                     {scan_count, scan_get},
+                                     {scatter_count, scatter_get},
+                                     {general_count, general_get}};
+    if (target_is_gpu(caps))
+        return gpu_candidate(nest, caps, index, schedule);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int count = all[i].count(nest);
+        if (index < count)
+            return all[i].get(caps, index, schedule);
+        index -= count;
+    }
+    return false;
 }
 
 bool schedule_equal(const Schedule *a, const Schedule *b)

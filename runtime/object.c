@@ -297,11 +297,6 @@ KernelEntry *object_find(const Object *object, const char *name)
     return found ? found->entry : NULL;
 }
 
-size_t object_size(const Object *object)
-{
-    return object->size;
-}
-
 void object_close(Object *object)
 {
     if (!object)

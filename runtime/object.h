@@ -17,8 +17,6 @@ typedef struct Object Object;
 Object *object_load(const void *bytes, size_t size, const char **why);
 /* NULL when there is no such function. Valid until the object is closed. */
 KernelEntry *object_find(const Object *object, const char *name);
-/* Bytes mapped. */
-size_t object_size(const Object *object);
 void object_close(Object *object);
 
 #endif

@@ -352,49 +352,47 @@ Plan *plan_read(Cx *cx, const void *data, size_t size)
     return !cx_failed(cx) && plan_check(cx, plan) ? plan : NULL;
 }
 
-void plan_step_uses(const Plan *plan, const PlanStep *step,
-                    void (*visit)(void *user, uint32_t tensor), void *user)
+static void mark(bool *used, uint32_t tensor)
+{
+    if (tensor != PLAN_NONE)
+        used[tensor] = true;
+}
+
+/* The tensors that a loop or branch uses besides its list of buffers. */
+static void mark_control(const Plan *plan, const PlanStep *step, bool *used)
 {
     if (step->kind == PS_loop) {
         const PlanLoop *loop = &plan->loops[step->kernel];
         const uint32_t scalars[] = {loop->trip, loop->condition, loop->counter, loop->again};
         for (int i = 0; i < 4; i++)
-            if (scalars[i] != PLAN_NONE)
-                visit(user, scalars[i]);
+            mark(used, scalars[i]);
         for (uint32_t i = 0; i < loop->carried_count; i++) {
             const PlanCarried *v = &loop->carried[i];
             const uint32_t all[] = {v->initial, v->in, v->out, v->result};
             for (int k = 0; k < 4; k++)
-                if (all[k] != PLAN_NONE)
-                    visit(user, all[k]);
+                mark(used, all[k]);
         }
         for (uint32_t i = 0; i < loop->stacked_count; i++) {
-            visit(user, loop->stacked[i].out);
-            visit(user, loop->stacked[i].result);
+            mark(used, loop->stacked[i].out);
+            mark(used, loop->stacked[i].result);
         }
     } else if (step->kind == PS_branch) {
         const PlanBranch *branch = &plan->branches[step->kernel];
-        visit(user, branch->condition);
+        mark(used, branch->condition);
         for (uint32_t i = 0; i < branch->merge_count; i++) {
-            visit(user, branch->merges[i].yes);
-            visit(user, branch->merges[i].no);
-            visit(user, branch->merges[i].result);
+            mark(used, branch->merges[i].yes);
+            mark(used, branch->merges[i].no);
+            mark(used, branch->merges[i].result);
         }
     }
-}
-
-static void mark(void *used, uint32_t tensor)
-{
-    ((bool *)used)[tensor] = true;
 }
 
 void plan_run_uses(const Plan *plan, bool *used)
 {
     for (uint32_t i = 0; i < plan->step_count; i++) {
         for (uint32_t b = 0; b < plan->steps[i].buffer_count; b++)
-            if (plan->steps[i].buffers[b] != PLAN_NONE)
-                mark(used, plan->steps[i].buffers[b]);
-        plan_step_uses(plan, &plan->steps[i], mark, used);
+            mark(used, plan->steps[i].buffers[b]);
+        mark_control(plan, &plan->steps[i], used);
     }
 }
 

@@ -29,7 +29,7 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 6, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 7, PLAN_RANK = 12 };
 enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* No tensor: a result nobody reads, a carried value nobody uses. */
@@ -243,10 +243,6 @@ Plan *plan_read(Cx *cx, const void *data, size_t size);
  * built. */
 bool plan_check(Cx *cx, const Plan *plan);
 
-/* Calls visit for the tensors that a loop or branch uses besides its list of buffers; for other
- * steps for none. */
-void plan_step_uses(const Plan *plan, const PlanStep *step,
-                    void (*visit)(void *user, uint32_t tensor), void *user);
 /* Marks the tensors that the steps of a run use, in `used`, by tensor. */
 void plan_run_uses(const Plan *plan, bool *used);
 /* Whether some dim is bound during a run, so that memory may have to grow. */

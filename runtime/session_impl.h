@@ -108,8 +108,6 @@ bool session_is_steady(const Session *s, const PlanLoop *loop);
 
 /* Which steps no device runs. */
 bool session_is_ours(const Session *s, const PlanStep *step);
-/* Sizes and memory of a block for the dims in force; takes nothing when all fits in what it has. */
-Status session_lay_out(Session *s, Block *block, Report *report);
 /* The block as it stands: laid out again when its dims changed, addresses taken over. */
 Status session_enter(Session *s, Block *block, Report *report);
 /* Takes addresses over, for the device's steps from `begin` to the next one of the session's. */

@@ -378,7 +378,8 @@ static Status place_own(Session *s, const Block *block, Report *report)
     return ST_ok;
 }
 
-Status session_lay_out(Session *s, Block *block, Report *report)
+/* Sizes and memory of a block for the dims in force; takes nothing when all fits in what it has. */
+static Status lay_out(Session *s, Block *block, Report *report)
 {
     block->ready = false;
     if (check_assumptions(s, block, report) != ST_ok || measure(s, block, report) != ST_ok)
@@ -432,7 +433,7 @@ Status session_enter(Session *s, Block *block, Report *report)
     bool same = block->ready;
     for (uint32_t i = 0; same && i < block->dim_count; i++)
         same = block->values[i] == s->dims[block->dims[i]];
-    if ((same ? place_own(s, block, report) : session_lay_out(s, block, report)) != ST_ok)
+    if ((same ? place_own(s, block, report) : lay_out(s, block, report)) != ST_ok)
         return report->status;
     return session_addresses(s, block, 0, report);
 }
@@ -466,7 +467,7 @@ static Status lay_out_fixed(Session *s, Report *report)
     for (uint32_t b = 0; b < s->block_count; b++) {
         s->blocks[b].ready = false;
         if (!s->blocks[b].dim_count && !is_contradicted(s, b) &&
-            session_lay_out(s, &s->blocks[b], report) != ST_ok)
+            lay_out(s, &s->blocks[b], report) != ST_ok)
             return report->status;
     }
     if (take_carried(s, report) != ST_ok)

@@ -346,7 +346,8 @@ static Schedule fill_fields(Skeleton skeleton, uint64_t state)
     return schedule;
 }
 
-Schedule random_schedule(uint64_t seed)
+/* For CPUs. */
+static Schedule any_schedule(uint64_t seed)
 {
     uint64_t state = seed;
     static const Skeleton skeletons[] = {SK_contraction, SK_general, SK_contraction, SK_general,
@@ -356,7 +357,7 @@ Schedule random_schedule(uint64_t seed)
 }
 
 /* Powers of two where the target wants them. */
-Schedule random_gpu_schedule(uint64_t seed)
+static Schedule gpu_schedule(uint64_t seed)
 {
     uint64_t state = seed;
     static const Skeleton skeletons[] = {SK_tiles, SK_blocks, SK_flash};
@@ -393,8 +394,7 @@ bool pick_schedule(Cx *cx, const Nest *nest, const Caps *caps, Picked *by, Sched
         by->ended = !schedule_candidate(nest, caps, (int)by->number, schedule);
         break;
     case PICK_random:
-        *schedule =
-            caps->kind == TK_cpu ? random_schedule(by->number) : random_gpu_schedule(by->number);
+        *schedule = caps->kind == TK_cpu ? any_schedule(by->number) : gpu_schedule(by->number);
         break;
     }
     if (by->ended)

@@ -76,8 +76,4 @@ typedef struct Picked {
 /* False when there is no such candidate. */
 bool pick_schedule(Cx *cx, const Nest *nest, const Caps *caps, Picked *by, Schedule *schedule);
 
-/* Values within schedule.def's ranges: half of them small, half anywhere. */
-Schedule random_schedule(uint64_t seed);
-Schedule random_gpu_schedule(uint64_t seed);
-
 #endif

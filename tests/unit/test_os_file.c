@@ -160,11 +160,11 @@ Test(os_file, identity_and_reading)
     OsFileId a, b;
     cr_assert_eq(os_file_id(in_root("f"), &a), 0);
     cr_assert_eq(os_file_id(in_root("f"), &b), 0);
-    cr_assert(os_same_file(&a, &b));
+    cr_assert_eq(memcmp(&a, &b, sizeof a), 0);
     cr_assert_eq(a.size, 4);
     put("f", "else");
     cr_assert_eq(os_file_id(in_root("f"), &b), 0);
-    cr_assert_not(os_same_file(&a, &b));
+    cr_assert_neq(memcmp(&a, &b, sizeof a), 0);
     cr_assert_eq(os_touch(in_root("f")), 0);
     Arena arena;
     arena_init(&arena, NULL, 0, NULL);
