@@ -321,7 +321,7 @@ static void place_node(Fuse *f, GraphNode *node, bool output)
     place->used = true;
     if (node->op == OP_part)
         return;
-    if (node->op == OP_input || (node->op == OP_constant && !node->output->elements && !output)) {
+    if (node->op == OP_input || (group_is_table(node) && !output)) {
         if (output)
             start_group(f, node, "it is a result of the model");
         return;

@@ -15,6 +15,9 @@ typedef enum NodeKind {
     K_step /* no kernel: the host, a loop, a branch, or a part of what they give */
 } NodeKind;
 NodeKind group_node_kind(const GraphNode *node);
+/* Whether a constant is read from memory: its elements are not known, or so many without a formula
+ * that picking one by position would be a long chain of selections. */
+bool group_is_table(const GraphNode *node);
 
 /* By tensor id: the matrix product whose attention kernel may compute the tensor, or NULL
  * (group_attention.c). `readers` by tensor id, NULL-terminated. */

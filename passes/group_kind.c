@@ -1,5 +1,6 @@
 /* What nodes are to fusion (group.c). */
 #include "passes/group_impl.h"
+#include "passes/lower_nest.h"
 
 /* Sums, differences and products of positions and numbers, and conditions on them: indices and
  * guards that lowering sees through. */
@@ -17,6 +18,18 @@ static bool is_position(const GraphNode *node)
               (x->producer->op != OP_constant || x->rank == 0 || x->elements);
     }
     return all;
+}
+
+bool group_is_table(const GraphNode *node)
+{
+    enum { MOST_SELECTIONS = 16 };
+    const Tensor *out = node->output;
+    int64_t count = 1, step;
+    if (node->op != OP_constant)
+        return false;
+    for (int d = 0; d < out->rank; d++)
+        count *= out->shape[d]->value;
+    return !out->elements || (count > MOST_SELECTIONS && !lower_progression(out, count, &step));
 }
 
 NodeKind group_node_kind(const GraphNode *node)

@@ -94,4 +94,8 @@ void pull_broadcast(Pull *p, const Tensor *operand, int rank, const Expr *const 
 #include "ir/graph.def"
 #undef GRAPH
 
+/* Whether the tensor's `count` known elements are first, first + step, first + 2 step ..., small
+ * enough for their type: then one is a formula of its position. */
+bool lower_progression(const Tensor *tensor, int64_t count, int64_t *step);
+
 #endif

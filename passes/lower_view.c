@@ -31,8 +31,7 @@ static Value *known_value(Pull *p, Dtype dtype, const Expr *e)
     return nest_cast(nest, dtype, nest_index(nest, DT_i64, e));
 }
 
-/* Whether the elements are first, first + step, first + 2 step ..., small enough for their type. */
-static bool progression(const Tensor *tensor, int64_t count, int64_t *step)
+bool lower_progression(const Tensor *tensor, int64_t count, int64_t *step)
 {
     const Expr *const *e = tensor->elements;
     const int64_t most = (int64_t)1 << 30;
@@ -61,7 +60,7 @@ static Value *element_value(Pull *p, const Tensor *tensor, const Expr *const *in
     if (at->kind == EX_const)
         return known_value(p, dtype, tensor->elements[at->value]);
     int64_t step;
-    if (progression(tensor, count, &step))
+    if (lower_progression(tensor, count, &step))
         return known_value(p, dtype,
                            expr_add(p->cx, tensor->elements[0], expr_muli(p->cx, at, step)));
     Value *value = known_value(p, dtype, tensor->elements[0]),
