@@ -210,6 +210,9 @@ static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty, bool p
     LoweredGroup *lowered = &k->lowered_group;
     if (!lower_group(c->cx, nonempty->graph, &nonempty->group, nonempty->layouts, lowered))
         return false;
+    /* Sizes as they are when there is nothing to compute, too. */
+    for (uint32_t i = 0; i < lowered->tensor_count; i++)
+        lowered->tensors[i] = c->equal->nodes[lowered->tensors[i]->producer->id]->output;
     c->cx->where = k->group->group.roots[0]->producer->source;
     c->build->scope->init[k->group->group.roots[0]->id] = k->init;
     set_roles(c, lowered, k->init);

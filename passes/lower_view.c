@@ -337,6 +337,19 @@ static const Expr *position(Pull *p, const Value *value)
     return value->scalar == S_add ? expr_add(p->cx, a, b) : expr_mul(p->cx, a, b);
 }
 
+/* What a guard leaves out is computed all the same. An index that is computed, not loaded under the
+ * guard too, might then be any: it is 0. */
+static Value *while_needed(Pull *p, Value *value)
+{
+    const Value *from = value;
+    while (from->op == V_cast)
+        from = from->args[0];
+    if (!p->guard_count || from->op == V_load || from->op == V_const)
+        return value;
+    return nest_scalar(p->nest, S_select, pull_condition(p, p->guards, p->guard_count), value,
+                       nest_const(p->nest, value->dtype, (Scalar){0}));
+}
+
 /* A loaded index as a symbol with bounds. Negative values count from the end. What can be seen to
  * be a position in range (frames of a signal, ranges) is that position. */
 static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
@@ -345,6 +358,7 @@ static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
     if (known && expr_always_le(p->cx, expr_const(p->cx, 0), known) &&
         expr_always_lt(p->cx, known, extent))
         return known;
+    value = while_needed(p, value);
     const char *name = arena_printf(p->cx->arena, "at%u", value->id);
     BoundIndex bound = {.sym =
                             nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym,
