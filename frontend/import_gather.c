@@ -79,7 +79,7 @@ Tensor *import_scatter_nd(Import *im, const OnnxNode *n)
         return graph_poison(im->graph);
     reduction(im, n, at);
     int length = x->rank + tuples->rank - 1 - updates->rank; /* as the ranks have it */
-    if (tuples->rank > 0 && length > 0)
+    if (length > 0 && tuples->rank > 0 && tuples->shape[tuples->rank - 1]->kind != EX_const)
         tuples = with_extent(im, tuples, tuples->rank - 1, expr_const(im->cx, length));
     return graph_node(im->graph, OP_scatter_nd, 3, (Tensor *[]){x, tuples, updates}, at);
 }

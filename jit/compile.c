@@ -113,7 +113,7 @@ static void list_nest(Compile *c, const Nest *nest, const char *nodes)
 bool compile_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered)
 {
     Cx *cx = c->cx;
-    if (c->options->nests && !info->init)
+    if (c->options->nests && !info->init && !plain)
         list_nest(c, nest, info->nodes);
     Schedule schedule =
         plain ? schedule_plain(cx, nest, c->options->caps) : find_schedule(c, nest, info->init);
