@@ -131,13 +131,22 @@ static Status run_kernel(const Device *device, Launches *list, uint32_t i, Repor
     return status;
 }
 
+/* Without tasks its dims may be below what the program was made for. */
+static bool has_tasks(const Launch *launch)
+{
+    int64_t most = 0;
+    for (uint32_t p = 0; launch->kernel && p < launch->kernel->phase_count; p++)
+        most = launch->tasks[p] > most ? launch->tasks[p] : most;
+    return most > 0;
+}
+
 static Status run(Stream *stream, Launches *list, uint32_t begin, uint32_t end, Report *report)
 {
     for (uint32_t i = begin; i < end && !list->error; i++) {
         const Launch *launch = &list->launches[i];
         if (stream_cancelled(stream))
             return report_cancelled(report);
-        if (launch->kernel && run_kernel(stream->device, list, i, report) != ST_ok)
+        if (has_tasks(launch) && run_kernel(stream->device, list, i, report) != ST_ok)
             return report->status;
         if (!launch->kernel && launch->bytes)
             memcpy(launch->args.buffers[1], launch->args.buffers[0], (size_t)launch->bytes);

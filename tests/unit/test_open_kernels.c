@@ -6,7 +6,7 @@ TestSuite(open_kernels, .init = wire_init, .fini = wire_finish);
 
 /* The first column of the places, which is there when something is: a kernel is made for the case
  * that it is, and the result's size is that of the run all the same. */
-Test(open_kernels, size_is_zero_or_one)
+static void check_zero_or_one(const char *device)
 {
     const Wire nodes[] = {node("NonZero", "x", "n"), node("Slice", "n,s,e,a", "y"), {0}};
     const Item *model_in = ITEMS(OPEN("x", "2,3", "A,B", 0, 0, 0, 0, 0, 0), W64("s", "1", 0),
@@ -14,11 +14,40 @@ Test(open_kernels, size_is_zero_or_one)
     const Item *model_out = ITEMS({"y", DT_i64, "2,1", VALUES(1, 2), false, "2,K"});
     const Item *in = ITEMS(F32("x", "2,3", 0, 0, 0, 0, 0, 5));
     const Item *none = ITEMS(I64("y", "2,0", 0));
-    ModelRun r = model_open(whole(nodes, model_in, model_out));
+    const qn_compile_options options = {.size = sizeof options, .device = qn_str(device)};
+    ModelRun r = model_open_with(whole(nodes, model_in, model_out), &options);
     model_expect(&r, in, model_out);
     model_expect(&r, model_in, none);
     model_expect(&r, in, model_out);
     model_close(&r);
+}
+
+Test(open_kernels, size_is_zero_or_one)
+{
+    check_zero_or_one("cpu");
+}
+
+Test(open_kernels, size_is_zero_or_one_simulated)
+{
+    check_zero_or_one("sim");
+}
+
+/* Backwards from the fifth element and ending before the third: nothing of a single one. */
+Test(open_kernels, nothing_to_write)
+{
+    const Wire nodes[] = {node("Slice", "x,s,e,a,t", "y"), {0}};
+    const Item *model_in = ITEMS(OPEN("x", "4", "N", 1, 2, 3, 4), W64("s", "1", 4),
+                                 W64("e", "1", 2), W64("a", "1", 0), W64("t", "1", -2));
+    const Item *some = ITEMS(OPEN("y", "1", "K", 4));
+    const Item *one = ITEMS(F32("x", "1", 7)), *none = ITEMS(F32("y", "0", 0));
+    static const char *const devices[] = {"cpu", "sim"};
+    for (int i = 0; i < 2; i++) {
+        const qn_compile_options options = {.size = sizeof options, .device = qn_str(devices[i])};
+        ModelRun r = model_open_with(whole(nodes, model_in, some), &options);
+        model_expect(&r, model_in, some);
+        model_expect(&r, one, none);
+        model_close(&r);
+    }
 }
 
 /* Each part of a joined result is computed for all of it. What a part picks by position, -2 and -1,
