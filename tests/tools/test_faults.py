@@ -136,7 +136,7 @@ class Faults(unittest.TestCase):
             self.assertTrue(text.startswith(old) and text.endswith("\n"), text)
             for line in text.splitlines():
                 self.assertRegex(line, r"^[0-9a-f]{32} \S+ before \d+ ns after \d+ ns threads \d+: \w+ ")
-        tune = ["tune", DIGITS, "--dim", "N=1", "--budget", "5" if EVERY else "0.2", "--threads", "1", "-o", path,
+        tune = ["tune", DIGITS, "--dim", "N=1", "--budget", "0.2", "--threads", "1", "-o", path,
                 "--cache-dir", self.cache]
         self.sweep(tune, check, prepare)
 
