@@ -2,30 +2,13 @@
  * run without one is right. A plain program, to be built with the thread sanitizer too. */
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "runtime/device_cpu.h"
-#include "runtime/session.h"
-#include "tests/unit/hand_plan.h"
+#include "hand_program.h"
 
 enum { REQUESTS = 300, ROWS = 250, PICKS = 20 };
 
-#define EXPECT(cond)                                                                               \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
 static CancelFlag cancel;
 static atomic_int runs, over;
-
-static void build(Cx *cx, void *user)
-{
-    *(Plan **)user = hand_plan(cx);
-}
 
 /* One request after another, at any time of a run, each after a run began since the last one. */
 static void *ask(void *user)
@@ -63,23 +46,12 @@ static void run_all(Session *s)
 
 int main(void)
 {
-    Cx cx;
-    Plan *plan;
-    Program *program;
+    HandProgram h;
     Session *s;
     Report report;
     pthread_t thread;
-    cx_init(&cx, NULL, 0);
-    EXPECT(cx_run(&cx, build, (void *)&plan) == ST_ok);
-    Pool *pool = pool_create(NULL, 3);
-    EXPECT(pool);
-    Device *device = device_cpu_open(&allocator_system, pool_executor(pool));
-    DeviceCode *code = NULL;
-    EXPECT(device && device_cpu_code(device, plan, hand_find, NULL, &code, &report) == ST_ok);
-    ProgramParts parts = {
-        .plan = plan, .weights = (const void *[]){NULL}, .device = device, .code = code};
-    EXPECT(program_create(&parts, &program, &report) == ST_ok);
-    EXPECT(session_create(program, &cancel, &s, &report) == ST_ok);
+    hand_program_open(&h);
+    EXPECT(session_create(h.program, &cancel, &s, &report) == ST_ok);
     SessionShape shapes[] = {
         {2, (int64_t[]){ROWS, 4}}, {1, (int64_t[]){PICKS}}, {2, (int64_t[]){ROWS, 4}}};
     EXPECT(session_set_shapes(s, shapes, &report) == ST_ok);
@@ -87,11 +59,7 @@ int main(void)
     run_all(s);
     EXPECT(pthread_join(thread, NULL) == 0);
     session_destroy(s);
-    program_destroy(program);
-    device->type->unload(code);
-    device->type->close(device);
-    pool_destroy(pool);
-    cx_finish(&cx);
+    hand_program_close(&h);
     puts("ok");
     return 0;
 }

@@ -2,27 +2,10 @@
  * constants, the others wait; runs share nothing. A plain program, to be built with the thread
  * sanitizer too. */
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "runtime/device_cpu.h"
-#include "runtime/session.h"
-#include "tests/unit/hand_plan.h"
+#include "hand_program.h"
 
 enum { THREADS = 4, ROUNDS = 200, ROWS = 250, PICKS = 20 };
-
-#define EXPECT(cond)                                                                               \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static void build(Cx *cx, void *user)
-{
-    *(Plan **)user = hand_plan(cx);
-}
 
 static void *use_program(void *user)
 {
@@ -53,30 +36,14 @@ static void *use_program(void *user)
 
 int main(void)
 {
-    Cx cx;
-    Plan *plan;
-    Program *program;
-    Report report;
+    HandProgram h;
     pthread_t threads[THREADS];
-    cx_init(&cx, NULL, 0);
-    EXPECT(cx_run(&cx, build, (void *)&plan) == ST_ok);
-    Pool *pool = pool_create(NULL, 3);
-    EXPECT(pool);
-    Device *device = device_cpu_open(&allocator_system, pool_executor(pool));
-    DeviceCode *code = NULL;
-    EXPECT(device && device_cpu_code(device, plan, hand_find, NULL, &code, &report) == ST_ok);
-    ProgramParts parts = {
-        .plan = plan, .weights = (const void *[]){NULL}, .device = device, .code = code};
-    EXPECT(program_create(&parts, &program, &report) == ST_ok);
+    hand_program_open(&h);
     for (int i = 0; i < THREADS; i++)
-        EXPECT(pthread_create(&threads[i], NULL, use_program, program) == 0);
+        EXPECT(pthread_create(&threads[i], NULL, use_program, h.program) == 0);
     for (int i = 0; i < THREADS; i++)
         EXPECT(pthread_join(threads[i], NULL) == 0);
-    program_destroy(program);
-    device->type->unload(code);
-    device->type->close(device);
-    pool_destroy(pool);
-    cx_finish(&cx);
+    hand_program_close(&h);
     puts("ok");
     return 0;
 }

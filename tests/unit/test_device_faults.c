@@ -14,6 +14,7 @@
 #include "runtime/device_cpu.h"
 #include "runtime/device_null.h"
 #include "runtime/device_opencl.h"
+#include "tests/unit/body_wire.h"
 #include "tests/unit/counting.h"
 #include "tests/unit/faulty_device.h"
 #include "tests/unit/model_run.h"
@@ -113,25 +114,6 @@ static Subject image(void)
     return (Subject){whole(n, image_in, ITEMS(GIVES(f32, "y", "N,2,1,1"))), {image_1, image_2}};
 }
 
-/* A graph of nodes, without types. */
-static Wire body_of(const char *inputs, const Wire *nodes, const char *outputs)
-{
-    Wire g = {0};
-    const char *const lists[] = {inputs, outputs};
-    static const unsigned fields[] = {11, 12};
-    put_text(&g, 2, "body");
-    for (; nodes->data; nodes++)
-        put_wire(&g, 1, *nodes);
-    for (int k = 0; k < 2; k++)
-        for (const char *at = lists[k]; *at; at += strcspn(at, ",")) {
-            char text[32] = "";
-            at += *at == ',';
-            memcpy(text, at, strcspn(at, ","));
-            put_wire(&g, fields[k], info(text, 0, NULL));
-        }
-    return g;
-}
-
 static const Item *const control_in =
     ITEMS(W32("w", "1", 2), GIVES(bool, "b", ""), GIVES(i64, "n", ""), GIVES(f32, "x", "N"));
 static const Item *const control_1 =
@@ -143,12 +125,12 @@ static const Item *const control_2 =
  * sizes only the run tells. */
 static Subject control(void)
 {
-    Wire body = body_of(
-        "i,c,v",
+    Wire body = subgraph(
+        "body", "i,c,v",
         NODES(node("Identity", "c", "d"), node("Add", "v,s", "o"), node("Identity", "v", "t")),
         "d,o,t");
-    Wire yes = body_of("", NODES(node("NonZero", "z", "p1")), "p1");
-    Wire no = body_of("", NODES(node("NonZero", "x", "p2")), "p2");
+    Wire yes = subgraph("body", "", NODES(node("NonZero", "z", "p1")), "p1");
+    Wire no = subgraph("body", "", NODES(node("NonZero", "x", "p2")), "p2");
     Wire branch = with_graph(node("If", "b", "p"), "then_branch", yes);
     const Wire n[] = {node("Mul", "x,w", "s"),
                       with_graph(node("Loop", "n,,x", "z,all"), "body", body),
