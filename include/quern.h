@@ -208,7 +208,8 @@ typedef void qn_entry(void *user, const qn_entry_info *info);
  * form of what is there. Failures as qn_context_message. */
 QN_API qn_status qn_cache_list(qn_context *context, qn_string path, qn_entry *entry, void *user);
 
-/* Device number `index`; QN_MISSING past the last. */
+/* Device or processor level number `index`: this processor first, drivers (opened when asked for)
+ * last; QN_MISSING past the last. */
 typedef struct qn_device_info {
     qn_string name; /* for qn_compile_options.device: "cpu", or a target such as "x86-64-v3" */
     qn_string description; /* why it is not usable, or what it is */

@@ -157,24 +157,30 @@ static qn_device_info describe(qn_context *context, int index)
     return (qn_device_info){api_string(row->name), api_string(text), target != NULL};
 }
 
+static qn_device_info describe_level(const char *level)
+{
+    bool usable = cpu_runs(level);
+    const char *what = usable ? "machine code for any processor of this level"
+                              : "this processor is of another kind or level";
+    return (qn_device_info){api_string(level), api_string(what), usable};
+}
+
+/* This machine's processor, levels of processors, then what needs drivers: a search by name that
+ * finds a processor opens none. */
 qn_status qn_device_at(qn_context *context, int32_t index, qn_device_info *info)
 {
-    int count = 0;
+    int levels = 0;
     if (!context || !info)
         return QN_BAD_ARGUMENT;
-    while (row_at(context, count))
-        count++;
-    if (index >= 0 && index < count) {
-        *info = describe(context, index);
-        return QN_OK;
-    }
-    const char *level = index >= 0 ? cpu_level_at(index - count) : NULL;
-    if (!level)
+    while (cpu_level_at(levels))
+        levels++;
+    if (index < 0)
         return QN_MISSING;
-    bool usable = cpu_runs(level);
-    *info = (qn_device_info){api_string(level),
-                             api_string(usable ? "machine code for any processor of this level"
-                                               : "this processor is of another kind or level"),
-                             usable};
+    if (index > 0 && index <= levels)
+        *info = describe_level(cpu_level_at(index - 1));
+    else if (index < API_DEVICES + levels && row_at(context, index ? index - levels : 0))
+        *info = describe(context, index ? index - levels : 0);
+    else
+        return QN_MISSING;
     return QN_OK;
 }

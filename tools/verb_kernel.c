@@ -31,7 +31,8 @@ static const Option options[] = {
     {OPT_SCHEDULE, "schedule", "TEXT",
      "for instance 'contraction mr=8 nv=3 ku=4'; default: the cost model's choice"},
     {OPT_THREADS, "threads", "N", "threads (1)"},
-    {OPT_REPEAT, "repeat", "N", "timed samples (20); the best and the median are printed"},
+    {OPT_REPEAT, "repeat", "N",
+     "timed samples (20); the best and the median are printed; 0: compiles only"},
     {OPT_CHECK, "check", NULL, "compare with the interpreter first; slow for large nests"},
     {OPT_IR, "ir", "LEVEL", "print nest, tile, llvm or asm instead of running"},
     {OPT_LLVM, "llvm", "FILE", "the LLVM code generator to use"},
@@ -82,40 +83,50 @@ typedef struct Figures {
     double compile, best, median, flops, bytes, peak, copy, read;
 } Figures;
 
-/* Per cent of the multiply-adds, or of the bandwidth where there are none to count. */
-static double percent(const Figures *f)
+/* Per cent of what the machine does at best (roofline model, Williams, Waterman and Patterson
+ * 2009): of the multiply-adds or of the bandwidth, whichever is nearer. */
+static double percent(const Figures *f, bool *arithmetic)
 {
-    if (f->peak > 0 && f->flops > 0)
-        return 100 * f->flops / f->peak;
-    return 100 * f->bytes / (f->copy > f->read ? f->copy : f->read);
+    double of_peak = f->peak > 0 ? f->flops / f->peak : 0;
+    double of_bandwidth = f->bytes / (f->copy > f->read ? f->copy : f->read);
+    *arithmetic = of_peak > of_bandwidth;
+    return 100 * (*arithmetic ? of_peak : of_bandwidth);
 }
 
 static void print_json(const Options *o, const Figures *f)
 {
+    bool arithmetic;
     Json json = {.file = stdout};
     json_open(&json, NULL, '{');
     json_text(&json, "kernel", f->name);
     json_text(&json, "target", f->target);
     json_int(&json, "threads", o->threads);
     json_number(&json, "compile_ms", f->compile * 1e3);
-    json_number(&json, "best_us", f->best * 1e6);
-    json_number(&json, "median_us", f->median * 1e6);
-    json_number(&json, "gflops", f->flops * 1e-9);
-    json_number(&json, "gbs", f->bytes * 1e-9);
-    json_number(&json, "peak_gflops", f->peak * 1e-9);
-    json_number(&json, "copy_gbs", f->copy * 1e-9);
-    json_number(&json, "read_gbs", f->read * 1e-9);
-    json_number(&json, "percent", percent(f));
+    if (o->repeat) {
+        json_number(&json, "best_us", f->best * 1e6);
+        json_number(&json, "median_us", f->median * 1e6);
+        json_number(&json, "gflops", f->flops * 1e-9);
+        json_number(&json, "gbs", f->bytes * 1e-9);
+        json_number(&json, "peak_gflops", f->peak * 1e-9);
+        json_number(&json, "copy_gbs", f->copy * 1e-9);
+        json_number(&json, "read_gbs", f->read * 1e-9);
+        json_number(&json, "percent", percent(f, &arithmetic));
+    }
     json_close(&json, '}');
     putchar('\n');
 }
 
-static void print_text(const Figures *f)
+static void print_text(const Options *o, const Figures *f)
 {
-    printf("%-36s %9.1f us (median %9.1f)  %7.1f GFLOP/s %7.1f GB/s  %5.1f %% of %s  compile "
-           "%.1f ms\n",
-           f->name, f->best * 1e6, f->median * 1e6, f->flops * 1e-9, f->bytes * 1e-9, percent(f),
-           f->flops > 0 ? "FMA peak " : "bandwidth", f->compile * 1e3);
+    printf("%-36s", f->name);
+    if (o->repeat) {
+        bool arithmetic;
+        double share = percent(f, &arithmetic);
+        printf(" %9.1f us (median %9.1f)  %7.1f GFLOP/s %7.1f GB/s  %5.1f %% of %s ", f->best * 1e6,
+               f->median * 1e6, f->flops * 1e-9, f->bytes * 1e-9, share,
+               arithmetic ? "FMA peak " : "bandwidth");
+    }
+    printf(" compile %.1f ms\n", f->compile * 1e3);
 }
 
 /* A kernel on memory of its own. */
@@ -123,39 +134,30 @@ typedef struct Case {
     const Nest *nest;
     const Caps *caps;
     Kernel *kernel;
-    double compile; /* seconds */
     KernelData data;
     Executor executor;
 } Case;
 
-static void report(Cx *cx, const Options *o, const Case *c)
+static void measure(Cx *cx, const Options *o, const Case *c, Figures *f)
 {
     double once = sample(c->kernel, 3);
     long rounds = (long)(0.005 / (once + 1e-9)) + 1;
-    double *times = NEW_ARRAY(cx->arena, double, o->repeat), peak = 0;
+    double *times = NEW_ARRAY(cx->arena, double, o->repeat);
     double flops = contraction_flops(cx, c->nest, c->data.dims), total = c->data.total;
     for (int64_t i = 0; i < o->repeat; i++) {
         times[i] = sample(c->kernel, rounds);
         if (flops > 0 && i % 5 == 0) {
             double now = roofline_fma(c->caps, &c->executor);
-            peak = now > peak ? now : peak;
+            f->peak = now > f->peak ? now : f->peak;
         }
     }
     qsort(times, (size_t)o->repeat, sizeof *times, by_time);
-    Figures f = {.name = c->nest->name,
-                 .target = c->caps->name,
-                 .compile = c->compile,
-                 .best = times[0],
-                 .median = times[o->repeat / 2],
-                 .flops = flops / times[0],
-                 .bytes = total / times[0],
-                 .peak = peak,
-                 .copy = roofline_copy(&c->executor, total),
-                 .read = roofline_read(c->caps, &c->executor, total)};
-    if (o->json)
-        print_json(o, &f);
-    else
-        print_text(&f);
+    f->best = times[0];
+    f->median = times[o->repeat / 2];
+    f->flops = flops / times[0];
+    f->bytes = total / times[0];
+    f->copy = roofline_copy(&c->executor, total);
+    f->read = roofline_read(c->caps, &c->executor, total);
 }
 
 /* Compares with the interpreter, which runs on the same contents. */
@@ -228,20 +230,22 @@ static void run_file(Cx *cx, void *user)
         print_ir(cx, o, nest, kernel, &llvm, caps);
         return;
     }
+    Figures f = {.name = nest->name, .target = caps->name, .compile = compile};
     Pool *pool = o->threads > 1 ? pool_create(NULL, (int)o->threads) : NULL;
     Case c = {.nest = nest,
               .caps = caps,
               .kernel = kernel,
-              .compile = compile,
               .executor = pool ? pool_executor(pool) : executor_inline};
-    if (kernel_data(cx, nest, &c.data) &&
+    if ((o->repeat || o->check) && kernel_data(cx, nest, &c.data) &&
         kernel_bind(cx, kernel, c.data.buffers, c.data.dims, &c.executor)) {
         if (o->check)
             check(cx, &c);
-        if (!cx_failed(cx))
-            report(cx, o, &c);
+        if (!cx_failed(cx) && o->repeat)
+            measure(cx, o, &c, &f);
     }
     pool_destroy(pool);
+    if (!cx_failed(cx))
+        (o->json ? print_json : print_text)(o, &f);
 }
 
 /* EXIT_DONE to go on, -1 when the help was asked for. */
@@ -259,7 +263,7 @@ static int parse(Args *args, Options *o)
         case OPT_CHECK: o->check = true; break;
         case OPT_JSON: o->json = true; break;
         case OPT_THREADS: option_int("threads", value, 1, SETUP_THREADS, &o->threads, &fail); break;
-        case OPT_REPEAT: option_int("repeat", value, 1, MOST_SAMPLES, &o->repeat, &fail); break;
+        case OPT_REPEAT: option_int("repeat", value, 0, MOST_SAMPLES, &o->repeat, &fail); break;
         case OPT_IR:
             o->ir = value;
             if (strcmp(value, "nest") != 0 && strcmp(value, "tile") != 0 &&
@@ -280,7 +284,7 @@ int verb_kernel(int argc, char **argv)
                  .usage = "FILE... [OPTION...]",
                  .what = "Compiles nests (texts) for the CPU and times each on data in the cache; "
                          "prints the share of the\nmachine's multiply-add peak (contractions) or "
-                         "of the bandwidth at its working set (everything else).",
+                         "of the bandwidth at its working set, whichever is nearer.",
                  .options = options,
                  .argc = argc,
                  .argv = argv};
