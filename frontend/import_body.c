@@ -107,6 +107,27 @@ bool branch_of(Import *im, Tensor *condition, Side sides[2], uint32_t count, Ten
     return graph_branch(im->graph, bodies, (int)listed, inputs, outputs);
 }
 
+bool refuse_side(Import *im, const char *why, uint32_t count, const Side *other, Side *side)
+{
+    HostResult results[GRAPH_MAX_RESULTS];
+    side->results = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
+    if (count > GRAPH_MAX_RESULTS)
+        fail(im, ST_limit, "%u results: a branch has at most %d", count, GRAPH_MAX_RESULTS);
+    if (cx_failed(im->cx) || !body_begin(im, &side->body, other->body.graph->name))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        const Tensor *as = other->results[i];
+        const Expr **shape = NEW_ARRAY(im->cx->arena, const Expr *, as->rank);
+        for (int d = 0; d < as->rank; d++)
+            shape[d] = graph_is_outer(side->body.graph, as->shape[d]) ? as->shape[d] : NULL;
+        results[i] = (HostResult){as->dtype, as->rank, shape, NULL};
+    }
+    Tensor *text = host_text(im, why);
+    graph_host(im->graph, "refuse", 1, &text, (int)count, results, side->results);
+    body_end(im, &side->body);
+    return all_there(im, count, side->results);
+}
+
 /* ---- ways that are tried */
 
 /* A model that is wrong is not excused by what else is unsupported in it. */

@@ -28,6 +28,10 @@ typedef struct Side {
  * failure. */
 bool branch_of(Import *im, Tensor *condition, Side sides[2], uint32_t count, Tensor **outputs);
 
+/* A side that cannot be: it contradicts itself for the shapes at hand, as the side for another rate
+ * of sampling does. It gives what the other side gives, but refuses to run, with the reason. */
+bool refuse_side(Import *im, const char *why, uint32_t count, const Side *other, Side *side);
+
 /* One of two ways that are tried: between begin and end, problems are its own. */
 typedef struct Trial {
     ImportProblems before;

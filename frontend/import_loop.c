@@ -1,11 +1,13 @@
 /* Importers: Loop and Scan.
  *
  * A loop's body is imported with the carried values' shapes as they are at the beginning; where an
- * iteration gives another extent, it is imported again with a symbol there. Scan is a loop whose
- * body gathers its slices by the number of the iteration. What carries sequences is unrolled. */
+ * iteration gives another extent, it is imported again with a symbol there; where it gives another
+ * rank, as to a placeholder for what the first iteration makes, that one is peeled off. Scan is a
+ * loop whose body gathers its slices by the number of the iteration. What carries sequences is
+ * unrolled. */
 #include "frontend/import_body.h"
 
-enum { MOST_TRIES = 4, MOST_UNROLLED = 1024 };
+enum { MOST_TRIES = 4, MOST_UNROLLED = 1024, MOST_PEELED = 2 };
 
 /* ---- loops */
 
@@ -15,6 +17,7 @@ typedef struct LoopJob {
     Tensor *trip, *condition; /* i64 [], bool [] */
     bool is_loop;             /* ONNX Loop: its body takes counter and condition, gives condition */
     bool until;               /* the condition counts */
+    int peeled;               /* the number of its first iteration */
     uint32_t carried, stacked, scan_count;
     Tensor *const *initial, *const *scans;
     const int64_t *axes;
@@ -23,6 +26,11 @@ typedef struct LoopJob {
 } LoopJob;
 
 typedef const Expr *Shape[MAX_RANK];
+
+static Tensor *number(Import *im, int64_t value)
+{
+    return expr_scalar(im, DT_i64, expr_const(im->cx, value));
+}
 
 /* Slice number `counter` of a scanned tensor. */
 static Tensor *slice_at(Import *im, const LoopJob *job, uint32_t i, Tensor *counter)
@@ -62,6 +70,8 @@ static bool try_body(Import *im, const LoopJob *job, Shape *shapes, Body *body, 
     if (!body_begin(im, body, job->graph->name))
         return false;
     Tensor *counter = graph_input(im->graph, "iteration", DT_i64, 0, NULL);
+    if (job->peeled)
+        counter = ew(im, S_add, counter, number(im, job->peeled));
     for (uint32_t i = 0; i < job->carried; i++) {
         const Tensor *initial = job->initial[i];
         Shape shape;
@@ -88,11 +98,7 @@ static bool open_shapes(Import *im, const LoopJob *job, const Body *body, Tensor
         if (in->dtype != out->dtype)
             fail(im, ST_bad_model, "carried value %u is %s before and %s after an iteration", i,
                  dtype_name(in->dtype), dtype_name(out->dtype));
-        else if (in->rank != out->rank)
-            fail(im, ST_unsupported,
-                 "carried value %u is of rank %d before and %d after an iteration", i, in->rank,
-                 out->rank);
-        for (int d = 0; d < in->rank && d < out->rank; d++)
+        for (int d = 0; d < in->rank; d++)
             if (shapes[i][d] && (all || in->shape[d] != out->shape[d])) {
                 shapes[i][d] = NULL;
                 changed = true;
@@ -129,7 +135,7 @@ static bool unroll(Import *im, const LoopJob *job, Tensor **outputs)
     for (uint32_t i = 0; i < job->carried; i++)
         outputs[i] = job->initial[i];
     for (; go && done < trip->value; done++) {
-        Tensor *counter = expr_scalar(im, DT_i64, expr_const(im->cx, done));
+        Tensor *counter = number(im, done);
         if (done == MOST_UNROLLED) {
             fail(im, ST_limit, "more than %d iterations of a loop that carries sequences",
                  MOST_UNROLLED);
@@ -160,6 +166,85 @@ static bool unroll(Import *im, const LoopJob *job, Tensor **outputs)
     return !cx_failed(im->cx);
 }
 
+/* ---- the first iteration apart */
+
+static bool make_loop(Import *im, const LoopJob *job, Tensor **outputs);
+
+/* The first iteration, then a loop over the others, in the present graph. */
+static bool peel(Import *im, const LoopJob *job, Tensor **outputs)
+{
+    LoopJob rest = *job;
+    uint32_t count = result_count(job);
+    Tensor **first = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
+    Tensor **initial = NEW_ARRAY(im->cx->arena, Tensor *, job->carried + 1);
+    for (uint32_t i = 0; i < job->carried; i++)
+        initial[i] = import_visible(im, job->initial[i]);
+    Tensor **inputs = body_inputs(im, job, number(im, job->peeled), initial);
+    if (!import_subgraph(im, job->graph, inputs, first, count) || !all_there(im, count, first))
+        return false;
+    rest.peeled++;
+    rest.initial = first + job->is_loop;
+    rest.trip = ew(im, S_sub, import_visible(im, job->trip), number(im, 1));
+    rest.condition = job->until ? one_element(im, first[0], DT_bool, "the condition")
+                                : import_visible(im, job->condition);
+    if (cx_failed(im->cx) || !make_loop(im, &rest, outputs))
+        return false;
+    for (uint32_t i = job->carried; i < job->carried + job->stacked; i++) {
+        Tensor *parts[] = {unsqueeze(im, first[job->is_loop + i], 0), outputs[i]};
+        outputs[i] = graph_concat(im->graph, 2, parts, 0);
+    }
+    return !cx_failed(im->cx);
+}
+
+/* Whether there is a first iteration, bool []. */
+static Tensor *begins(Import *im, const LoopJob *job)
+{
+    const Expr *trip = job->trip->elements ? job->trip->elements[0] : NULL;
+    if (trip && trip->lo > 0)
+        return job->condition;
+    return ew(im, S_and, ew(im, S_lt, number(im, 0), job->trip), job->condition);
+}
+
+/* Makes a loop that gives carried value `which` another rank than it has at the beginning. Without
+ * an iteration it would keep that rank, which no graph can say: such a run is refused. */
+static bool peel_first(Import *im, const LoopJob *job, uint32_t which, Tensor **outputs)
+{
+    Side sides[2];
+    uint32_t count = job->carried + job->stacked;
+    Tensor *begin = begins(im, job);
+    bool yes = false, known = known_bool(begin, &yes);
+    if (job->peeled == MOST_PEELED || (known && !yes)) {
+        fail(im, ST_unsupported, "carried value %u changes its rank with %s", which,
+             known && !yes ? "an iteration, and there is none" : "every iteration");
+        return false;
+    }
+    if (known)
+        return peel(im, job, outputs);
+    sides[0].results = NEW_ARRAY(im->cx->arena, Tensor *, count + 1);
+    if (!body_begin(im, &sides[0].body, job->graph->name))
+        return false;
+    bool done = peel(im, job, sides[0].results);
+    body_end(im, &sides[0].body);
+    const char *why = arena_printf(im->cx->arena,
+                                   "%s: no iteration was made, so carried value %u is not of the "
+                                   "rank that an iteration gives it",
+                                   im->cx->where ? im->cx->where : "Loop", which);
+    return done && !any_list(count, sides[0].results) &&
+           refuse_side(im, why, count, &sides[0], &sides[1]) &&
+           branch_of(im, begin, sides, count, outputs);
+}
+
+/* A carried value that an iteration gives another rank, or -1. */
+static int64_t find_rank_change(const LoopJob *job, Tensor *const *results)
+{
+    for (uint32_t i = 0; i < job->carried; i++)
+        if (job->initial[i]->rank != results[job->is_loop + i]->rank)
+            return i;
+    return -1;
+}
+
+/* ---- the whole */
+
 /* The results of a loop: carried values, then stacked ones. */
 static bool make_loop(Import *im, const LoopJob *job, Tensor **outputs)
 {
@@ -179,6 +264,9 @@ static bool make_loop(Import *im, const LoopJob *job, Tensor **outputs)
             return false;
         if (any_list(count, results))
             return unroll(im, job, outputs);
+        int64_t changed = find_rank_change(job, results);
+        if (changed >= 0)
+            return peel_first(im, job, (uint32_t)changed, outputs);
         if (!open_shapes(im, job, &body, results, shapes, tries + 2 >= MOST_TRIES))
             break;
     }

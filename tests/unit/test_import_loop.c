@@ -258,15 +258,60 @@ Test(import_loop, loop_swaps)
     model_close(&r);
 }
 
+/* A placeholder of another rank: the first iteration is made apart, counting goes on behind it, and
+ * a run without any is refused. */
+Test(import_loop, loop_changes_rank)
+{
+    const Item *in = ITEMS(I64("n", "", 3), OPEN("x", "2", "N", 1, 2), W32("none", "", -1)),
+               *out =
+                   ITEMS(GIVES(f32, "y", "N"), GIVES(f32, "last", "N"), GIVES(f32, "all", "K,N"));
+    Wire body = subgraph("body", "i,c,v,u",
+                         NODES(same("c", "d"), with_int(node("Cast", "i", "k"), "to", 1),
+                               node("Add", "v,k", "w"), node("Mul", "w,w", "q"), same("q", "s")),
+                         "d,w,q,s");
+    Wire n = with_name(loop_node("n,,x,none", body, "y,last,all"), "around");
+    ModelRun r = model_open(whole(NODES(n), in, out));
+    model_expect(&r, in,
+                 ITEMS(F32("y", "2", 4, 5), F32("last", "2", 16, 25),
+                       F32("all", "3,2", 1, 4, 4, 9, 16, 25)));
+    model_expect(&r, ITEMS(I64("n", "", 1), F32("x", "1", 7)),
+                 ITEMS(F32("y", "1", 7), F32("last", "1", 49), F32("all", "1,1", 49)));
+    model_fails(&r, ITEMS(I64("n", "", 0), F32("x", "1", 7)),
+                "'around' (Loop): no iteration was made, so carried value 1");
+    model_close(&r);
+    ((Item *)(uintptr_t)in)[0].weight = true;
+    r = model_open(whole(NODES(n), in, out));
+    model_expect(&r, in,
+                 ITEMS(F32("y", "2", 4, 5), F32("last", "2", 16, 25),
+                       F32("all", "3,2", 1, 4, 4, 9, 16, 25)));
+    model_close(&r);
+}
+
+/* The same for a rank that is less after it, and a condition that ends the loop at once. */
+Test(import_loop, loop_ends_with_rank)
+{
+    const Item *in = ITEMS(I64("n", "", 3), F32("x", "2", 3, 4), ITEM(bool, "go", "", 1)),
+               *out = ITEMS(GIVES(f32, "y", ""));
+    Wire body = subgraph(
+        "body", "i,c,v",
+        NODES(with_int(node("ReduceSum", "v", "w"), "keepdims", 0), node("Less", "i,i", "d")),
+        "d,w");
+    ModelRun r = model_open(whole(NODES(loop_node("n,go,x", body, "y")), in, out));
+    model_expect(&r, in, ITEMS(F32("y", "", 7)));
+    model_fails(&r, ITEMS(in[0], in[1], ITEM(bool, "go", "", 0)), "no iteration was made");
+    model_close(&r);
+}
+
 Test(import_loop, loop_refused)
 {
-    const Item *in = ITEMS(I64("n", "", 3), F32("x", "2", 1, 2), W32("w3", "3", 1, 2, 3)),
+    const Item *in = ITEMS(I64("n", "", 3), F32("x", "2", 1, 2), W32("w3", "3", 1, 2, 3),
+                           W64("zero", "1", 0)),
                *out = ITEMS(GIVES(f32, "y", "M"));
     const struct {
         Wire step;
         const char *text;
     } cases[] = {
-        {with_int(node("ReduceSum", "v", "w"), "keepdims", 0), "of rank 1 before and 0 after"},
+        {node("Unsqueeze", "v,zero", "w"), "changes its rank with every iteration"},
         {with_int(node("Cast", "v", "w"), "to", 7), "is f32 before and i64 after"},
         {with_name(node("Add", "v,w3", "w"), "inner"), "'inner' (Add)"},
         {with_name(node("Nothing", "v", "w"), "inner"), "'inner' (Nothing)"},
