@@ -266,22 +266,26 @@ static Complex transform_axis(Transform *t, Complex z, int axis)
     return shaped(im, y, rank, shape);
 }
 
-/* x [.., 1 or 2] as real and imaginary parts [..]. */
+/* x [.., 1 or 2] as real and imaginary parts [..]; where only a run knows which, the imaginary part
+ * of a real one is zeros. */
 static Complex apart(Import *im, Tensor *x)
 {
     const Expr *zero = expr_const(im->cx, 0), *one = expr_const(im->cx, 1);
+    const Expr *two = expr_const(im->cx, 2);
     Complex z = {graph_poison(im->graph), NULL};
     if (tensor_is_poison(x))
         return z;
     int last = x->rank - 1;
-    if (last < 1 || x->shape[last]->kind != EX_const || x->shape[last]->value < 1 ||
-        x->shape[last]->value > 2) {
+    if (last < 1 || x->shape[last]->hi < 1 || !graph_broadcast(im->graph, x->shape[last], two)) {
         fail(im, ST_bad_model, "the last axis of %s does not list real and imaginary parts",
              tensor_shape_text(im->cx, x));
         return z;
     }
+    bool real = x->shape[last] == one;
+    if (!real)
+        x = fit(im, x, last, two);
     z.re = squeeze(im, slice_axis(im, x, last, zero, one), last);
-    if (x->shape[last]->value == 2)
+    if (!real)
         z.im = squeeze(im, slice_axis(im, x, last, one, one), last);
     return z;
 }

@@ -2,8 +2,9 @@
 """Copies a folder of tests with every dim of every input open: a symbol each, of its own.
 
 What results is run by `quern check --generic`: shapes are known in the run only, and nothing says
-which dims are equal. Left out are tests whose inputs have dims of 0 (an open dim is at least 1) and
-random numbers, which depend on what is known when compiling. Data is linked, not copied.
+which dims are equal. Left out are tests whose inputs have dims of 0 (an open dim is at least 1),
+random numbers, which depend on what is known when compiling, and expected values that are an error
+of rounding (ROUNDED). Data is linked, not copied.
 """
 
 import argparse
@@ -14,6 +15,9 @@ import sys
 
 import onnx
 
+# The imaginary part of the middle of these spectra is 0; 1.9e-7 is expected, more than the tolerance
+# from 0: float32 rounding in one order of summing, which a transform of unknown length does not have.
+ROUNDED = {"test_dft_inverse", "test_dft_inverse_opset19"}
 RANDOM = {"Dropout", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
 
 
@@ -48,10 +52,11 @@ def main():
     partial = options.target + ".part"
     shutil.rmtree(partial, ignore_errors=True)
     for path in sorted(glob.glob(os.path.join(options.source, "*", "model.onnx"))):
+        name = os.path.basename(os.path.dirname(path))
         model = onnx.load(path)
-        if not open_model(model):
+        if name in ROUNDED or not open_model(model):
             continue
-        folder = os.path.join(partial, os.path.basename(os.path.dirname(path)))
+        folder = os.path.join(partial, name)
         os.makedirs(folder)
         onnx.save(model, os.path.join(folder, "model.onnx"))
         for data in glob.glob(os.path.join(os.path.dirname(path), "test_data_set_*")):

@@ -4,8 +4,8 @@
 tiers.txt names, a line each: tier, device, folder, the least number of tests that must pass, and
 where not the whole folder is meant a part of the tests' names (`quern check --filter`). Fewer is a
 failure; more prints a reminder to raise the floor, so that what passes once stays passing.
-A folder NAME-open is NAME with every dim open (open_dims.py), made when it is not there, and run by
-`quern check --generic`. What is not supported there fails to compile; a wrong value or a crash, in
+A folder NAME-open is NAME with every dim open (open_dims.py), made when it is missing or older than
+that, and run by `quern check --generic`. What is not supported there fails to compile; a wrong value or a crash, in
 any folder, does not hold whatever the floor.
 The last line of `quern check` must be `passed N, failed N, skipped N`; a crash has none and fails.
 """
@@ -40,8 +40,8 @@ def read_tiers(path):
 
 def make_open(options, folder):
     path = os.path.join(options.tests, folder)
-    if not os.path.isdir(path):
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "open_dims.py")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "open_dims.py")
+    if not os.path.isdir(path) or os.path.getmtime(path) < os.path.getmtime(script):
         subprocess.run([sys.executable, script, path.removesuffix(OPEN), path], check=True)
 
 

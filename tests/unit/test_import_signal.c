@@ -66,6 +66,16 @@ Test(import_signal, open_length)
                  ITEMS(F32("y", "1,4,2", 10, 0, -2, 2, -2, 0, -2, -2)), (const int64_t[]){4});
 }
 
+/* Whether there are imaginary parts is known in the run only. */
+Test(import_signal, open_parts)
+{
+    Wire n = node("DFT", "x", "y");
+    expect_sized(20, n, ITEMS(OPEN("x", "1,4,1", "1,4,P", 1, 2, 3, 4)),
+                 ITEMS(F32("y", "1,4,2", 10, 0, -2, 2, -2, 0, -2, -2)), (const int64_t[]){1});
+    expect_sized(20, n, ITEMS(OPEN("x", "1,2,2", "1,2,P", 1, 2, 3, 4)),
+                 ITEMS(F32("y", "1,2,2", 4, 6, -2, -2)), (const int64_t[]){2});
+}
+
 Test(import_signal, dft_refused)
 {
     const Item *in = ITEMS(F32("x", "1,4,3", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
