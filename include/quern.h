@@ -24,8 +24,9 @@
  *   - Strings are {pointer, length} and need no NUL; what Quern gives out is NUL-terminated as
  * well.
  *   - Every function that can fail returns a qn_status. The message, in words, hangs on the handle
- * that failed: the create functions give out a handle even when they fail (unless memory ran out:
- * NULL), so that its message can be read. It has to be released like any other, and every other
+ * that failed: the create functions give out a handle even when they fail, so that its message can
+ * be read; NULL only where memory ran out, what it would be made from is NULL, or a context's
+ * options contradict themselves. It has to be released like any other, and every other
  * call on it fails with QN_BAD_ARGUMENT.
  *   - Handles are reference-counted: they start with one reference, and hold references on what
  * they were made from, so they may be released in any order. Releasing NULL does nothing.

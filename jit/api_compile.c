@@ -243,12 +243,15 @@ qn_status qn_program_compile(qn_model *model, const qn_compile_options *options,
     if (!program)
         return QN_BAD_ARGUMENT;
     *program = NULL;
-    if (!model || !model->onnx)
+    if (!model)
         return QN_BAD_ARGUMENT;
     double start = api_now_ms();
     qn_program *p = *program = api_program_new(model->context);
     if (!p)
         return QN_OUT_OF_MEMORY;
+    if (!model->onnx)
+        return (qn_status)report_fail(&p->report, ST_bad_argument, "there is no model: %s",
+                                      model->report.text);
     p->owner = qn_model_retain(model);
     p->release_owner = release_model;
     c.program = p;

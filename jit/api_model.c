@@ -176,7 +176,7 @@ void qn_model_release(qn_model *model)
 
 const char *qn_model_message(const qn_model *model)
 {
-    return model ? model->report.text : status_text(ST_out_of_memory);
+    return model ? model->report.text : API_NO_HANDLE;
 }
 
 /* --- asking --- */

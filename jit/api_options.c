@@ -197,9 +197,18 @@ static const CustomOperator *find_custom(const void *customs, const char *domain
 }
 
 /* The options as the compiler takes them, and the parts of the key. */
+static bool has_lists(Cx *cx, const qn_compile_options *o)
+{
+    if ((!o->dim_count || o->dims) && (!o->shape_count || o->shapes) &&
+        (!o->content_count || o->contents))
+        return true;
+    cx_fail(cx, ST_bad_argument, "a list of dims, shapes or contents at NULL");
+    return false;
+}
+
 bool api_options_read(Cx *cx, Compilation *c)
 {
-    if (!find_target(cx, c))
+    if (!has_lists(cx, &c->options) || !find_target(cx, c))
         return false;
     c->import.find_custom = find_custom;
     c->import.customs = &c->model->context->customs;

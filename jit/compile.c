@@ -143,27 +143,27 @@ static const char *bind_source(const GroupInfo *group, const LoweredGroup *lower
     return root ? root : "";
 }
 
-const char *compile_nodes(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
+const char *compile_picks(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
                           const TileProg *prog)
 {
     Text text;
     text_init(&text, cx->arena);
-    Map seen;
-    map_init(&seen, cx->arena);
-    text_put(&text, "", 0);
     const Expr *sym;
-    for (int k = 0; prog && (sym = tile_bind_sym(prog, k)); k++) {
-        const char *source = bind_source(group, lowered, sym);
-        bool again = map_set_text(&seen, source, &seen);
-        text_add(&text, "%s%s", k ? "\n" : "", source);
-        if (again)
-            text_add(&text, ", index %d", k + 1);
-    }
+    for (int k = 0; (sym = tile_bind_sym(prog, k)); k++)
+        text_add(&text, "%s%s", k ? "\n" : "", bind_source(group, lowered, sym));
+    return text.length ? text.data : "";
+}
+
+const char *compile_nodes(Cx *cx, const GroupInfo *group)
+{
+    Text text;
+    Map seen;
+    text_init(&text, cx->arena);
+    map_init(&seen, cx->arena);
     for (uint32_t i = 0; i < group->node_count; i++) {
         const char *source = group->nodes[i]->source;
-        if (!source || map_set_text(&seen, source, &seen))
-            continue;
-        text_add(&text, "%s%s", text.length ? "\n" : "", source);
+        if (source && !map_set_text(&seen, source, &seen))
+            text_add(&text, "%s%s", text.length ? "\n" : "", source);
     }
     return text.length ? text.data : "";
 }
@@ -236,8 +236,7 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     Cx *cx = c->cx;
     Kernel k = {.group = group,
                 .init = compile_is_init(c, group),
-                .info = {.nodes = compile_nodes(cx, group, NULL, NULL),
-                         .why = group->why ? group->why : ""}};
+                .info = {.nodes = compile_nodes(cx, group), .why = group->why ? group->why : ""}};
     NonEmpty nonempty;
     nonempty_group(cx, c->equal, &group->group, c->grouping->layouts, &nonempty);
     plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
@@ -249,7 +248,7 @@ static bool compile_group(Compile *c, const GroupInfo *group)
         return !cx_failed(cx);
     }
     TileProg *prog = k.lowered.prog;
-    k.info.nodes = compile_nodes(cx, group, &k.lowered_group, prog);
+    k.info.picks = compile_picks(cx, group, &k.lowered_group, prog);
     uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
     for (uint32_t i = 0; i < prog->buffer_count; i++)
         tensors[i] = i < k.lowered_group.tensor_count

@@ -35,9 +35,10 @@ typedef struct Compile {
 const Expr *compile_flops(Cx *cx, const Nest *nest);
 /* Names by position, so that equal nests have equal texts. */
 void compile_name_buffers(Cx *cx, Nest *nest);
-/* A line for each node inside. When the program is known, the lines of its bound symbols come
- * first, in the order of their numbers: what the error cell tells is a line (program_bad_index). */
-const char *compile_nodes(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
+/* A line for each node inside. */
+const char *compile_nodes(Cx *cx, const GroupInfo *group);
+/* A line for each symbol that a program binds, by number: the node that picks by it. */
+const char *compile_picks(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
                           const TileProg *prog);
 /* Schedules the nest, `plain` by a schedule that takes any, and says in `info` how; keeps the texts
  * asked for. False after cx_fail. */

@@ -44,7 +44,7 @@ void compile_init_group(Compile *c, const GroupInfo *group, const LoweredGroup *
                      .tensors = tensors,
                      .stem = stem,
                      .why = group->why ? group->why : "",
-                     .nodes = compile_nodes(c->cx, group, NULL, NULL),
+                     .nodes = compile_nodes(c->cx, group),
                      .where = c->cx->where,
                      .group = group,
                      .lowered = *lowered};
@@ -113,7 +113,7 @@ static bool make_step(Compile *c, const InitNest *init, const Generalised *gener
                      .schedule = m->schedule,
                      .flops = compile_flops(cx, init->nest)};
     if (init->group)
-        info.nodes = compile_nodes(cx, init->group, &init->lowered, prog);
+        info.picks = compile_picks(cx, init->group, &init->lowered, prog);
     uint32_t *tensors = NEW_ARRAY(cx->arena, uint32_t, prog->buffer_count);
     for (uint32_t i = 0; i < prog->buffer_count; i++)
         tensors[i] = i < init->nest->buffer_count

@@ -392,6 +392,7 @@ void plan_build_step(PlanBuild *b, uint32_t kernel, const TileProg *prog, const 
                      .dim_count = prog->dim_count,
                      .dims = dims,
                      .flops = plan_build_code(b, flops),
+                     .picks = info->picks ? info->picks : "",
                      .nodes = info->nodes,
                      .why = info->why,
                      .schedule = info->schedule};
@@ -405,6 +406,7 @@ void plan_build_copy(PlanBuild *b, uint32_t from, uint32_t to, bool init, const 
                      .buffer_count = 2,
                      .buffers = arena_copy(b->cx->arena, buffers, sizeof buffers),
                      .flops = plan_build_code(b, expr_const(b->cx, 0)),
+                     .picks = "",
                      .nodes = "",
                      .why = why,
                      .schedule = ""};

@@ -62,6 +62,7 @@ typedef struct PlanBuild {
 typedef struct StepInfo {
     bool init;
     const uint32_t *sizes; /* init: values of the kernel's dims */
+    const char *picks; /* NULL: none */
     const char *nodes, *why, *schedule;
     const Expr *flops;
 } StepInfo;

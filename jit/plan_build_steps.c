@@ -131,6 +131,7 @@ static void push_control(PlanBuild *b, PlanStepKind kind, uint32_t number, uint3
                      .buffers = buffers,
                      .dims = buffers,
                      .flops = plan_build_code(b, expr_const(b->cx, 0)),
+                     .picks = "",
                      .nodes = nodes ? nodes : "",
                      .why = "",
                      .schedule = ""};

@@ -14,6 +14,9 @@
 #include "runtime/pack.h"
 #include "runtime/session.h"
 
+/* The message of no handle. */
+#define API_NO_HANDLE "there is no handle: memory ran out, or an argument was wrong"
+
 enum { API_DEVICES = 8, API_DEVICE_TEXT = 200 };
 
 typedef struct DeviceRow {

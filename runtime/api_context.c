@@ -76,8 +76,8 @@ qn_string api_string(const char *text)
 
 const char *api_text(Cx *cx, qn_string string)
 {
-    if (string.length && memchr(string.data, 0, string.length)) {
-        cx_fail(cx, ST_bad_argument, "a string with NUL inside");
+    if (string.length && (!string.data || memchr(string.data, 0, string.length))) {
+        cx_fail(cx, ST_bad_argument, "a string %s", string.data ? "with NUL inside" : "at NULL");
         return "";
     }
     char *copy = arena_array(cx->arena, string.length + 1, 1);
@@ -161,6 +161,11 @@ static bool set_up(qn_context *c, const qn_context_options *o)
     return true;
 }
 
+static bool is_string(qn_string string)
+{
+    return string.data || !string.length;
+}
+
 qn_status api_context_create(const qn_context_options *options, const DeviceRow *more_devices,
                              qn_context **context)
 {
@@ -171,7 +176,8 @@ qn_status api_context_create(const qn_context_options *options, const DeviceRow 
     if (options)
         memcpy(&o, options, options->size && options->size < sizeof o ? options->size : sizeof o);
     if (o.threads < 0 || (o.allocator && (!o.allocator->alloc || !o.allocator->release)) ||
-        (o.executor && (!o.executor->worker_count || !o.executor->parallel_for)))
+        (o.executor && (!o.executor->worker_count || !o.executor->parallel_for)) ||
+        !is_string(o.cache_dir) || !is_string(o.compiler_path))
         return QN_BAD_ARGUMENT;
     Allocator from = allocator_system;
     if (o.allocator)
@@ -210,7 +216,7 @@ void qn_context_release(qn_context *context)
 
 const char *qn_context_message(const qn_context *context)
 {
-    return context ? context->report.text : status_text(ST_out_of_memory);
+    return context ? context->report.text : API_NO_HANDLE;
 }
 
 qn_status qn_custom_operator(qn_context *context, const qn_operator *op)
@@ -224,11 +230,15 @@ qn_status qn_custom_operator(qn_context *context, const qn_operator *op)
 
 int32_t qn_context_threads(const qn_context *context)
 {
+    if (!context)
+        return 0;
     return context->executor.worker_count(context->executor.user);
 }
 
 qn_status qn_cache_default_dir(char *path, size_t capacity)
 {
+    if (!path)
+        return QN_BAD_ARGUMENT;
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     bool own = cache && cache[0] == '/';
     const char *base = own ? cache : home;

@@ -45,7 +45,7 @@ static PackNode *open_pack(qn_context *context, qn_string path, Report *report)
     }
     PackNode *node = new_node(context, path);
     if (!node) {
-        report_fail(report, ST_out_of_memory, "%s", status_text(ST_out_of_memory));
+        report_fail(report, ST_out_of_memory, "%s", API_NO_HANDLE);
         return NULL;
     }
     cx_init(&cx, &context->from, 0);
@@ -223,7 +223,7 @@ void qn_pack_release(qn_pack *pack)
 
 const char *qn_pack_message(const qn_pack *pack)
 {
-    return pack ? pack->report.text : status_text(ST_out_of_memory);
+    return pack ? pack->report.text : API_NO_HANDLE;
 }
 
 /* Runs a job of the pack's; a failure is told and then forgotten. */
@@ -286,8 +286,11 @@ static void add_job(Cx *cx, void *user)
 
 qn_status qn_pack_add(qn_pack *pack, qn_program *program, uint32_t flags)
 {
-    if (!pack || !program || !program->loaded)
+    if (!pack)
         return QN_BAD_ARGUMENT;
+    if (!program || !program->loaded)
+        return (qn_status)report_fail(&pack->report, ST_bad_argument, "there is no program: %s",
+                                      qn_program_message(program));
     if (!program->parts)
         return (qn_status)report_fail(&pack->report, ST_bad_argument,
                                       "the program was not made from a model");

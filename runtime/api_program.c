@@ -162,7 +162,7 @@ void qn_program_release(qn_program *program)
 
 const char *qn_program_message(const qn_program *program)
 {
-    return program ? program->report.text : status_text(ST_out_of_memory);
+    return program ? program->report.text : API_NO_HANDLE;
 }
 
 /* --- asking --- */

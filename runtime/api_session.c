@@ -103,10 +103,15 @@ qn_status qn_session_create(qn_program *program, const qn_session_options *optio
     if (!session)
         return QN_BAD_ARGUMENT;
     *session = NULL;
-    if (!program || !program->loaded)
+    if (!program)
         return QN_BAD_ARGUMENT;
     qn_session *s = session_new(program->context, session);
-    return s ? session_fill(s, program) : QN_OUT_OF_MEMORY;
+    if (!s)
+        return QN_OUT_OF_MEMORY;
+    if (!program->loaded)
+        return (qn_status)report_fail(&s->report, ST_bad_argument, "there is no program: %s",
+                                      program->report.text);
+    return session_fill(s, program);
 }
 
 /* The progress of a compile for a session: the caller's, which may be none, and the session's
@@ -190,7 +195,20 @@ void qn_session_release(qn_session *session)
 
 const char *qn_session_message(const qn_session *session)
 {
-    return session ? session->report.text : status_text(ST_out_of_memory);
+    return session ? session->report.text : API_NO_HANDLE;
+}
+
+/* Whether a list can be one of so many ports. */
+static bool is_list(qn_session *s, const void *list, size_t count, const char *what, uint32_t most)
+{
+    if (count > most)
+        report_fail(&s->report, ST_bad_argument, "%zu %ss are given, the model has %u", count, what,
+                    most);
+    else if (count && !list)
+        report_fail(&s->report, ST_bad_argument, "a list of %ss at NULL", what);
+    else
+        return true;
+    return false;
 }
 
 /* Which port a name or a position means; -1 when none. */
@@ -218,9 +236,11 @@ static qn_status no_port(qn_session *s, const char *what, qn_string name, size_t
 
 qn_status qn_session_set_shapes(qn_session *s, const qn_shape *shapes, size_t count)
 {
-    if (!s || !s->session || (count && !shapes))
+    if (!s || !s->session)
         return QN_BAD_ARGUMENT;
     uint32_t inputs = s->program->plan->input_count;
+    if (!is_list(s, shapes, count, "shape", inputs))
+        return QN_BAD_ARGUMENT;
     for (uint32_t i = 0; i < inputs; i++)
         s->shapes[i] = (SessionShape){0};
     for (size_t i = 0; i < count; i++) {
@@ -308,12 +328,22 @@ static bool fits(qn_session *s, const qn_buffer *buffer, const Port *port, const
 static bool is_expected(qn_session *s, const qn_buffer *buffer, uint32_t input)
 {
     const PlanPort *port = &s->program->plan->inputs[input];
-    if (!port->contents || memcmp(port->contents, buffer->data, (size_t)port->content_bytes) == 0)
+    size_t bytes = port->contents ? (size_t)port->content_bytes : 0;
+    if (bytes && !buffer->data)
+        report_fail(&s->report, ST_bad_argument, "input '%s' has no memory", port->name);
+    else if (bytes && memcmp(port->contents, buffer->data, bytes) != 0)
+        report_fail(&s->report, ST_bad_argument,
+                    "input '%s' holds other values than the contents the program was compiled for",
+                    port->name);
+    else
         return true;
-    report_fail(&s->report, ST_bad_argument,
-                "input '%s' holds other values than the contents the program was compiled for",
-                port->name);
     return false;
+}
+
+static qn_status twice(qn_session *s, const char *what, const Port *port)
+{
+    return (qn_status)report_fail(&s->report, ST_bad_argument, "%s '%s' is given twice", what,
+                                  port->info.name.data);
 }
 
 /* The lists of a run; false with a report. */
@@ -330,6 +360,8 @@ static qn_status take_inputs(qn_session *s, const qn_buffer *inputs, size_t coun
             return QN_BAD_ARGUMENT;
         if (!is_expected(s, &inputs[i], (uint32_t)at))
             return QN_BAD_ARGUMENT;
+        if (s->input_data[at])
+            return twice(s, "input", &s->inputs[at]);
         s->input_data[at] = inputs[i].data;
     }
     return QN_OK;
@@ -354,6 +386,8 @@ static qn_status take_outputs(qn_session *s, const qn_buffer *outputs, size_t co
         }
         if (!fits(s, &outputs[i], &s->outputs[at], "output"))
             return QN_BAD_ARGUMENT;
+        if (s->output_data[at])
+            return twice(s, "output", &s->outputs[at]);
         s->output_data[at] = outputs[i].data;
     }
     return QN_OK;
@@ -362,7 +396,11 @@ static qn_status take_outputs(qn_session *s, const qn_buffer *outputs, size_t co
 qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
                  const qn_buffer *outputs, size_t output_count)
 {
-    if (!s || !s->session || (input_count && !inputs) || (output_count && !outputs))
+    if (!s || !s->session)
+        return QN_BAD_ARGUMENT;
+    const Plan *plan = s->program->plan;
+    if (!is_list(s, inputs, input_count, "input", plan->input_count) ||
+        !is_list(s, outputs, output_count, "output", plan->output_count))
         return QN_BAD_ARGUMENT;
     if (!session_ready(s->session))
         return (qn_status)report_fail(&s->report, ST_bad_argument,
@@ -372,7 +410,7 @@ qn_status qn_run(qn_session *s, const qn_buffer *inputs, size_t input_count,
         return (qn_status)s->report.status;
     Status status = session_run(s->session, s->input_data, s->output_data, &s->report);
     if (s->grows)
-        update_ports(s, s->outputs, s->program->plan->outputs, s->program->plan->output_count);
+        update_ports(s, s->outputs, plan->outputs, plan->output_count);
     return (qn_status)status;
 }
 

@@ -212,6 +212,7 @@ static void io_step(Codec *c, PlanStep *step)
     step->dims = io_numbers(c, step->dims, &step->dim_count);
     io_code(c, &step->flops);
     io_code(c, &step->times);
+    io_text(c, &step->picks);
     io_text(c, &step->nodes);
     io_text(c, &step->why);
     io_text(c, &step->schedule);

@@ -29,7 +29,7 @@
 #include "base/expr.h"
 #include "base/os_file.h"
 
-enum { PLAN_VERSION = 7, PLAN_RANK = 12 };
+enum { PLAN_VERSION = 8, PLAN_RANK = 12 };
 enum { PLAN_DEPTH = 8 }; /* regions in regions */
 
 /* No tensor: a result nobody reads, a carried value nobody uses. */
@@ -199,8 +199,9 @@ typedef struct PlanStep {
     ExprCode flops;          /* scalar operations, over the plan's dims */
     ExprCode times;          /* how often a run does it: iterations of the loops around it, over the
                                 plan's dims; negative when only a run tells */
-    const char *nodes; /* the ONNX nodes inside, one per line, for messages and people; first those
-                          whose index is bound number 0, 1, .. of the kernel */
+    const char *picks; /* the ONNX nodes whose indices the kernel checks, by the number that its
+                          error cell tells, one per line */
+    const char *nodes; /* the ONNX nodes inside, one per line */
     const char *why;   /* why the fusion stopped there */
     const char *schedule;
 } PlanStep;

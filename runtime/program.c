@@ -328,7 +328,7 @@ void *const *program_tensors(const Program *p)
     return p->tensors;
 }
 
-/* Line `number` of a text, or the first when there are fewer. */
+/* Line `number` of a text, or NULL. */
 static const char *line_of(const char *text, int number, int *length)
 {
     const char *line = text;
@@ -336,7 +336,8 @@ static const char *line_of(const char *text, int number, int *length)
         line = strchr(line, '\n');
         line = line ? line + 1 : NULL;
     }
-    line = line ? line : text;
+    if (!line || !*line)
+        return NULL;
     const char *end = strchr(line, '\n');
     *length = (int)(end && end - line < 500 ? end - line : (ptrdiff_t)strnlen(line, 500));
     return line;
@@ -347,9 +348,11 @@ Status program_bad_index(Launches *list, Report *report)
     const PlanStep *step = &list->steps[list->failed];
     const char *name = list->plan->kernels[step->kernel].name;
     int length;
-    const char *node = line_of(step->nodes, (int)list->error - 1, &length);
+    const char *node = line_of(step->picks, (int)list->error - 1, &length);
+    if (!node)
+        node = line_of(step->nodes, 0, &length);
     list->error = 0;
     return report_fail(report, ST_bad_index,
-                       "%.*s: an index in the data is out of range (kernel %s)", length, node,
-                       name);
+                       "%.*s: an index in the data is out of range (kernel %s)", node ? length : 9,
+                       node ? node : "some node", name);
 }

@@ -60,7 +60,7 @@ static void pick_0(const KernelArgs *a, int64_t begin, int64_t end, void *scratc
     for (int64_t m = begin; m < end; m++) {
         int64_t at = ((const int64_t *)a->buffers[1])[m];
         if (at < 0 || at >= a->dims[1]) {
-            *a->error = 8;
+            *a->error = 2;
             continue;
         }
         memcpy((float *)a->buffers[2] + 4 * m, (const float *)a->buffers[0] + 4 * at, 16);
@@ -117,7 +117,8 @@ static PlanStep hand_step(Cx *cx, PlanStepKind kind, uint32_t kernel, uint32_t d
                       .dims = dim_count == 2 ? swapped : dims,
                       .flops = flops,
                       .times = {2, once},
-                      .nodes = kernel == 3 ? "node 'pick' (Gather)\nnode 'other' (Add)" : "",
+                      .picks = kernel == 3 ? "node 'other' (Gather)\nnode 'pick' (Gather)" : "",
+                      .nodes = "",
                       .why = "",
                       .schedule = ""};
 }

@@ -203,8 +203,6 @@ Test(end_to_end, wrong_calls)
     got = qn_program_compile(r.model, &(qn_compile_options){.dims = &dim, .dim_count = 1}, &p);
     expect(got, QN_BAD_ARGUMENT, qn_program_message(p),
            "no input of the model has the dim 'M'; it has N");
-    cr_assert_eq(qn_session_create(p, NULL, &s), QN_BAD_ARGUMENT);
-    cr_assert_null(s);
     qn_program_release(p);
     got = qn_program_compile(r.model, &(qn_compile_options){.device = qn_str("abacus")}, &p);
     expect(got, QN_MISSING, qn_program_message(p), "abacus");
@@ -216,6 +214,63 @@ Test(end_to_end, wrong_calls)
     got = qn_model_from_memory(r.context, "junk", 4, NULL, &m);
     expect(got, QN_BAD_MODEL, qn_model_message(m), "");
     qn_model_release(m);
+    close_road(&r);
+}
+
+/* What is made from a handle that failed fails with the same words. */
+Test(end_to_end, made_from_failed)
+{
+    qn_context *context;
+    qn_model *m;
+    qn_program *p;
+    qn_session *s;
+    qn_pack *pack;
+    cr_assert_eq(qn_context_create(NULL, &context), QN_OK);
+    cr_assert_neq(qn_model_open(context, qn_str("/nowhere/x.onnx"), NULL, &m), QN_OK);
+    qn_status got = qn_program_compile(m, NULL, &p);
+    expect(got, QN_BAD_ARGUMENT, qn_program_message(p), "/nowhere/x.onnx");
+    got = qn_session_create(p, NULL, &s);
+    expect(got, QN_BAD_ARGUMENT, qn_session_message(s), "/nowhere/x.onnx");
+    cr_assert_eq(qn_session_set_shapes(s, NULL, 0), QN_BAD_ARGUMENT);
+    cr_assert_eq(qn_run(s, NULL, 0, NULL, 0), QN_BAD_ARGUMENT);
+    cr_assert_eq(qn_pack_create(context, &pack), QN_OK);
+    got = qn_pack_add(pack, p, 0);
+    expect(got, QN_BAD_ARGUMENT, qn_pack_message(pack), "/nowhere/x.onnx");
+    got = qn_pack_add(pack, NULL, 0);
+    expect(got, QN_BAD_ARGUMENT, qn_pack_message(pack), "no program");
+    qn_context_release(context);
+    got = qn_context_create(&(qn_context_options){.threads = -5}, &context);
+    expect(got, QN_BAD_ARGUMENT, qn_context_message(context), "no handle");
+    qn_pack_release(pack);
+    qn_session_release(s);
+    qn_program_release(p);
+    qn_model_release(m);
+}
+
+/* Lists that are not there, are too long, or name something twice. */
+Test(end_to_end, wrong_lists)
+{
+    Road r = open_digits(NULL, NULL);
+    qn_session *s = r.session;
+    qn_shape shape = {.rank = 4, .dims = (int64_t[]){1, 1, 8, 8}};
+    qn_buffer in = {.data = images, .bytes = 64 * 4}, out = {.data = logits, .bytes = 40};
+    qn_status got = qn_session_set_shapes(s, NULL, 1);
+    expect(got, QN_BAD_ARGUMENT, qn_session_message(s), "shapes at NULL");
+    cr_assert_eq(qn_session_set_shapes(s, &shape, 1), QN_OK);
+    got = qn_run(s, NULL, 1, &out, 1);
+    expect(got, QN_BAD_ARGUMENT, qn_session_message(s), "inputs at NULL");
+    got = qn_run(s, &in, 2, &out, 1);
+    expect(got, QN_BAD_ARGUMENT, qn_session_message(s), "2 inputs are given");
+    got = qn_run(s, &in, 1, &out, (size_t)-1);
+    expect(got, QN_BAD_ARGUMENT, qn_session_message(s), "the model has 1");
+    const qn_compile_options wrong[] = {
+        {.dim_count = 1}, {.shape_count = 1}, {.content_count = 1}, {.device = {NULL, 4}}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        qn_program *p;
+        got = qn_program_compile(r.model, &wrong[i], &p);
+        expect(got, QN_BAD_ARGUMENT, qn_program_message(p), "at NULL");
+        qn_program_release(p);
+    }
     close_road(&r);
 }
 
