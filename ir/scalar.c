@@ -266,6 +266,8 @@ static Scalar smallest(Dtype dtype)
     switch ((int)dtype) {
     case DT_f32:
     case DT_f64: return (Scalar){.f = -INFINITY};
+    case DT_i8: return (Scalar){.i = INT8_MIN};
+    case DT_i16: return (Scalar){.i = INT16_MIN};
     case DT_i32: return (Scalar){.i = INT32_MIN};
     case DT_i64: return (Scalar){.i = INT64_MIN};
     default: return (Scalar){.i = 0};
@@ -277,6 +279,10 @@ static Scalar largest(Dtype dtype)
     switch ((int)dtype) {
     case DT_f32:
     case DT_f64: return (Scalar){.f = INFINITY};
+    case DT_i8: return (Scalar){.i = INT8_MAX};
+    case DT_i16: return (Scalar){.i = INT16_MAX};
+    case DT_u8: return (Scalar){.i = UINT8_MAX};
+    case DT_u16: return (Scalar){.i = UINT16_MAX};
     case DT_i32: return (Scalar){.i = INT32_MAX};
     case DT_i64: return (Scalar){.i = INT64_MAX};
     case DT_u32: return (Scalar){.i = UINT32_MAX};

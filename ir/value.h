@@ -40,7 +40,8 @@ Dtype scalar_result(ScalarOp op, const Dtype types[3]);
 typedef enum Monoid { M_sum, M_prod, M_min, M_max, M_and, M_or, M_argmin, M_argmax, M_count } Monoid;
 const char *monoid_name(Monoid monoid);
 int monoid_find(const char *name, size_t length);
-/* Identity of sum, prod, min (+inf or the largest), max, and, or in a compute type. */
+/* Identity of sum, prod, min (+inf or the largest), max, and, or in a compute type, or of a narrower
+ * integer's numbers. */
 Scalar monoid_identity(Monoid monoid, Dtype dtype);
 /* The scalar operation that combines two partial results; not for argmin and argmax. */
 ScalarOp monoid_combine(Monoid monoid);

@@ -30,12 +30,33 @@ static uint64_t reduced_index(Pull *p, const Tensor *x, const Attr *axes, bool k
     return bits;
 }
 
+/* The identity of min or max among the numbers of a type that is stored. */
+static Scalar weakest(Monoid monoid, Dtype dtype)
+{
+    return monoid_identity(monoid, dtype_is_int(dtype) ? dtype : dtype_compute(dtype));
+}
+
+/* Of no element the extreme is the weakest number of the compute type, which a narrower integer
+ * does not hold: the weakest of its own takes part. */
+static Value *with_weakest(Pull *p, Monoid monoid, const Tensor *x, Value *extreme)
+{
+    Dtype wide = dtype_compute(x->dtype);
+    const Expr *count = tensor_count(p->cx, x);
+    if ((monoid != M_min && monoid != M_max) || x->dtype == wide || !dtype_is_int(wide) ||
+        count->lo > 0)
+        return extreme;
+    Value *least = nest_const(p->nest, wide, weakest(monoid, x->dtype));
+    return nest_scalar(p->nest, monoid_combine(monoid), extreme, least, NULL);
+}
+
 Value *lower_reduce(Pull *p, const GraphNode *node, const Expr *const *index)
 {
+    const Tensor *x = node->inputs[0];
     const Expr *own[MAX_RANK];
-    uint64_t bits = reduced_index(p, node->inputs[0], &node->attrs[AT_axes], node->attrs[AT_keep].i,
-                                  index, own);
-    return pull_reduce(p, (Monoid)node->attrs[AT_monoid].i, bits, pull(p, node->inputs[0], own));
+    Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
+    uint64_t bits = reduced_index(p, x, &node->attrs[AT_axes], node->attrs[AT_keep].i, index, own);
+    Value *all = pull_reduce(p, monoid, bits, pull(p, node->inputs[0], own));
+    return with_weakest(p, monoid, x, all);
 }
 
 Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
@@ -49,9 +70,9 @@ Value *lower_arg(Pull *p, const GraphNode *node, const Expr *const *index)
     bool backwards = node->attrs[AT_last].i;
     if (backwards)
         own[axis] = expr_sub(p->cx, last, own[axis]);
-    Value *value = pull(p, node->inputs[0], own);
     if (!bits)
         return nest_index(p->nest, DT_i64, expr_const(p->cx, 0));
+    Value *value = nest_cast(p->nest, dtype_compute(x->dtype), pull(p, node->inputs[0], own));
     value = nest_reduce(p->nest, (Monoid)node->attrs[AT_monoid].i, bits, value);
     return backwards ? nest_scalar(p->nest, S_sub, nest_index(p->nest, DT_i64, last), value, NULL)
                      : value;
@@ -254,7 +275,7 @@ Value *lower_window(Pull *p, const GraphNode *node, const Expr *const *index)
     Tensor *x = node->inputs[0];
     uint64_t bits = pool_index(p, node, index, own, guards);
     Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
-    Scalar identity = monoid_identity(monoid, dtype_compute(x->dtype));
+    Scalar identity = weakest(monoid, x->dtype);
     return pull_reduce(p, monoid, bits, pull_guarded(p, x, own, guards, x->rank - 2, identity));
 }
 
@@ -278,8 +299,7 @@ static Value *extreme_tap(Pull *p, const GraphNode *node, const Expr *const *own
     Nest *nest = p->nest;
     Tensor *x = node->inputs[0];
     Monoid arg = (Monoid)node->attrs[AT_monoid].i, extreme = arg == M_argmax ? M_max : M_min;
-    Value *value = pull_guarded(p, x, own, guards, x->rank - 2,
-                                monoid_identity(extreme, dtype_compute(x->dtype)));
+    Value *value = pull_guarded(p, x, own, guards, x->rank - 2, weakest(extreme, x->dtype));
     Value *inside = pull_condition(p, guards, x->rank - 2);
     if (!bits)
         return nest_index(nest, DT_i64, expr_const(p->cx, 0));
@@ -423,12 +443,8 @@ static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, 
 /* index value == position, counting negative indices from the end */
 static Value *hits(Pull *p, Value *at, const Expr *position, const Expr *extent)
 {
-    Nest *nest = p->nest;
-    at = nest_cast(nest, DT_i64, at);
-    Value *zero = nest_index(nest, DT_i64, expr_const(p->cx, 0));
-    Value *wrapped = nest_scalar(nest, S_add, at, nest_index(nest, DT_i64, extent), NULL);
-    at = nest_scalar(nest, S_select, nest_scalar(nest, S_lt, at, zero, NULL), wrapped, at);
-    return nest_scalar(nest, S_eq, at, nest_index(nest, DT_i64, position), NULL);
+    Value *to = nest_index(p->nest, DT_i64, pull_bound_index(p, at, extent));
+    return nest_scalar(p->nest, S_eq, to, nest_index(p->nest, DT_i64, position), NULL);
 }
 
 Value *lower_scatter_elements(Pull *p, const GraphNode *node, const Expr *const *index)

@@ -350,9 +350,8 @@ static Value *while_needed(Pull *p, Value *value)
                        nest_const(p->nest, value->dtype, (Scalar){0}));
 }
 
-/* A loaded index as a symbol with bounds. Negative values count from the end. What can be seen to
- * be a position in range (frames of a signal, ranges) is that position. */
-static const Expr *bound_index(Pull *p, Value *value, const Expr *extent)
+/* What can be seen to be a position in range (frames of a signal, ranges) is that position. */
+const Expr *pull_bound_index(Pull *p, Value *value, const Expr *extent)
 {
     const Expr *last = expr_addi(p->cx, extent, -1), *known = position(p, value);
     if (known && expr_always_le(p->cx, expr_const(p->cx, 0), known) &&
@@ -374,7 +373,7 @@ Value *lower_gather(Pull *p, const GraphNode *node, const Expr *const *index)
     const Expr *own[MAX_RANK];
     for (int d = 0; d < x->rank; d++)
         own[d] = d < axis ? index[d] : d > axis ? index[d + ids->rank - 1] : NULL;
-    own[axis] = bound_index(p, pull(p, ids, index + axis), x->shape[axis]);
+    own[axis] = pull_bound_index(p, pull(p, ids, index + axis), x->shape[axis]);
     return pull(p, x, own);
 }
 
@@ -384,7 +383,7 @@ Value *lower_gather_elements(Pull *p, const GraphNode *node, const Expr *const *
     int axis = (int)node->attrs[AT_axis].i;
     const Expr *own[MAX_RANK];
     pull_broadcast(p, x, x->rank, index, own); /* indices may be fewer */
-    own[axis] = bound_index(p, pull(p, node->inputs[1], index), x->shape[axis]);
+    own[axis] = pull_bound_index(p, pull(p, node->inputs[1], index), x->shape[axis]);
     return pull(p, x, own);
 }
 
@@ -400,7 +399,7 @@ Value *lower_gather_nd(Pull *p, const GraphNode *node, const Expr *const *index)
     memcpy(own, index, (size_t)batch * sizeof *own);
     for (int t = 0; t < tuple->value; t++) {
         where[ids->rank - 1] = expr_const(p->cx, t);
-        own[batch + t] = bound_index(p, pull(p, ids, where), x->shape[batch + t]);
+        own[batch + t] = pull_bound_index(p, pull(p, ids, where), x->shape[batch + t]);
     }
     for (int d = batch + (int)tuple->value, from = ids->rank - 1; d < x->rank; d++)
         own[d] = index[from++];
