@@ -306,16 +306,30 @@ static bool prove(Facts *facts, const Expr *e, int depth)
     return false;
 }
 
+/* Whether a fact is refuted by the others: this place is never reached. So is a loop over nothing,
+ * or a step of a pipeline that the size, known from an equation, does not have. */
+static bool is_unreachable(Facts *facts, int depth)
+{
+    Cx *cx = facts->cx;
+    for (uint32_t i = facts->count; i-- > 0;) {
+        const Expr *below_zero = expr_addi(cx, expr_muli(cx, facts->items[i], -1), -1);
+        if (!expr_is_poison(below_zero) && prove(facts, below_zero, depth))
+            return true;
+    }
+    return false;
+}
+
 bool facts_prove(Facts *facts, const Expr *e)
 {
     if (expr_is_poison(e))
         return false;
     facts->steps = PROOF_STEPS;
-    for (uint32_t i = 0; i < facts->count; i++)
-        if (facts->items[i]->hi < 0) /* a loop over nothing: this place is never reached */
-            return true;
     for (int depth = 1; depth <= PROOF_DEPTH; depth++)
         if (prove(facts, e, depth))
+            return true;
+    facts->steps = PROOF_STEPS;
+    for (int depth = 1; depth <= PROOF_DEPTH; depth++)
+        if (is_unreachable(facts, depth))
             return true;
     return false;
 }

@@ -420,6 +420,23 @@ Test(tile, facts_prove_quotients)
     cr_expect(!facts_prove_lt(&facts, full, expr_divi(&cx, d, 2)));
 }
 
+/* The second step, r < size - 16, of what is 8 long. */
+Test(tile, facts_that_refute_one_another)
+{
+    const Expr *size = expr_sym(&cx, "size", 1, 100, 1), *r = expr_sym(&cx, "r", 0, 15, 1);
+    const Expr *other = expr_sym(&cx, "other", 1, 100, 1), *eight = expr_const(&cx, 8);
+    Facts facts;
+    facts_init(&facts, &cx);
+    facts_add(&facts, expr_sub(&cx, eight, size));
+    cr_expect(!facts_prove_lt(&facts, expr_addi(&cx, r, 16), eight));
+    facts_add_lt(&facts, r, expr_addi(&cx, size, -7));
+    cr_expect(!facts_prove_lt(&facts, expr_addi(&cx, r, 1), other), "r may be 0");
+    facts.count = 1;
+    facts_add_lt(&facts, r, expr_addi(&cx, size, -16));
+    cr_expect(facts_prove_lt(&facts, expr_addi(&cx, r, 16), eight));
+    cr_expect(facts_prove_lt(&facts, expr_addi(&cx, r, 16), other), "nothing is ever here");
+}
+
 /* Heads h of size n in H * n elements: h * n + i < H * n. */
 Test(tile, facts_prove_products)
 {
