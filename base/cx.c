@@ -77,6 +77,12 @@ void cx_merge(Cx *into, const Cx *from)
     into->message = into->text;
 }
 
+void cx_recover(Cx *cx)
+{
+    cx->status = ST_ok;
+    cx->message = NULL;
+}
+
 void cx_cleanup(Cx *cx, void (*run)(void *resource), void *resource)
 {
     CxCleanup *c = NEW(&cx->own, CxCleanup);

@@ -52,6 +52,8 @@ static inline bool cx_failed(const Cx *cx)
     return cx->status != ST_ok;
 }
 void cx_merge(Cx *into, const Cx *from);
+/* Takes the error back: the driver has noted it, or has another way to do what failed. */
+void cx_recover(Cx *cx);
 /* Registers before acquiring: `run(resource)` is called by cx_finish. The entry lives in
  * cx->own: do not register between a mark and a reset of that arena. */
 void cx_cleanup(Cx *cx, void (*run)(void *resource), void *resource);

@@ -80,8 +80,7 @@ bool collect(Import *im)
     } else {
         p->more++;
     }
-    cx->status = ST_ok;
-    cx->message = NULL;
+    cx_recover(cx);
     return true;
 }
 

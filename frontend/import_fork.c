@@ -175,8 +175,7 @@ static void import_way(Import *im, const Run *run, const Reach *reach, const Cho
         way->open = im->fork.condition != NULL;
         if (way->open) {
             im->fork = (Fork){0};
-            im->cx->status = ST_ok;
-            im->cx->message = NULL;
+            cx_recover(im->cx);
         }
         for (uint32_t i = 0; i < reach->count; i++)
             way->values[i] = import_visible(im, im->values[onnx_name_id(reach->given[i].name)]);
@@ -303,8 +302,7 @@ static bool make_fork(Import *im, Run *run, uint32_t first)
     Status status = im->cx->status;
     const char *message = arena_strdup(im->cx->arena, im->cx->message);
     im->fork = (Fork){0};
-    im->cx->status = ST_ok;
-    im->cx->message = NULL;
+    cx_recover(im->cx);
     im->choices = NULL; /* they are for Ifs outside of the sides */
     im->forks++;
     part_dependents(im, run);

@@ -68,8 +68,7 @@ static bool run_compiler(Cx *cx, Compilation *c, NestList *nests)
 /* Once more from the model, as if nothing had been tried. */
 static void start_again(Cx *cx, Compilation *c)
 {
-    cx->status = ST_ok;
-    cx->message = NULL;
+    cx_recover(cx);
     cx->where = NULL;
     c->problems = (ImportProblems){0};
     c->compiled = (Compiled){0};
