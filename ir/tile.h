@@ -152,7 +152,7 @@ typedef struct TileProg {
     const char *name;
     const Caps *caps;
     bool placed;
-    bool unproven; /* set by tile_secure: an index that cannot have a guard is why it failed */
+    bool unproven; /* set by tile_verify and tile_secure: an index not proven in bounds is why they failed */
     uint32_t dim_count, dim_cap;
     const Expr **dims;
     uint32_t equal_count, equal_cap;
@@ -199,8 +199,9 @@ const Expr *tile_bind_sym(const TileProg *prog, int number);
 int64_t tile_scratch_bytes(const TileProg *prog);  /* CPU: largest sum of shared tiles of a grid, 64-byte aligned each */
 
 bool tile_verify(TileProg *prog);
-/* As tile_verify, but a load of a map with an index that is not proven to be in bounds gets a guard for it instead of
- * failing the program: proofs are incomplete, and a symbolic extent may be written in more ways than they know. */
+/* As tile_verify, but a load or store of a map, or the load of a copy, with an index that is not proven to be in bounds gets
+ * a guard for it instead of failing the program: proofs are incomplete, and a symbolic extent may be written in more ways
+ * than they know. */
 bool tile_secure(TileProg *prog);
 void tile_print(Text *text, const TileProg *prog);
 TileProg *tile_parse(Cx *cx, const char *file, const char *text);

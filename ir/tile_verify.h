@@ -17,7 +17,7 @@ typedef struct TileCheck {
     uint32_t sym_count, sym_cap;
     const Expr **syms; /* in scope */
     bool thread_too;   /* the symbol of the thread may be used */
-    bool may_guard;    /* loads of maps that are not proven get guards */
+    bool may_guard;    /* accesses of maps and copies that are not proven get guards */
     int depth;
 } TileCheck;
 

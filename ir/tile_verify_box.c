@@ -41,13 +41,14 @@ static bool check_in_bounds(TileCheck *c, const Access *a, Access *guarded)
         const Expr *extent = a->buffer ? a->buffer->shape[i] : expr_const(c->cx, a->tile->shape[i]);
         if (facts_prove(&c->facts, a->index[i]) && facts_prove_lt(&c->facts, a->index[i], extent))
             continue;
-        c->prog->unproven |= c->may_guard && !guarded;
-        if (guarded)
+        if (guarded) {
             add_guard(c, guarded, (Guard){a->index[i], expr_const(c->cx, 0), extent});
-        else
-            good = tile_wrong(c, "index %d of '%s', %s, is not proven to be in 0..%s", i,
-                              a->buffer ? a->buffer->name : a->tile->name,
-                              expr_text(c, a->index[i]), expr_text(c, extent));
+            continue;
+        }
+        c->prog->unproven = true;
+        good = tile_wrong(c, "index %d of '%s', %s, is not proven to be in 0..%s", i,
+                          a->buffer ? a->buffer->name : a->tile->name, expr_text(c, a->index[i]),
+                          expr_text(c, extent));
     }
     c->facts.count = scope;
     return good;
@@ -97,6 +98,12 @@ static bool check_register(TileCheck *c, const Access *a, unsigned *used)
     return true;
 }
 
+/* What a map or a copy reads outside is the fill; an mma's operands have no outside. */
+static bool may_guard_load(const TileCheck *c)
+{
+    return c->may_guard && (c->op->kind == TO_map || c->op->kind == TO_copy);
+}
+
 static bool check_value(TileCheck *c, const Value *v)
 {
     unsigned used;
@@ -109,7 +116,7 @@ static bool check_value(TileCheck *c, const Value *v)
     case V_cast: return true;
     case V_index: return tile_verify_expr(c, v->index, "an index value");
     case V_load:
-        if (!check_access(c, v->access, c->may_guard && c->op->kind == TO_map ? v->access : NULL))
+        if (!check_access(c, v->access, may_guard_load(c) ? v->access : NULL))
             return false;
         return v->dtype == dtype_compute(v->access->buffer ? v->access->buffer->dtype
                                                            : v->access->tile->dtype)

@@ -71,12 +71,28 @@ static void keep_nest(Compile *c, const Nest *nest, const char *nodes)
     nest_print(&c->nests, nest);
 }
 
-static void keep_tile(Compile *c, unsigned what, Text *out, const TileProg *prog, const char *nodes)
+/* Nest to program, and its text before placement, where that is kept. */
+static bool make_program(Compile *c, Nest *nest, const Schedule *schedule, Lowered *lowered,
+                         Text *unplaced)
 {
-    if (!(c->options->keep & what))
-        return;
-    add_comment(out, nodes);
-    tile_print(out, prog);
+    text_init(unplaced, c->cx->arena);
+    if (!schedule_apply(c->cx, nest, schedule, c->options->caps, lowered))
+        return false;
+    if (c->options->keep & KEEP_tile)
+        tile_print(unplaced, lowered->prog);
+    return !target_is_gpu(c->options->caps) || place_gpu(lowered->prog);
+}
+
+static void keep_program(Compile *c, const TileProg *prog, const Text *unplaced, const char *nodes)
+{
+    if (c->options->keep & KEEP_tile) {
+        add_comment(&c->tiles, nodes);
+        text_put(&c->tiles, unplaced->data, unplaced->length);
+    }
+    if (prog->placed && c->options->keep & KEEP_placed) {
+        add_comment(&c->placed, nodes);
+        tile_print(&c->placed, prog);
+    }
 }
 
 /* What was measured, if the nest takes it; else what the cost model says. Init steps are not tuned:
@@ -110,24 +126,27 @@ static void list_nest(Compile *c, const Nest *nest, const char *nodes)
     VEC_PUSH(c->cx->arena, list->list, list->count, list->capacity, use);
 }
 
-bool compile_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered)
+/* Not all that a program reads can have guards: where such an index is not proven, as proofs know
+ * only so many ways in which open extents agree, the nest is made by maps, which can. */
+bool compile_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered)
 {
     Cx *cx = c->cx;
-    if (c->options->nests && !info->init && !plain)
+    Text unplaced;
+    if (c->options->nests && !info->init)
         list_nest(c, nest, info->nodes);
-    Schedule schedule =
-        plain ? schedule_plain(cx, nest, c->options->caps) : find_schedule(c, nest, info->init);
+    Schedule schedule = find_schedule(c, nest, info->init);
+    bool made = make_program(c, nest, &schedule, lowered, &unplaced);
+    if (!made && lowered->prog->unproven) {
+        cx_recover(cx);
+        schedule = schedule_plain(cx, nest, c->options->caps);
+        made = make_program(c, nest, &schedule, lowered, &unplaced);
+    }
+    if (!made)
+        return false;
     info->schedule = schedule_text(cx, &schedule);
     info->flops = compile_flops(cx, nest);
-    if (!schedule_apply(cx, nest, &schedule, c->options->caps, lowered))
-        return false;
     keep_nest(c, nest, info->nodes);
-    keep_tile(c, KEEP_tile, &c->tiles, lowered->prog, info->nodes);
-    if (target_is_gpu(c->options->caps)) {
-        if (!place_gpu(lowered->prog))
-            return false;
-        keep_tile(c, KEEP_placed, &c->placed, lowered->prog, info->nodes);
-    }
+    keep_program(c, lowered->prog, &unplaced, info->nodes);
     return !cx_failed(cx);
 }
 
@@ -205,7 +224,7 @@ typedef struct Kernel {
     StepInfo info;
 } Kernel;
 
-static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty, bool plain)
+static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty)
 {
     LoweredGroup *lowered = &k->lowered_group;
     if (!lower_group(c->cx, nonempty->graph, &nonempty->group, nonempty->layouts, lowered))
@@ -217,18 +236,7 @@ static bool lower_kernel(Compile *c, Kernel *k, const NonEmpty *nonempty, bool p
     c->build->scope->init[k->group->group.roots[0]->id] = k->init;
     set_roles(c, lowered, k->init);
     compile_name_buffers(c->cx, lowered->nest);
-    return k->init || compile_nest(c, lowered->nest, plain, &k->info, &k->lowered);
-}
-
-/* Operands of products have no guards: where indices are not proven, as proofs know only so many
- * ways in which open extents agree, the nest is made again for a schedule without such operands. */
-static bool lower_again(Compile *c, Kernel *k, const NonEmpty *nonempty)
-{
-    if (!k->lowered.prog || !k->lowered.prog->unproven)
-        return false;
-    c->cx->status = ST_ok;
-    c->cx->message = NULL;
-    return lower_kernel(c, k, nonempty, true);
+    return k->init || compile_nest(c, lowered->nest, &k->info, &k->lowered);
 }
 
 static bool compile_group(Compile *c, const GroupInfo *group)
@@ -240,7 +248,7 @@ static bool compile_group(Compile *c, const GroupInfo *group)
     NonEmpty nonempty;
     nonempty_group(cx, c->equal, &group->group, c->grouping->layouts, &nonempty);
     plan_build_stand_in(c->build, nonempty.count, nonempty.dims, nonempty.with);
-    if (!lower_kernel(c, &k, &nonempty, false) && !lower_again(c, &k, &nonempty))
+    if (!lower_kernel(c, &k, &nonempty))
         return false;
     if (k.init) {
         compile_init_group(c, group, &k.lowered_group, stem(group));

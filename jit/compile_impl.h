@@ -40,9 +40,8 @@ const char *compile_nodes(Cx *cx, const GroupInfo *group);
 /* A line for each symbol that a program binds, by number: the node that picks by it. */
 const char *compile_picks(Cx *cx, const GroupInfo *group, const LoweredGroup *lowered,
                           const TileProg *prog);
-/* Schedules the nest, `plain` by a schedule that takes any, and says in `info` how; keeps the texts
- * asked for. False after cx_fail. */
-bool compile_nest(Compile *c, Nest *nest, bool plain, StepInfo *info, Lowered *lowered);
+/* Schedules the nest and says in `info` how; keeps the texts asked for. False after cx_fail. */
+bool compile_nest(Compile *c, Nest *nest, StepInfo *info, Lowered *lowered);
 
 /* Whether the group can be computed at load: sizes are numbers, and what it reads is there. */
 bool compile_is_init(const Compile *c, const GroupInfo *group);

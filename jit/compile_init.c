@@ -91,7 +91,7 @@ static const Made *make_kernel(Compile *c, const InitNest *init, Nest *nest, Map
         return m;
     StepInfo info = {.init = true, .nodes = init->nodes};
     Lowered lowered;
-    if (!compile_nest(c, nest, false, &info, &lowered))
+    if (!compile_nest(c, nest, &info, &lowered))
         return NULL;
     m = NEW(c->cx->arena, Made);
     *m = (Made){plan_build_kernel(c->build, lowered.prog, init->stem), lowered.prog, info.schedule};

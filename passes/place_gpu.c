@@ -1,5 +1,6 @@
 /* Placement for GPUs, in order: padding of shared tiles, layouts and thread maps, rings, barriers;
- * then the size of shared memory is checked. Emitters and the simulator see the result only. */
+ * then the size of shared memory is checked, and the whole is verified again: a ring copies for
+ * other steps than the loop does. Emitters and the simulator see the result only. */
 #include "passes/place_impl.h"
 
 #include <stdio.h>
@@ -102,5 +103,5 @@ bool place_gpu(TileProg *prog)
         check_shared(&place);
     }
     prog->placed = !cx_failed(prog->cx);
-    return prog->placed;
+    return prog->placed && tile_verify(prog);
 }
