@@ -11,7 +11,7 @@
 #include "ir/value_build.h"
 #include "ir/value_text.h"
 
-#define OVERFLOW "an expression is poison (a size overflows)"
+#define OVERFLOW "an expression is poison (a size overflows, or a divisor may be 0)"
 
 __attribute__((format(printf, 2, 3))) static bool fail(const Nest *nest, const char *fmt, ...)
 {

@@ -311,7 +311,9 @@ bool lower_has_transcendental(const Value *value)
 void lower_split(Lower *lower, const int *axes, int count, const Expr *number)
 {
     for (int i = count - 1; i >= 0; i--) {
-        const Expr *extent = lower->nest->axes[axes[i]].extent;
+        /* an extent that is 0 leaves no numbers to split */
+        const Expr *extent =
+            expr_max(lower->cx, lower->nest->axes[axes[i]].extent, expr_const(lower->cx, 1));
         lower->at[axes[i]] = i ? expr_mod(lower->cx, number, extent) : number;
         number = expr_floordiv(lower->cx, number, extent);
     }

@@ -271,6 +271,20 @@ static const Expr *expr_abs(Cx *cx, const Expr *x)
     return expr_max(cx, x, expr_muli(cx, x, -1));
 }
 
+/* What a padded axis takes at `i`. Importers check that there is something to repeat; the divisor
+ * says so, too, where bounds do not. */
+static const Expr *padded_index(Cx *cx, const char *mode, const Expr *i, const Expr *extent)
+{
+    const Expr *last = expr_addi(cx, extent, -1);
+    if (strcmp(mode, "edge") == 0)
+        return expr_min(cx, expr_max(cx, i, expr_const(cx, 0)), last);
+    if (strcmp(mode, "wrap") == 0)
+        return expr_mod(cx, i, expr_max(cx, extent, expr_const(cx, 1)));
+    if (strcmp(mode, "reflect") == 0)
+        return expr_sub(cx, last, expr_abs(cx, expr_sub(cx, last, expr_abs(cx, i))));
+    return i;
+}
+
 Value *lower_pad(Pull *p, const GraphNode *node, const Expr *const *index)
 {
     Tensor *x = node->inputs[0];
@@ -279,16 +293,12 @@ Value *lower_pad(Pull *p, const GraphNode *node, const Expr *const *index)
     const Expr *own[MAX_RANK], *zero = expr_const(cx, 0);
     Guard guards[MAX_RANK];
     for (int d = 0; d < x->rank; d++) {
-        const Expr *i = expr_sub(cx, index[d], node->attrs[AT_before].exprs[d]);
-        const Expr *last = expr_addi(cx, x->shape[d], -1);
-        if (strcmp(mode, "edge") == 0)
-            i = expr_min(cx, expr_max(cx, i, zero), last);
-        else if (strcmp(mode, "wrap") == 0)
-            i = expr_mod(cx, i, x->shape[d]);
-        else if (strcmp(mode, "reflect") == 0)
-            i = expr_sub(cx, last, expr_abs(cx, expr_sub(cx, last, expr_abs(cx, i))));
-        own[d] = i;
-        guards[d] = (Guard){i, zero, x->shape[d]};
+        const Expr *before = node->attrs[AT_before].exprs[d];
+        bool kept = before->hi <= 0 && node->attrs[AT_after].exprs[d]->hi <= 0;
+        own[d] = expr_sub(cx, index[d], before);
+        if (!kept)
+            own[d] = padded_index(cx, mode, own[d], x->shape[d]);
+        guards[d] = (Guard){own[d], zero, x->shape[d]};
     }
     if (strcmp(mode, "constant") != 0)
         return pull(p, x, own);

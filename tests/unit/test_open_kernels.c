@@ -82,3 +82,22 @@ Test(open_kernels, product_of_dims)
               qn_session_message(r.session));
     model_close(&r);
 }
+
+/* Rows are A * B floordiv 2, which is 0 for no A or B alone. The other axis is not padded. */
+Test(open_kernels, rows_padded_by_repeating)
+{
+    const Wire nodes[] = {
+        node("Reshape", "x,s", "r"), with_text(node("Pad", "r,p", "y"), "mode", "wrap"), {0}};
+    const Item *model_in = ITEMS(OPEN("x", "3,2", "A,B", 1, 2, 3, 4, 5, 6), W64("s", "2", -1, 2),
+                                 W64("p", "4", 1, 0, 2, 0));
+    const Item *out = ITEMS(OPEN("y", "6,2", "K,2", 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4));
+    static const char *const devices[] = {"cpu", "sim"};
+    for (int i = 0; i < 2; i++) {
+        const qn_compile_options options = {.size = sizeof options, .device = qn_str(devices[i])};
+        ModelRun r = model_open_with(whole(nodes, model_in, out), &options);
+        model_expect(&r, model_in, out);
+        model_expect(&r, ITEMS(F32("x", "1,2", 7, 8)),
+                     ITEMS(F32("y", "4,2", 7, 8, 7, 8, 7, 8, 7, 8)));
+        model_close(&r);
+    }
+}

@@ -100,6 +100,37 @@ Test(unproven, copy_gets_a_guard)
     expect_product(lowered.prog);
 }
 
+/* Row numbers are taken apart by an extent that may be 0, of which there are no rows then. */
+Test(unproven, rows_that_may_be_none)
+{
+    const Caps *caps = target_find("sm_80");
+    static float x[2][5][4], w[4][3], y[2][5][3];
+    void *buffers[] = {x, w, y};
+    Schedule schedule = schedule_default(SK_tiles);
+    Nest *nest = nest_parse(&cx, "rows",
+                            "nest rows { dim R 0..9"
+                            "  in x f32 [2, R, 4] in w f32 [4, 3] out y f32 [2, R, 3]"
+                            "  axis a 2 axis b R axis n 3 axis k 4"
+                            "  %0 = load x[a, b, k] %1 = load w[k, n] %2 = mul f32 %0, %1"
+                            "  %3 = reduce sum f32 (k) %2"
+                            "  store y[a, b, n] %3 }");
+    Lowered lowered;
+    cr_assert(nest && nest_verify(nest), "%s", cx.message);
+    cr_assert(schedule_apply(&cx, nest, &schedule, caps, &lowered), "%s", cx.message);
+    cr_assert(place_gpu(lowered.prog), "%s", cx.message);
+    for (int i = 0; i < 2 * 5; i++)
+        x[i / 5][i % 5][i % 4] = (float)i;
+    for (int k = 0; k < 4; k++)
+        w[k][2] = 1;
+    for (int64_t rows = 0; rows <= 5; rows += 5) {
+        NestRun run = {.buffers = buffers, .dims = &rows};
+        SimReport report;
+        cr_assert(tile_sim(&cx, lowered.prog, &run, &report), "%s", cx.message);
+        for (int i = 0; i < 2 * 5; i++)
+            cr_expect_eq(y[i / 5][i % 5][2], (float)(rows ? i : 0));
+    }
+}
+
 /* A ring copies for later steps than the loop's own. That k * n + r < K * n is seen for each step
  * k, and not for (k + 16) * n, which is no sum. */
 Test(unproven, ring_is_verified)
