@@ -87,7 +87,7 @@ def report_kernels(options, report):
     sums = []
     for _ in range(options.processes):
         files = [os.path.join(NESTS, name + ".nest") for name in names]
-        lines = run_json([options.quern, "kernel", "--json", "--repeat", "0", *files])
+        lines = run_json([options.quern, "kernel", "--json", "--compile-only", *files])
         sums.append(sum(line["compile_ms"] for line in lines))
     report.add(f"compiling {len(names)} kernels, one thread", "< 200 ms", f"{min(sums):.0f} ms",
                min(sums) < 200)

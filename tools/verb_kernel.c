@@ -22,6 +22,7 @@ enum {
     OPT_CHECK,
     OPT_IR,
     OPT_LLVM,
+    OPT_COMPILE,
     OPT_JSON,
     MOST_SAMPLES = 1000000
 };
@@ -31,8 +32,8 @@ static const Option options[] = {
     {OPT_SCHEDULE, "schedule", "TEXT",
      "for instance 'contraction mr=8 nv=3 ku=4'; default: the cost model's choice"},
     {OPT_THREADS, "threads", "N", "threads (1)"},
-    {OPT_REPEAT, "repeat", "N",
-     "timed samples (20); the best and the median are printed; 0: compiles only"},
+    {OPT_REPEAT, "repeat", "N", "timed samples (20); the best and the median are printed"},
+    {OPT_COMPILE, "compile-only", NULL, "times the compile only"},
     {OPT_CHECK, "check", NULL, "compare with the interpreter first; slow for large nests"},
     {OPT_IR, "ir", "LEVEL", "print nest, tile, llvm or asm instead of running"},
     {OPT_LLVM, "llvm", "FILE", "the LLVM code generator to use"},
@@ -42,7 +43,7 @@ static const Option options[] = {
 typedef struct Options {
     const char *target, *schedule, *ir, *llvm;
     int64_t threads, repeat;
-    bool check, json;
+    bool check, compile_only, json;
     const char *file;
 } Options;
 
@@ -102,7 +103,7 @@ static void print_json(const Options *o, const Figures *f)
     json_text(&json, "target", f->target);
     json_int(&json, "threads", o->threads);
     json_number(&json, "compile_ms", f->compile * 1e3);
-    if (o->repeat) {
+    if (!o->compile_only) {
         json_number(&json, "best_us", f->best * 1e6);
         json_number(&json, "median_us", f->median * 1e6);
         json_number(&json, "gflops", f->flops * 1e-9);
@@ -119,7 +120,7 @@ static void print_json(const Options *o, const Figures *f)
 static void print_text(const Options *o, const Figures *f)
 {
     printf("%-36s", f->name);
-    if (o->repeat) {
+    if (!o->compile_only) {
         bool arithmetic;
         double share = percent(f, &arithmetic);
         printf(" %9.1f us (median %9.1f)  %7.1f GFLOP/s %7.1f GB/s  %5.1f %% of %s ", f->best * 1e6,
@@ -236,11 +237,11 @@ static void run_file(Cx *cx, void *user)
               .caps = caps,
               .kernel = kernel,
               .executor = pool ? pool_executor(pool) : executor_inline};
-    if ((o->repeat || o->check) && kernel_data(cx, nest, &c.data) &&
+    if ((!o->compile_only || o->check) && kernel_data(cx, nest, &c.data) &&
         kernel_bind(cx, kernel, c.data.buffers, c.data.dims, &c.executor)) {
         if (o->check)
             check(cx, &c);
-        if (!cx_failed(cx) && o->repeat)
+        if (!cx_failed(cx) && !o->compile_only)
             measure(cx, o, &c, &f);
     }
     pool_destroy(pool);
@@ -260,10 +261,11 @@ static int parse(Args *args, Options *o)
         case OPT_TARGET: o->target = value; break;
         case OPT_SCHEDULE: o->schedule = value; break;
         case OPT_LLVM: o->llvm = value; break;
+        case OPT_COMPILE: o->compile_only = true; break;
         case OPT_CHECK: o->check = true; break;
         case OPT_JSON: o->json = true; break;
         case OPT_THREADS: option_int("threads", value, 1, SETUP_THREADS, &o->threads, &fail); break;
-        case OPT_REPEAT: option_int("repeat", value, 0, MOST_SAMPLES, &o->repeat, &fail); break;
+        case OPT_REPEAT: option_int("repeat", value, 1, MOST_SAMPLES, &o->repeat, &fail); break;
         case OPT_IR:
             o->ir = value;
             if (strcmp(value, "nest") != 0 && strcmp(value, "tile") != 0 &&

@@ -69,6 +69,31 @@ Test(import_reduce, types)
                 ITEMS(ITEM(f16, "y", "", 500)));
 }
 
+/* The extreme of nothing is the weakest number of the type, also of a narrow one. */
+Test(import_reduce, extremes_of_nothing)
+{
+    const struct {
+        Dtype dtype;
+        double least, most;
+    } cases[] = {{DT_i8, -128, 127},
+                 {DT_u8, 0, 255},
+                 {DT_i16, -32768, 32767},
+                 {DT_u16, 0, 65535},
+                 {DT_i32, INT32_MIN, INT32_MAX}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const double least[] = {cases[i].least, cases[i].least};
+        const double most[] = {cases[i].most, cases[i].most};
+        const Item none = {"x", cases[i].dtype, "2,0", NULL, false, NULL};
+        expect_node(13, flat(reduce("ReduceMax", "1")), ITEMS(none),
+                    ITEMS(((Item){"y", cases[i].dtype, "2", least, false, NULL})));
+        expect_node(13, flat(reduce("ReduceMin", "1")), ITEMS(none),
+                    ITEMS(((Item){"y", cases[i].dtype, "2", most, false, NULL})));
+    }
+    Wire pool = with_ints(node("MaxPool", "x", "y"), "kernel_shape", "2");
+    pool = with_ints(with_ints(pool, "dilations", "2"), "pads", "1,1");
+    expect_node(12, pool, ITEMS(ITEM(i8, "x", "1,1,1", 5)), ITEMS(ITEM(i8, "y", "1,1,1", -128)));
+}
+
 Test(import_reduce, empty_sets)
 {
     const Item none = {"x", DT_f32, "2,0", NULL, false, NULL};
