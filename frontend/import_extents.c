@@ -100,6 +100,17 @@ Tensor *list_number(Import *im, Tensor *list, int i)
     return to(im, reshape(im, item, 0, NULL), DT_i64);
 }
 
+/* With a fill behind, for there to be something to take where nothing is. */
+static Tensor *one_more(Import *im, Tensor *x, int axis, Tensor *fill)
+{
+    const Expr *before[MAX_RANK], *after[MAX_RANK];
+    for (int d = 0; d < x->rank; d++) {
+        before[d] = expr_const(im->cx, 0);
+        after[d] = expr_const(im->cx, d == axis);
+    }
+    return graph_pad(im->graph, x, fill, before, after, "constant");
+}
+
 Tensor *open_pad(Import *im, const OpenPad *pad)
 {
     Tensor *x = pad->x;
@@ -123,7 +134,8 @@ Tensor *open_pad(Import *im, const OpenPad *pad)
         const HostResult result = {DT_i64, 1, NULL, NULL};
         Tensor *at = host(im, "padded", 4, inputs, &result);
         Tensor *inside = fills ? ew(im, S_max, at, scalar(im, at, 0)) : at;
-        Tensor *moved = gather_axis(im, x, inside, axis);
+        bool none = fills && x->shape[axis]->lo <= 0;
+        Tensor *moved = gather_axis(im, none ? one_more(im, x, axis, pad->fill) : x, inside, axis);
         Tensor *hit = along(im, ew(im, S_le, scalar(im, at, 0), at), axis, x->rank);
         x = fills ? pick(im, hit, moved, pad->fill) : moved;
     }

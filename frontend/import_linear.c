@@ -75,7 +75,10 @@ Tensor *import_gemm(Import *im, const OnnxNode *n)
     }
     if (open)
         c = graph_expand(im->graph, c, 2, (const Expr *const *)y->shape);
-    return ew(im, S_add, y, times(im, c, attr_f(im, n, "beta", 1)));
+    double beta = attr_f(im, n, "beta", 1);
+    if (beta == 0) /* whatever is in C, as in BLAS */
+        return y;
+    return ew(im, S_add, y, times(im, c, beta));
 }
 
 /* ---- quantised operands */

@@ -296,6 +296,30 @@ static bool pad_fits(Import *im, const Tensor *x, const char *mode, const Expr *
     return true;
 }
 
+/* Amounts below 0 take elements away, before the others repeat what is left. Gives what is left;
+ * the amounts of its axes are 0 or more then. */
+static Tensor *cropped(Import *im, Tensor *x, const Expr **before, const Expr **after)
+{
+    Cx *cx = im->cx;
+    const Expr *zero = expr_const(cx, 0);
+    for (int d = 0; d < x->rank && !tensor_is_poison(x); d++) {
+        if (before[d]->kind != EX_const || after[d]->kind != EX_const ||
+            (before[d]->value >= 0 && after[d]->value >= 0))
+            continue;
+        const Expr *extent = x->shape[d], *first = expr_max(cx, zero, expr_muli(cx, before[d], -1));
+        const Expr *taken = expr_sub(cx, first, expr_min(cx, zero, after[d]));
+        if (!graph_same_dim(im->graph, expr_max(cx, extent, taken), extent))
+            return fail(im, ST_bad_model, "pads of %lld and %lld for axis %d of %s",
+                        (long long)before[d]->value, (long long)after[d]->value, d,
+                        tensor_shape_text(cx, x));
+        const Expr *size = expr_max(cx, zero, expr_sub(cx, extent, taken));
+        x = slice_axis(im, x, d, first, size);
+        before[d] = expr_max(cx, zero, before[d]);
+        after[d] = expr_max(cx, zero, after[d]);
+    }
+    return x;
+}
+
 Tensor *import_pad(Import *im, const OnnxNode *n)
 {
     Tensor *x = arg(im, n, 0), *value = n->opset >= 11 ? arg_maybe(im, n, 2) : NULL;
@@ -315,7 +339,10 @@ Tensor *import_pad(Import *im, const OnnxNode *n)
         pad.axes = axes;
         return pad_axes(im, n, x, &pad.count, axes) ? open_pad(im, &pad) : graph_poison(im->graph);
     }
-    if (!pad_amounts(im, n, x, before, after) || !pad_fits(im, x, known, before, after))
+    if (!pad_amounts(im, n, x, before, after))
+        return graph_poison(im->graph);
+    x = cropped(im, x, before, after);
+    if (tensor_is_poison(x) || !pad_fits(im, x, known, before, after))
         return graph_poison(im->graph);
     return graph_pad(im->graph, x, value, before, after, known);
 }

@@ -105,7 +105,9 @@ Status host_positions(HostCall *call)
     bool down = step < 0;
     start = clamp(start, extent, 0, down ? extent - 1 : extent);
     end = clamp(end, extent, down ? -1 : 0, extent);
-    if (down && start > end)
+    if (!extent)
+        count = 0;
+    else if (down && start > end)
         count = (start - end - 1) / -step + 1;
     else if (!down && end > start)
         count = (end - start - 1) / step + 1;
@@ -171,7 +173,7 @@ Status host_padded(HostCall *call)
         return args_fail(call, &padded_form, "no such mode");
     int64_t first = before < 0 ? -before : 0, count = before + extent + after;
     int64_t kept = extent - first + (after < 0 ? after : 0);
-    if (kept < 0 || count < 0 || (!kept && count))
+    if (kept < 0 || count < 0 || (!kept && count && mode != PAD_constant))
         return args_fail(call, &padded_form, "pads of %lld and %lld for %lld elements",
                          (long long)before, (long long)after, (long long)extent);
     int64_t *positions = call->output(call, 0, 1, &count);

@@ -27,6 +27,9 @@ Test(import_linear, gemm)
                 ITEMS(F32("y", "1,2", 27, 44)));
     expect_node(11, node("Gemm", "a,b", "y"), ITEMS(F32("a", "1,1", 3), F32("b", "1,1", 5)),
                 ITEMS(F32("y", "1,1", 15)));
+    expect_node(11, with_float(node("Gemm", "a,b,c", "y"), "beta", 0),
+                ITEMS(F32("a", "1,1", 3), F32("b", "1,1", 5), F32("c", "1", NAN)),
+                ITEMS(F32("y", "1,1", 15)));
     expect_refused(13, node("Gemm", "a,b", "y"), ITEMS(F32("a", "1", 3), F32("b", "1,1", 5)),
                    "two matrices");
 }
@@ -172,8 +175,7 @@ Test(import_linear, max_pool_positions)
 Test(import_linear, average_pool_padding)
 {
     Wire with = with_int(POOL3("AveragePool"), "count_include_pad", 1);
-    expect_node(19, POOL3("AveragePool"), ITEMS(FIVE),
-                ITEMS(F32("y", "1,1,5", 1.5, 2, 3, 4, 4.5)));
+    expect_node(19, POOL3("AveragePool"), ITEMS(FIVE), ITEMS(F32("y", "1,1,5", 1.5, 2, 3, 4, 4.5)));
     expect_node(19, with, ITEMS(FIVE), ITEMS(F32("y", "1,1,5", 1, 2, 3, 4, 3)));
     expect_sized(19, POOL3("AveragePool"), ITEMS(OPEN("x", "1,1,5", "1,1,L", 1, 2, 3, 4, 5)),
                  ITEMS(F32("y", "1,1,5", 1.5, 2, 3, 4, 4.5)), (const int64_t[]){5});

@@ -149,3 +149,48 @@ Test(resize, open_reflection, .init = wire_init, .fini = wire_finish)
               qn_session_message(r.session));
     model_close(&r);
 }
+
+static Item pads_of(bool weight, const double *pads)
+{
+    return (Item){"pads", DT_i64, "2", pads, weight, NULL};
+}
+
+/* Amounts below 0 take elements away first, whether they are known when compiling or not. */
+Test(resize, cropped_and_repeated, .init = wire_init, .fini = wire_finish)
+{
+    const struct {
+        const char *mode, *size;
+        double pads[2], want[8];
+    } cases[] = {{"wrap", "6", {2, -1}, {3, 4, 1, 2, 3, 4}},
+                 {"wrap", "6", {-1, 2}, {2, 3, 4, 5, 2, 3}},
+                 {"reflect", "6", {2, -1}, {3, 2, 1, 2, 3, 4}},
+                 {"edge", "6", {-3, 4}, {4, 5, 5, 5, 5, 5}},
+                 {"constant", "3", {-3, 1}, {4, 5, 0}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Wire n = with_text(node("Pad", "x,pads", "y"), "mode", cases[i].mode);
+        for (int known = 0; known < 2; known++) {
+            const Item *in =
+                ITEMS(OPEN("x", "5", "N", 1, 2, 3, 4, 5), pads_of(known, cases[i].pads));
+            ModelRun r = model_open(whole(NODES(n), in, ITEMS(GIVES(f32, "y", "M"))));
+            model_expect(&r, in,
+                         ITEMS(((Item){"y", DT_f32, cases[i].size, cases[i].want, false, NULL})));
+            model_close(&r);
+        }
+    }
+}
+
+/* Of nothing: NonZero finds none, what is sliced or padded is. */
+Test(resize, of_nothing, .init = wire_init, .fini = wire_finish)
+{
+    static const double pads[] = {0, 0, 0, 2};
+    const Item *in = ITEMS(OPEN("x", "3", "N", 0, 0, 0), I64("start", "1", -1), I64("end", "1", -9),
+                           ((Item){"pads", DT_i64, "4", pads, false, NULL}), W64("one", "1", 1),
+                           W64("down", "1", -1), W64("fill", "", 7));
+    Wire n[] = {node("NonZero", "x", "at"),
+                node("Slice", "at,start,end,one,down", "none"),
+                node("Pad", "at,pads,fill", "y"),
+                {0}};
+    ModelRun r = model_open(whole(n, in, ITEMS(GIVES(i64, "none", "1,K"), GIVES(i64, "y", "1,M"))));
+    model_expect(&r, in, ITEMS(ITEM(i64, "none", "1,0", 0), ITEM(i64, "y", "1,2", 7, 7)));
+    model_close(&r);
+}
