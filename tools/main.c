@@ -1,7 +1,11 @@
 /* quern: finds the verb and hands the rest of the command line to it. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "quern.h"
 #include "tools/verbs.h"
@@ -27,13 +31,28 @@ static void help(FILE *file)
           file);
 }
 
+/* Descriptors that were closed would go to the first files opened, and messages into those: they
+ * are opened in a way in which they are of no more use than before. And a file that reaches the
+ * limit of its size (ulimit -f) is an error of that file, not the end. */
+static void prepare(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 /* What a verb printed and could not be written makes its success a failure: a full disk, a closed
- * descriptor. */
+ * descriptor. When that was noticed before, the reason is no longer known: a line more meets it
+ * again. */
 static int finish(const char *verb, int status)
 {
-    errno = 0;
-    if ((fflush(stdout) || ferror(stdout)) && status == EXIT_DONE) {
-        fprintf(stderr, "quern %s: standard output: %s\n", verb, strerror(errno ? errno : EIO));
+    bool lost = ferror(stdout);
+    int error = fflush(stdout) ? errno : 0;
+    if (lost && !error && write(STDOUT_FILENO, "\n", 1) != 1)
+        error = errno;
+    if ((lost || error) && status == EXIT_DONE) {
+        fprintf(stderr, "quern %s: standard output: %s\n", verb, strerror(error ? error : EIO));
         return EXIT_FAILED;
     }
     return status;
@@ -41,6 +60,7 @@ static int finish(const char *verb, int status)
 
 int main(int argc, char **argv)
 {
+    prepare();
     if (argc < 2) {
         help(stderr);
         return EXIT_BAD_USAGE;

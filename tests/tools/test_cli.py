@@ -12,14 +12,7 @@ import subprocess
 
 import tiny_onnx as t
 import tool_case
-from tool_case import DIGITS, NEST, VERBS, Case, quern
-
-
-def npy(shape, values, descr="<f4"):
-    """A .npy file's bytes; `values` are floats or, for other types, the data itself."""
-    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)!r}, }}\n".encode()
-    data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+from tool_case import DIGITS, NEST, VERBS, Case, npy, quern
 
 
 def read_npy(path):
@@ -106,7 +99,7 @@ class Models(Case):
                 done = subprocess.run([tool_case.QUERN, *arguments], stdout=full, stderr=subprocess.PIPE,
                                       text=True, timeout=120, check=False)
                 self.assertEqual(done.returncode, 1, done.stderr)
-                self.assertRegex(done.stderr, "standard output: (No space left|Input/output error)")
+                self.assertRegex(done.stderr, "standard output: No space left")
 
     def test_cache_that_is_not_there(self):
         self.assertEqual(quern("cache", "list")[0], 0)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,13 @@ NEST = (b"nest n {\n  in x f32 [8]\n  out y f32 [8]\n  axis i 8\n  %0 = load x[i
 with open(os.path.join(ROOT, "tools", "verbs.def"), encoding="utf-8") as table:
     VERBS = re.findall(r"(?m)^VERB\((\w+),", table.read())
 QUERN = None
+
+
+def npy(shape, values, descr="<f4"):
+    """A .npy file's bytes; `values` are floats or, for other types, the data itself."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)!r}, }}\n".encode()
+    data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
 
 def quern(*arguments, **options):
