@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@ const char *os_error_text(int error)
     case ESTALE: return "the file became shorter while it was in use";
     case EISDIR: return "is a directory";
     case EINVAL: return "not a regular file";
+    case ENOLINK: return "is a symbolic link to what does not exist";
     default: break;
     }
     const char *text = strerrordesc_np(error);
@@ -238,14 +240,14 @@ static int write_parts(int file, const OsPart *parts, size_t count)
             left -= (size_t)n;
         }
     }
-    return fsync(file) ? errno : 0;
+    return 0;
 }
 
 /* So that the rename itself survives a crash. Some file systems cannot: that is no reason to fail.
  */
 static void sync_parent(const char *path)
 {
-    char parent[4096];
+    char parent[OS_PATH];
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
     if (length >= sizeof parent)
@@ -259,36 +261,131 @@ static void sync_parent(const char *path)
     }
 }
 
-int os_write_file(const char *path, const OsPart *parts, size_t count)
+/* Makes the file beside `out->path` that is written first. */
+static int open_beside(OsOutput *out, mode_t mode)
 {
     static atomic_uint serial;
-    char temporary[4096];
-    int length = snprintf(temporary, sizeof temporary, "%s.%ld.%u.tmp", path, (long)getpid(),
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    char name[sizeof out->temporary];
+    int length = snprintf(name, sizeof name, "%s.%ld.%u.tmp", out->path, (long)getpid(),
                           atomic_fetch_add(&serial, 1));
-    if (length < 0 || (size_t)length >= sizeof temporary)
+    if (length < 0 || (size_t)length >= sizeof name)
         return ENAMETOOLONG;
-    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0 && errno == EEXIST) { /* left by a killed process that had our number */
-        unlink(temporary);
-        file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    out->file = open(name, flags, mode);
+    if (out->file < 0 && errno == EEXIST) { /* left by a killed process that had our number */
+        unlink(name);
+        out->file = open(name, flags, mode);
     }
-    if (file < 0)
+    if (out->file < 0)
         return errno;
-    int error = write_parts(file, parts, count);
-    if (close(file) && !error)
-        error = errno;
-    if (!error && rename(temporary, path))
-        error = errno;
-    if (error)
-        unlink(temporary);
-    else
-        sync_parent(path);
+    memcpy(out->temporary, name, (size_t)length + 1);
+    return 0;
+}
+
+static int copy_path(const char *path, char to[OS_PATH])
+{
+    size_t length = strlen(path);
+    if (length >= OS_PATH)
+        return ENAMETOOLONG;
+    memcpy(to, path, length + 1);
+    return 0;
+}
+
+/* What `path` means once links are followed: nothing yet, or a regular file with this mode. */
+static int find_target(const char *path, char to[OS_PATH], mode_t *mode)
+{
+    struct stat st;
+    if (lstat(path, &st))
+        return errno == ENOENT ? copy_path(path, to) : errno;
+    bool link = S_ISLNK(st.st_mode);
+    if (link && stat(path, &st))
+        return errno == ENOENT ? ENOLINK : errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    *mode = st.st_mode & 0777;
+    if (link)
+        return realpath(path, to) ? 0 : errno;
+    return copy_path(path, to);
+}
+
+int os_output_open(OsOutput *out, const char *path)
+{
+    mode_t kept = 0;
+    *out = OS_OUTPUT_NONE;
+    int error = find_target(path, out->path, &kept);
+    if (!error)
+        error = open_beside(out, 0666);
+    if (!error && kept) /* some file systems have no modes: that is no reason to fail */
+        (void)fchmod(out->file, kept);
     return error;
+}
+
+int os_output_finish(OsOutput *out)
+{
+    int error = fsync(out->file) ? errno : 0;
+    if (close(out->file) && !error)
+        error = errno;
+    out->file = -1;
+    return error;
+}
+
+int os_output_place(OsOutput *out)
+{
+    if (rename(out->temporary, out->path))
+        return errno;
+    out->temporary[0] = 0;
+    sync_parent(out->path);
+    return 0;
+}
+
+void os_output_drop(OsOutput *out)
+{
+    if (out->file >= 0)
+        close(out->file);
+    if (out->temporary[0])
+        unlink(out->temporary);
+    *out = OS_OUTPUT_NONE;
+}
+
+int os_output_check(const char *path)
+{
+    OsOutput out;
+    int error = os_output_open(&out, path);
+    os_output_drop(&out);
+    return error;
+}
+
+/* All steps after opening. */
+static int write_whole(OsOutput *out, const OsPart *parts, size_t count)
+{
+    int error = write_parts(out->file, parts, count);
+    if (!error)
+        error = os_output_finish(out);
+    if (!error)
+        error = os_output_place(out);
+    os_output_drop(out);
+    return error;
+}
+
+int os_output_write(const char *path, const OsPart *parts, size_t count)
+{
+    OsOutput out;
+    int error = os_output_open(&out, path);
+    return error ? error : write_whole(&out, parts, count);
+}
+
+int os_write_file(const char *path, const OsPart *parts, size_t count)
+{
+    OsOutput out = OS_OUTPUT_NONE;
+    int error = copy_path(path, out.path);
+    if (!error)
+        error = open_beside(&out, 0600);
+    return error ? error : write_whole(&out, parts, count);
 }
 
 int os_make_dirs(const char *path)
 {
-    char part[4096];
+    char part[OS_PATH];
     size_t length = strlen(path);
     if (!length || length >= sizeof part)
         return length ? ENAMETOOLONG : ENOENT;

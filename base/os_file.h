@@ -8,9 +8,9 @@
  * Files that change under us. A file below OS_COPY_BELOW bytes is copied into memory of ours, so it
  * cannot change. A larger one is mapped: its pages come from the file, and reading past a new,
  * shorter end raises SIGBUS. We do not install a signal handler for that, since a library must not
- * take over its host's signals. Replacing a file by rename (what os_write_file does, and most
- * tools) is safe: the map keeps the old file. Who is about to read much of a map calls os_map_check
- * first, which turns a file truncated since into an error; only a truncation during the read itself
+ * take over its host's signals. Replacing a file by rename (as is done here, and by most tools) is
+ * safe: the map keeps the old file. Who is about to read much of a map calls os_map_check first,
+ * which turns a file truncated since into an error; only a truncation during the read itself
  * remains. */
 #ifndef QUERN_BASE_OS_FILE_H
 #define QUERN_BASE_OS_FILE_H
@@ -21,7 +21,7 @@
 
 #include "base/arena.h"
 
-enum { OS_COPY_BELOW = 1 << 20 };
+enum { OS_COPY_BELOW = 1 << 20, OS_PATH = 4096 };
 
 const char *os_error_text(int error);
 
@@ -70,9 +70,33 @@ typedef struct OsPart {
 } OsPart;
 
 /* Writes the parts one after another into a new file of mode 0600 beside `path`, syncs it, and
- * renames it over `path`: readers see the old file or the new one, never a half. On failure nothing
- * is left behind. */
+ * renames it over whatever is called `path`: readers see the old file or the new one, never a half.
+ * On failure nothing is left behind. For files whose names are Quern's own (a cache). */
 int os_write_file(const char *path, const OsPart *parts, size_t count);
+
+/* A file at a path that a user gave: written beside it, and renamed when it is whole. Only a
+ * regular file is replaced, and keeps its mode; a link to one stays, and what it points at is
+ * replaced. A directory is EISDIR, a link to nothing ENOLINK, all else (device, pipe, socket)
+ * EINVAL: renaming would put a file in its place, and who says /dev/null does not mean that.
+ *
+ * open, write to `file`, finish, place; drop in any case, which leaves nothing behind of what was
+ * not placed. Several files that belong together: finish all of them, then place all. */
+typedef struct OsOutput {
+    char path[OS_PATH]; /* links followed */
+    char temporary[OS_PATH];
+    int file; /* -1 when not open */
+} OsOutput;
+
+#define OS_OUTPUT_NONE ((OsOutput){.file = -1})
+
+int os_output_open(OsOutput *out, const char *path);
+int os_output_finish(OsOutput *out); /* syncs and closes */
+int os_output_place(OsOutput *out);
+void os_output_drop(OsOutput *out); /* takes OS_OUTPUT_NONE; may be called twice */
+/* All of it. */
+int os_output_write(const char *path, const OsPart *parts, size_t count);
+/* Whether a file can be put there, as far as can be told beforehand. Changes nothing. */
+int os_output_check(const char *path);
 
 /* Makes a directory and its missing parents, mode 0700. Existing ones are left as they are. */
 int os_make_dirs(const char *path);

@@ -434,7 +434,8 @@ QN_API qn_status qn_program_compile(qn_model *model, const qn_compile_options *o
 /* Writes the program with all it needs to one file, a pack (below): its code, its weights, the
  * contents of inputs it was compiled for. Not the model, not the operators of the application.
  * Where this machine can run the program its constants are computed (if no session has) and written
- * instead of the weights they are made of, so that a start from the file computes nothing. */
+ * instead of the weights they are made of, so that a start from the file computes nothing. The file
+ * is put there like qn_pack_write's. */
 QN_API qn_status qn_program_save(qn_program *program, qn_string path);
 /* A saved program, for a context of any kind, also of libquern_runtime: no model and no compiler
  * are needed. QN_MISSING when there is no such file; QN_UNSUPPORTED or QN_MISSING when this machine
@@ -563,7 +564,8 @@ typedef struct qn_pack_info {
     int64_t weight_bytes; /* of packed weights */
 } qn_pack_info;
 QN_API qn_status qn_pack_describe(const qn_pack *pack, qn_pack_info *info);
-/* Writes the file: beside `path` first, then by renaming, so nobody sees a half of it. */
+/* Writes the file: beside `path` first, then by renaming, so nobody sees a half of it. Replaces
+ * only a regular file, never a device or pipe; of a link what it points at. */
 QN_API qn_status qn_pack_write(qn_pack *pack, qn_string path);
 
 /* ---- session ---- */

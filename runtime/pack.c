@@ -235,7 +235,7 @@ bool pack_write(Cx *cx, const Executor *executor, const char *path, const PackLi
     head.hash = hash_of(head, index);
     parts[0] = (OsPart){&head, sizeof head};
     parts[1] = (OsPart){index, list->count * sizeof *index};
-    int error = os_write_file(path, parts, used);
+    int error = os_output_write(path, parts, used);
     if (error)
         cx_fail(cx, ST_io, "%s: %s", path, os_error_text(error));
     return !error;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/dtype.h"
 #include "base/os_file.h"
@@ -433,7 +434,25 @@ static bool write_header(FILE *file, const Tensor *tensor, const char *descr)
            fwrite(text, 1, (size_t)length, file) == (size_t)length;
 }
 
-bool npy_write(const char *path, const Tensor *tensor, Fail *fail)
+/* 0, or what went wrong. Streams have a descriptor of their own, since they close it. */
+static int write_all(int file, const Tensor *tensor, const char *descr, int64_t characters)
+{
+    int copy = dup(file);
+    FILE *stream = copy < 0 ? NULL : fdopen(copy, "wb");
+    if (!stream) {
+        int error = errno;
+        if (copy >= 0)
+            close(copy);
+        return error;
+    }
+    bool done = write_header(stream, tensor, descr) && write_elements(stream, tensor, characters);
+    int error = done ? 0 : errno;
+    if (fclose(stream) && !error)
+        error = errno;
+    return error;
+}
+
+bool npy_write(int file, const Tensor *tensor, Fail *fail)
 {
     const char *descr = descr_of(tensor->dtype);
     char text_descr[32];
@@ -441,25 +460,13 @@ bool npy_write(const char *path, const Tensor *tensor, Fail *fail)
     if (tensor->dtype == QN_STRING) {
         characters = npy_texts_width(tensor, fail);
         if (characters < 0)
-            return fail_prefix(fail, "%s", path);
+            return false;
         snprintf(text_descr, sizeof text_descr, "<U%" PRId64, characters);
         descr = text_descr;
     }
     if (!descr)
-        return fail_set(fail, "%s: elements of type %s cannot be written", path,
+        return fail_set(fail, "elements of type %s cannot be written",
                         dtype_name((Dtype)tensor->dtype));
-    char part[4200]; /* renamed when it is whole: nobody sees a half under the name */
-    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
-        return fail_set(fail, "%s: too long a name", path);
-    FILE *file = fopen(part, "wb");
-    if (!file)
-        return fail_set(fail, "%s: %s", path, strerror(errno));
-    bool done = write_header(file, tensor, descr) && write_elements(file, tensor, characters);
-    done = fclose(file) == 0 && done;
-    done = done && rename(part, path) == 0;
-    if (!done) {
-        fail_set(fail, "%s: could not be written: %s", path, strerror(errno));
-        remove(part);
-    }
-    return done;
+    int error = write_all(file, tensor, descr, characters);
+    return !error || fail_set(fail, "%s", os_error_text(error));
 }

@@ -18,7 +18,7 @@ bool npy_read(const char *path, qn_dtype want, Tensor *to, Fail *fail);
 /* The same for a file in memory; `name` is for messages. */
 bool npy_parse(const char *name, const void *data, size_t size, qn_dtype want, Tensor *to,
                Fail *fail);
-/* On failure no file is left behind. */
-bool npy_write(const char *path, const Tensor *tensor, Fail *fail);
+/* Writes to an open file, which stays the caller's. */
+bool npy_write(int file, const Tensor *tensor, Fail *fail);
 
 #endif

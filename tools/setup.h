@@ -23,11 +23,13 @@ enum {
     OPT_PACK,
     OPT_RECORDS,
 };
-#define SETUP_DEVICE_OPTIONS                                                                       \
-    {OPT_DEVICE, "device", "NAME", "cpu (default), or another one of `quern devices`"},            \
+#define SETUP_THREADS_OPTION                                                                       \
     {                                                                                              \
         OPT_THREADS, "threads", "N", "threads of a run; default: one per processor"                \
     }
+#define SETUP_DEVICE_OPTIONS                                                                       \
+    {OPT_DEVICE, "device", "NAME", "cpu (default), or another one of `quern devices`"},            \
+        SETUP_THREADS_OPTION
 #define SETUP_DIM_OPTIONS                                                                          \
     {OPT_DIM, "dim", "SYMBOL=N", "size of an open dim; may be repeated"},                          \
     {                                                                                              \

@@ -3,9 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "tools/setup.h"
+#include "tools/outputs.h"
 #include "tools/verbs.h"
 
 enum { OPT_OUTPUT = 'o' };
@@ -31,9 +30,7 @@ static bool runs_here(const Setup *setup)
 static bool export(Setup *setup, const char *model, const char *output, Fail *fail)
 {
     qn_program_info info;
-    mode_t mask = umask(0);
-    umask(mask);
-    if (!setup_open(setup, model, fail))
+    if (!setup_open(setup, model, fail) || !outputs_check(setup, output, fail))
         return false;
     setup->elsewhere = !runs_here(setup);
     if (!setup_compile(setup, fail))
@@ -41,7 +38,6 @@ static bool export(Setup *setup, const char *model, const char *output, Fail *fa
     if (qn_program_save(setup->program, qn_str(output)) != QN_OK ||
         qn_program_describe(setup->program, &info) != QN_OK)
         return fail_set(fail, "%s", qn_program_message(setup->program));
-    (void)chmod(output, 0666 & ~mask); /* it is meant for others, unlike a cache */
     printf("%s: for %s, %d kernels, code %.3f MB, weights %.3f MB\n", output, info.target.data,
            info.kernels, (double)info.object_bytes / 1e6, (double)info.weight_bytes / 1e6);
     return true;

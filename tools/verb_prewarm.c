@@ -2,10 +2,9 @@
  * sizes and target is a program; the pack is written when all of them are there. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "ir/target.h"
-#include "tools/setup.h"
+#include "tools/outputs.h"
 #include "tools/verbs.h"
 
 enum { OPT_OUTPUT = 'o', OPT_TARGET = 1, OPT_ADD, OPT_NO_WEIGHTS, MOST_TARGETS = 32, MOST = 1024 };
@@ -158,7 +157,7 @@ static bool is_elsewhere(const Setup *setup, const char *name)
 static bool add_model(Work *w, const char *path, Fail *fail)
 {
     w->setup = w->given;
-    if (!setup_open(&w->setup, path, fail))
+    if (!setup_open(&w->setup, path, fail) || !outputs_check(&w->setup, w->output, fail))
         return false;
     if (!w->pack && qn_pack_create(w->setup.context, &w->pack) != QN_OK)
         return fail_set(fail, "out of memory");
@@ -181,12 +180,9 @@ static bool add_model(Work *w, const char *path, Fail *fail)
 static bool write_pack(Work *w, Fail *fail)
 {
     qn_pack_info info;
-    mode_t mask = umask(0);
-    umask(mask);
     if (qn_pack_write(w->pack, qn_str(w->output)) != QN_OK ||
         qn_pack_describe(w->pack, &info) != QN_OK)
         return fail_set(fail, "%s", qn_pack_message(w->pack));
-    (void)chmod(w->output, 0666 & ~mask); /* it is meant for others, unlike a cache */
     printf("%s: %lld programs, %lld with packed weights, %.3f MB\n", w->output,
            (long long)info.programs, (long long)info.weights, (double)info.bytes / 1e6);
     return true;

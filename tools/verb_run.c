@@ -6,12 +6,10 @@
 #include <time.h>
 
 #include "base/dtype.h"
-#include "base/os_file.h"
-#include "base/utf8.h"
 #include "tools/bind.h"
 #include "tools/interrupt.h"
 #include "tools/json.h"
-#include "tools/npy.h"
+#include "tools/outputs.h"
 #include "tools/show.h"
 #include "tools/verbs.h"
 
@@ -141,57 +139,6 @@ static bool run_all(Work *w, Fail *fail)
     return done;
 }
 
-/* A name from a model as a file name: no separators, nothing that is not plain, not hidden. */
-static void file_name(const char *name, int32_t index, char text[256])
-{
-    size_t length = strlen(name);
-    if (length == 0 || length > 200) {
-        snprintf(text, 256, "output_%d.npy", index);
-        return;
-    }
-    memcpy(text, name, length + 1);
-    utf8_make_plain(text, false);
-    for (char *at = text; (at = strpbrk(at, "/\\?"));)
-        *at = '_';
-    if (*text == '.')
-        *text = '_';
-    strcat(text, ".npy");
-}
-
-/* Output files' paths, all different: what two outputs would share gets its number before it. */
-static bool output_path(Work *w, int32_t index, char path[4096], Fail *fail)
-{
-    char name[256], other[256];
-    qn_tensor_info info;
-    qn_program_output(w->setup.program, index, &info);
-    file_name(info.name.data, index, name);
-    const char *number = "";
-    char digits[16];
-    for (int32_t i = 0; i < index && !*number; i++) {
-        qn_program_output(w->setup.program, i, &info);
-        file_name(info.name.data, i, other);
-        if (!strcmp(name, other)) {
-            snprintf(digits, sizeof digits, "%d_", index);
-            number = digits;
-        }
-    }
-    int length = snprintf(path, 4096, "%s/%s%s", w->output_dir, number, name);
-    return length < 4096 || fail_set(fail, "the name of the output folder is too long");
-}
-
-static bool write_outputs(Work *w, Fail *fail)
-{
-    int error = os_make_dirs(w->output_dir);
-    if (error)
-        return fail_set(fail, "%s: %s", w->output_dir, os_error_text(error));
-    for (int32_t i = 0; i < w->binding.output_count; i++) {
-        char path[4096];
-        if (!output_path(w, i, path, fail) || !npy_write(path, &w->binding.outputs[i], fail))
-            return false;
-    }
-    return true;
-}
-
 static void print_values(const Tensor *t)
 {
     if (t->dtype == QN_C64 || t->dtype == QN_C128)
@@ -276,7 +223,7 @@ static bool work(Work *w, const char *path, Fail *fail)
 {
     if (!compute(w, path, fail) || !bind_collect(&w->binding, &w->setup, fail))
         return false;
-    if (w->output_dir && !write_outputs(w, fail))
+    if (w->output_dir && !outputs_write(&w->binding, w->setup.program, w->output_dir, fail))
         return false;
     if (w->json)
         print_json(w, path);

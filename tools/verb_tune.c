@@ -20,7 +20,8 @@ static const Option options[] = {
     {OPT_BUDGET, "budget", "20s", "time to spend: seconds (s) or minutes (m)"},
     {OPT_OUTPUT, "output", "FILE", "where the records go, beside those it has; default: the cache"},
     SETUP_DIM_OPTIONS,
-    SETUP_DEVICE_OPTIONS,
+    {OPT_DEVICE, "device", "NAME", "cpu (default), or a level of it that `quern devices` lists"},
+    SETUP_THREADS_OPTION,
     SETUP_RECORDS_OPTION,
     {OPT_CACHE_DIR, "cache-dir", "DIR", "whose records are used, and added to"},
     {0}};
@@ -206,9 +207,10 @@ static bool try_whole(Work *w, const char *path, const char *records, bool *slow
 
 /* --- records --- */
 
-/* `from` need not exist; `more` is text. */
+/* `from` need not exist; `more` is text; nothing is written without `to`. */
 typedef struct Merge {
     const char *from, *more, *to;
+    int (*write)(const char *path, const OsPart *parts, size_t count);
     uint32_t count;
 } Merge;
 
@@ -230,15 +232,15 @@ static void merge_job(Cx *cx, void *user)
         cx_fail(cx, ST_bad_file, "%s is not a file of records, and is left alone: %s", m->from,
                 all.first_bad);
     records_read(cx, &all, "", m->more);
-    if (cx_failed(cx))
+    m->count = all.count;
+    if (cx_failed(cx) || !m->to)
         return;
     for (uint32_t i = 0; i < all.count; i++)
         record_print(&out, &all.list[i]);
     OsPart part = {out.data, out.length};
-    error = os_write_file(m->to, &part, 1);
+    error = m->write(m->to, &part, 1);
     if (error)
         cx_fail(cx, ST_io, "%s: %s", m->to, os_error_text(error));
-    m->count = all.count;
 }
 
 static bool merge(Merge *m, Fail *fail)
@@ -272,25 +274,35 @@ static bool find_output(Work *w, Fail *fail)
     if (!find_path(w, fail))
         return false;
     snprintf(w->trial, sizeof w->trial, "%s.%ld.trial", w->path, (long)getpid());
-    bool done = merge(&(Merge){.from = w->path, .more = "", .to = w->trial}, fail);
+    if (!merge(&(Merge){.from = w->path, .more = ""}, fail))
+        return false;
+    int error = os_output_check(w->path);
+    return !error || fail_set(fail, "%s: %s", w->path, os_error_text(error));
+}
+
+/* Compares the whole model with and without the new records, which are in a file of their own
+ * then; forgets them when it is slower. */
+static bool judge(Work *w, const char *model, const char **lines, Fail *fail)
+{
+    bool slower = false;
+    bool done = merge(&(Merge){.more = w->lines, .to = w->trial, .write = os_write_file}, fail) &&
+                try_whole(w, model, w->trial, &slower, fail);
     unlink(w->trial);
+    if (slower)
+        printf("the model as a whole is slower: nothing is kept\n");
+    *lines = slower ? "" : w->lines;
     return done;
 }
 
-/* Compares the whole model, with the new records in a file of their own, then keeps them. */
-static bool keep(Work *w, const char *model, Fail *fail)
+/* Without new records an old file stays as it is; where none is there will be an empty one, since
+ * what comes next (--records) will look for it. */
+static bool keep(const Work *w, const char *lines, Fail *fail)
 {
-    bool slower = false;
-    bool done = merge(&(Merge){.more = w->lines, .to = w->trial}, fail) &&
-                try_whole(w, model, w->trial, &slower, fail);
-    unlink(w->trial);
-    if (!done)
-        return false;
-    if (slower) {
-        printf("the model as a whole is slower: nothing is written\n");
+    OsFileId id;
+    if (!*lines && os_file_id(w->path, &id) == 0)
         return true;
-    }
-    Merge all = {.from = w->path, .more = w->lines, .to = w->path};
+    Merge all = {.from = w->path, .more = lines, .to = w->path};
+    all.write = w->output ? os_output_write : os_write_file;
     if (!merge(&all, fail))
         return false;
     printf("%s: %" PRIu32 " records\n", w->path, all.count);
@@ -305,9 +317,8 @@ static bool work(Work *w, const char *path, Fail *fail)
         return false;
     fflush(w->collect);
     printf("%d of %d kernels are faster\n", w->better, w->kernels);
-    if (w->better && !keep(w, path, fail))
-        return false;
-    return true;
+    const char *lines = "";
+    return (!w->better || judge(w, path, &lines, fail)) && keep(w, lines, fail);
 }
 
 int verb_tune(int argc, char **argv)

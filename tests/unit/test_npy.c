@@ -172,13 +172,20 @@ Test(npy, versions)
     cr_assert(strstr(fail.text, "version 4"), "%s", fail.text);
 }
 
+static char path[] = "/tmp/quern-npy-XXXXXX";
+
+/* An empty file to write to; removed by its name. */
+static int open_file(void)
+{
+    int file = mkstemp(path);
+    cr_assert(file >= 0);
+    return file;
+}
+
 /* Every type, through a file and back. */
 Test(npy, round_trip)
 {
-    char path[] = "/tmp/quern-npy-XXXXXX";
-    int fd = mkstemp(path);
-    cr_assert(fd >= 0);
-    close(fd);
+    int file = open_file();
     int64_t dims[3] = {2, 1, 3};
     for (int dtype = QN_F32; dtype <= QN_I2; dtype++) {
         Tensor t, back;
@@ -191,13 +198,16 @@ Test(npy, round_trip)
         if (dtype == QN_U4 || dtype == QN_I4 || dtype == QN_F4E2M1 || dtype == QN_U2 ||
             dtype == QN_I2)
             ((unsigned char *)t.data)[t.bytes - 1] &= dtype >= QN_U2 ? 0x0f : 0xff;
-        cr_assert(npy_write(path, &t, &fail), "%s", fail.text);
+        cr_assert_eq(ftruncate(file, 0), 0);
+        cr_assert_eq(lseek(file, 0, SEEK_SET), 0);
+        cr_assert(npy_write(file, &t, &fail), "%s", fail.text);
         cr_assert(npy_read(path, (qn_dtype)dtype, &back, &fail), "%s", fail.text);
         cr_assert(back.dtype == t.dtype && tensor_same_shape(&back, &t));
         cr_assert_eq(memcmp(back.data, t.data, t.bytes), 0, "type %d", dtype);
         tensor_free(&t);
         tensor_free(&back);
     }
+    close(file);
     remove(path);
 }
 
@@ -209,26 +219,26 @@ Test(npy, files)
     cr_assert(strstr(fail.text, "/nowhere/x.npy"));
     cr_assert_not(npy_read("/", QN_NONE, &t, &fail));
     t = (Tensor){.dtype = QN_NONE};
-    cr_assert_not(npy_write("/nowhere/x.npy", &t, &fail));
+    cr_assert_not(npy_write(-1, &t, &fail));
     cr_assert(strstr(fail.text, "none"));
+    t.dtype = QN_F32;
+    cr_assert_not(npy_write(-1, &t, &fail));
+    cr_assert(strstr(fail.text, "Bad file descriptor"), "%s", fail.text);
 }
 
 /* UTF-8 here, UTF-32 there, filled up with NULs. */
 Test(npy, strings)
 {
     static const char *const texts[] = {"", "abc", "\xc3\xa9\xe2\x82\xac", "\xf0\x9f\x99\x82"};
-    char path[] = "/tmp/quern-npy-XXXXXX";
     int64_t dims[2] = {2, 2};
     qn_string list[4];
     Tensor t, back;
     Fail fail = {""};
-    int fd = mkstemp(path);
-    cr_assert(fd >= 0);
-    close(fd);
+    int file = open_file();
     for (int i = 0; i < 4; i++)
         list[i] = qn_str(texts[i]);
     cr_assert(tensor_make(&t, QN_STRING, 2, dims, &fail) && tensor_set_strings(&t, list, &fail));
-    cr_assert(npy_write(path, &t, &fail), "%s", fail.text);
+    cr_assert(npy_write(file, &t, &fail), "%s", fail.text);
     cr_assert(npy_read(path, QN_STRING, &back, &fail), "%s", fail.text);
     cr_assert(tensor_same_shape(&back, &t));
     for (int i = 0; i < 4; i++) {
@@ -237,14 +247,15 @@ Test(npy, strings)
     }
     list[3] = qn_str("\xff");
     cr_assert(tensor_set_strings(&t, list, &fail));
-    cr_assert_not(npy_write(path, &t, &fail));
+    cr_assert_not(npy_write(file, &t, &fail));
     cr_expect(strstr(fail.text, "string 3 is not UTF-8"), "%s", fail.text);
     list[3] = (qn_string){"a", 2};
     cr_assert(tensor_set_strings(&t, list, &fail));
-    cr_assert_not(npy_write(path, &t, &fail));
+    cr_assert_not(npy_write(file, &t, &fail));
     cr_expect(strstr(fail.text, "ends in a NUL"), "%s", fail.text);
     tensor_free(&t);
     tensor_free(&back);
+    close(file);
     remove(path);
 }
 

@@ -64,6 +64,74 @@ Test(os_file, failed_write_leaves_nothing)
     cr_assert_eq(entries, 1);
 }
 
+static int entries_of(const char *path)
+{
+    int entries = 0;
+    cr_assert_eq(os_list_dir(path, count_entry, &entries), 0);
+    return entries;
+}
+
+Test(os_file, outputs_replace_regular_files_only)
+{
+    OsPart part = {"new", 3};
+    cr_assert_eq(os_make_dirs(in_root("d")), 0);
+    cr_assert_eq(mkfifo(in_root("pipe"), 0600), 0);
+    cr_assert_eq(symlink("pipe", in_root("to_pipe")), 0);
+    cr_assert_eq(symlink("gone", in_root("to_nothing")), 0);
+    cr_assert_eq(symlink("self", in_root("self")), 0);
+    static const struct {
+        const char *path;
+        int error;
+    } cases[] = {{"d", EISDIR},           {"pipe", EINVAL}, {"to_pipe", EINVAL},
+                 {"to_nothing", ENOLINK}, {"self", ELOOP},  {"no/such", ENOENT}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int error = os_output_write(in_root(cases[i].path), &part, 1);
+        cr_expect_eq(error, cases[i].error, "%s: %d", cases[i].path, error);
+        cr_expect_eq(os_output_check(in_root(cases[i].path)), error);
+    }
+    struct stat st;
+    cr_assert(!lstat(in_root("pipe"), &st) && S_ISFIFO(st.st_mode));
+    cr_assert_eq(entries_of(scratch_dir), 5);
+}
+
+Test(os_file, outputs_follow_links_and_keep_modes)
+{
+    OsPart part = {"new", 3};
+    struct stat st;
+    cr_assert_eq(os_make_dirs(in_root("d")), 0);
+    put("d/real", "old");
+    cr_assert_eq(chmod(in_root("d/real"), 0640), 0);
+    cr_assert_eq(symlink("d/real", in_root("link")), 0);
+    cr_assert_eq(os_output_check(in_root("link")), 0);
+    cr_assert_eq(os_output_write(in_root("link"), &part, 1), 0);
+    cr_assert(!lstat(in_root("link"), &st) && S_ISLNK(st.st_mode));
+    cr_assert(!lstat(in_root("d/real"), &st) && st.st_size == 3);
+    cr_assert_eq(st.st_mode & 0777, 0640);
+    umask(0027);
+    cr_assert_eq(os_output_write(in_root("fresh"), &part, 1), 0);
+    cr_assert(!stat(in_root("fresh"), &st) && (st.st_mode & 0777) == 0640);
+    cr_assert_eq(entries_of(scratch_dir), 3);
+}
+
+Test(os_file, outputs_are_there_when_placed)
+{
+    OsOutput a, b;
+    put("a", "old");
+    cr_assert_eq(os_output_open(&a, in_root("a")), 0);
+    cr_assert_eq(os_output_open(&b, in_root("b")), 0);
+    cr_assert_eq(write(a.file, "newer", 5), 5);
+    cr_assert_eq(os_output_finish(&a), 0);
+    cr_assert_eq(os_output_finish(&b), 0);
+    OsFileId id;
+    cr_assert(!os_file_id(in_root("a"), &id) && id.size == 3);
+    cr_assert_eq(os_output_place(&a), 0);
+    os_output_drop(&a);
+    os_output_drop(&b);
+    os_output_drop(&b);
+    cr_assert(!os_file_id(in_root("a"), &id) && id.size == 5);
+    cr_assert_eq(entries_of(scratch_dir), 1);
+}
+
 Test(os_file, only_regular_files_are_mapped)
 {
     OsMap map;
