@@ -139,24 +139,34 @@ static bool run_all(Work *w, Fail *fail)
     return done;
 }
 
+static void print_number(Dtype dtype, const void *data, int64_t index)
+{
+    if (dtype == DT_c64 || dtype == DT_c128) {
+        Dtype part = dtype == DT_c64 ? DT_f32 : DT_f64;
+        printf(" %.6g%+.6gj", dtype_load(part, data, 2 * index).f,
+               dtype_load(part, data, 2 * index + 1).f);
+        return;
+    }
+    Scalar value = dtype_load(dtype, data, index);
+    if (dtype_is_float(dtype))
+        printf(" %.6g", value.f);
+    else if (dtype_class(dtype) == DC_UINT)
+        printf(" %" PRIu64, (uint64_t)value.i);
+    else
+        printf(" %" PRId64, value.i);
+}
+
 static void print_values(const Tensor *t)
 {
-    if (t->dtype == QN_C64 || t->dtype == QN_C128)
-        return;
-    Dtype dtype = (Dtype)t->dtype;
     const qn_string *strings = t->data;
     for (int64_t i = 0; i < t->count && i < SHOWN; i++) {
-        if (dtype == DT_string) {
+        if (t->dtype == QN_STRING) {
             printf(" '");
             show(strings[i].data, strings[i].length < 200 ? strings[i].length : 200);
             putchar('\'');
-            continue;
+        } else {
+            print_number((Dtype)t->dtype, t->data, i);
         }
-        Scalar value = dtype_load(dtype, t->data, i);
-        if (dtype_is_float(dtype))
-            printf(" %.6g", value.f);
-        else
-            printf(" %" PRId64, value.i);
     }
     if (t->count > SHOWN)
         printf(" ..");

@@ -196,6 +196,22 @@ class Outputs(Case):
                 self.assertEqual((status, out), (1, "") if 1 in closed else
                                  (0, "passed 1, failed 0, skipped 0\n"))
 
+    def test_values(self):
+        """The first values of every kind of number."""
+        cases = ((4, "<u2", "<H", [65535]), (12, "<u4", "<I", [2 ** 32 - 1]),
+                 (13, "<u8", "<Q", [2 ** 64 - 1]), (7, "<i8", "<q", [-1]),
+                 (14, "<c8", "<ff", [1.5, -2]), (15, "<c16", "<dd", [-0.25, 3]))
+        for dtype, descr, form, value in cases:
+            with self.subTest(descr=descr):
+                model = self.path("m.onnx", t.model(t.graph(
+                    [t.node("Identity", ["x"], ["y"])], [t.value("x", [1], dtype)],
+                    [t.value("y", [1], dtype)])))
+                given = self.path("x.npy", npy((1,), struct.pack(form, *value), descr))
+                status, out, err = quern("run", model, "--input", f"x={given}")
+                self.assertEqual(status, 0, err)
+                text = f"{value[0]}" if len(value) == 1 else f"{value[0]:g}{value[1]:+g}j"
+                self.assertTrue(out.endswith(f": {text}\n"), out)
+
 
 if __name__ == "__main__":
     tool_case.main()
