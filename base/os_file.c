@@ -338,21 +338,21 @@ int os_output_place(OsOutput *out)
     return 0;
 }
 
-void os_output_drop(OsOutput *out)
+int os_output_drop(OsOutput *out)
 {
     if (out->file >= 0)
         close(out->file);
-    if (out->temporary[0])
-        unlink(out->temporary);
+    int error = out->temporary[0] && unlink(out->temporary) ? errno : 0;
     *out = OS_OUTPUT_NONE;
+    return error;
 }
 
 int os_output_check(const char *path)
 {
     OsOutput out;
     int error = os_output_open(&out, path);
-    os_output_drop(&out);
-    return error;
+    int left = os_output_drop(&out);
+    return error ? error : left;
 }
 
 /* All steps after opening. */

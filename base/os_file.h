@@ -92,7 +92,8 @@ typedef struct OsOutput {
 int os_output_open(OsOutput *out, const char *path);
 int os_output_finish(OsOutput *out); /* syncs and closes */
 int os_output_place(OsOutput *out);
-void os_output_drop(OsOutput *out); /* takes OS_OUTPUT_NONE; may be called twice */
+/* Takes OS_OUTPUT_NONE; may be called twice. Why the temporary file could not be removed, or 0. */
+int os_output_drop(OsOutput *out);
 /* All of it. */
 int os_output_write(const char *path, const OsPart *parts, size_t count);
 /* Whether a file can be put there, as far as can be told beforehand. Changes nothing. */
