@@ -397,9 +397,9 @@ int os_make_dirs(const char *path)
         part[i] = 0;
         struct stat st;
         if (mkdir(part, 0700)) {
-            int error = errno; /* a read-only parent that exists reports EROFS or EACCES */
-            if (stat(part, &st))
-                return error;
+            int error = errno;   /* a read-only parent that exists reports EROFS or EACCES */
+            if (stat(part, &st)) /* what exists all the same is a link that leads nowhere */
+                return error == EEXIST ? ENOTDIR : error;
             if (!S_ISDIR(st.st_mode))
                 return ENOTDIR;
         }

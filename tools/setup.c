@@ -168,16 +168,40 @@ static void log_text(void *user, qn_log_level level, const char *text)
         fprintf(stderr, "quern: warning: %s\n", text);
 }
 
+bool setup_cache_dir(const Setup *setup, char *path, size_t room, Fail *fail)
+{
+    if (setup->cache_dir)
+        return snprintf(path, room, "%s", setup->cache_dir) < (int)room ||
+               fail_set(fail, "the name of the cache directory is too long");
+    qn_status status = qn_cache_default_dir(path, room);
+    if (status == QN_LIMIT)
+        return fail_set(fail, "the path in XDG_CACHE_HOME or HOME is too long");
+    return status == QN_OK ||
+           fail_set(fail, "neither XDG_CACHE_HOME nor HOME is set to an absolute path");
+}
+
+/* The directory, or "" with a warning. */
+static void find_cache(const Setup *setup, char *path, size_t room)
+{
+    static bool warned;
+    Fail fail;
+    if (setup_cache_dir(setup, path, room, &fail))
+        return;
+    *path = 0;
+    if (!setup->quiet && !warned)
+        fprintf(stderr, "quern: warning: compiled programs are not kept: %s\n", fail.text);
+    warned = true;
+}
+
 static bool open_context(Setup *setup, Fail *fail)
 {
-    char path[4096];
+    char path[4096] = "";
     qn_context_options options = {.size = sizeof options, .threads = setup->threads};
     if (!setup->quiet)
         options.log = log_text;
-    if (setup->cache_dir)
-        options.cache_dir = qn_str(setup->cache_dir);
-    else if (!setup->no_cache && qn_cache_default_dir(path, sizeof path) == QN_OK)
-        options.cache_dir = qn_str(path);
+    if (!setup->no_cache)
+        find_cache(setup, path, sizeof path);
+    options.cache_dir = qn_str(path);
     setup->status = qn_context_create(&options, &setup->context);
     if (setup->status != QN_OK)
         return fail_set(fail, "cannot start: %s", qn_status_text(setup->status));

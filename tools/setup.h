@@ -77,6 +77,9 @@ typedef struct Setup {
 /* Takes one of the shared options; false with a message when its value is wrong. Not thread-safe;
  * option texts are kept by reference. */
 bool setup_option(Setup *setup, int id, const char *value, Fail *fail);
+/* Where compiled programs are kept: --cache-dir, or the user's. False with the reason when there is
+ * no such place. */
+bool setup_cache_dir(const Setup *setup, char *path, size_t room, Fail *fail);
 /* Adds (or, when the name is there already, checks) the shape of an input. */
 bool setup_shape(Setup *setup, const char *name, const Tensor *tensor, Fail *fail);
 

@@ -17,10 +17,11 @@
 #include "tools/verbs.h"
 
 static const Option options[] = {
-    SETUP_DIM_OPTIONS,
+    {OPT_DIM, "dim", "SYMBOL=N", "explain: size of an open dim; may be repeated"},
+    {OPT_SHAPE, "shape", "INPUT=1x3x8x8", "explain: shape of an input; may be repeated"},
     {OPT_DEVICE, "target", "NAME", "explain: for this target; default: this CPU"},
     {OPT_PACK, "pack", "FILE", "explain: look into this pack, and nowhere else"},
-    SETUP_RECORDS_OPTION,
+    {OPT_RECORDS, "records", "FILE", "explain: with the schedules of these tuning records"},
     {OPT_CACHE_DIR, "cache-dir", "DIR", "this one instead of the user's"},
     {0}};
 
@@ -40,34 +41,60 @@ static bool is_unfinished(const char *name)
            !strcmp(name + length - 3, "tmp");
 }
 
+typedef struct Removal {
+    int64_t removed, failed, bytes;
+    int error; /* of the first that failed */
+    char first[256];
+} Removal;
+
+static void remove_entry(int directory, const char *name, Removal *r)
+{
+    struct stat st;
+    if (!(is_entry(name) || is_unfinished(name)) ||
+        fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+        return;
+    if (unlinkat(directory, name, 0) == 0) {
+        r->removed++;
+        r->bytes += st.st_size;
+    } else if (!r->failed++) {
+        r->error = errno;
+        snprintf(r->first, sizeof r->first, "%s", name);
+    }
+}
+
+/* A cache that nobody has used does not exist yet. A link to nothing is no such place. */
+static bool is_unused(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0 || errno != ENOENT)
+        return false;
+    printf("empty: %s does not exist\n", path);
+    return true;
+}
+
 static bool clear(const char *path, Fail *fail)
 {
     struct dirent **entries;
-    int64_t removed = 0, failed = 0, bytes = 0;
-    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0 && access(path, F_OK) != 0) {
-        printf("empty: %s does not exist\n", path);
+    Removal r = {0};
+    if (is_unused(path))
         return true;
-    }
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int count = directory < 0 ? -1 : scandir(path, &entries, NULL, NULL);
-    if (count < 0)
-        return fail_set(fail, "%s: %s", path, strerror(errno));
+    if (count < 0) {
+        fail_set(fail, "%s: %s", path, strerror(errno));
+        if (directory >= 0)
+            close(directory);
+        return false;
+    }
     for (int i = 0; i < count; i++) {
-        const char *name = entries[i]->d_name;
-        struct stat st;
-        if ((is_entry(name) || is_unfinished(name)) &&
-            fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
-            bool done = unlinkat(directory, name, 0) == 0;
-            removed += done;
-            failed += !done;
-            bytes += done ? st.st_size : 0;
-        }
+        remove_entry(directory, entries[i]->d_name, &r);
         free(entries[i]);
     }
     free(entries);
     close(directory);
-    printf("removed %" PRId64 " entries, %.3f MB in %s\n", removed, (double)bytes / 1e6, path);
-    return !failed || fail_set(fail, "%" PRId64 " entries could not be removed", failed);
+    printf("removed %" PRId64 " entries, %.3f MB in %s\n", r.removed, (double)r.bytes / 1e6, path);
+    return !r.failed || fail_set(fail, "%s/%s: %s; %" PRId64 " entries could not be removed", path,
+                                 r.first, strerror(r.error), r.failed);
 }
 
 /* --- listing --- */
@@ -119,16 +146,14 @@ static void print_entry(void *user, const qn_entry_info *info)
     totals->bytes += info->bytes;
 }
 
-/* A cache that nobody has used does not exist yet; a pack has to. */
+/* Of a pack, which has to exist, or the cache. */
 static bool list(const char *path, bool is_cache, Fail *fail)
 {
     Totals totals = {0};
     qn_context *context;
     qn_context_options context_options = {.size = sizeof context_options, .threads = 1};
-    if (access(path, F_OK) != 0 && is_cache) {
-        printf("empty: %s does not exist\n", path);
+    if (is_cache && is_unused(path))
         return true;
-    }
     if (qn_context_create(&context_options, &context) != QN_OK)
         return fail_set(fail, "out of memory");
     bool done = qn_cache_list(context, qn_str(path), print_entry, &totals) == QN_OK ||
@@ -167,7 +192,16 @@ static int explain(const Args *args, Setup *setup, const char *path)
     return status == QN_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int parse(Args *args, Setup *setup)
+static const char *option_name(int id)
+{
+    const Option *o = options;
+    while (o->id && o->id != id)
+        o++;
+    return o->name;
+}
+
+/* *only: an option that explain alone takes, if there was one. */
+static int parse(Args *args, Setup *setup, int *only)
 {
     Fail fail;
     for (int id; (id = args_next(args)) != ARGS_END;) {
@@ -177,8 +211,26 @@ static int parse(Args *args, Setup *setup)
             return EXIT_BAD_USAGE;
         if (!setup_option(setup, id, args->value, &fail))
             return args_bad(args, "%s", fail.text);
+        if (id != OPT_CACHE_DIR)
+            *only = id;
     }
     return EXIT_DONE;
+}
+
+/* Everything but explain. */
+static int show_or_clear(const Args *args, const Setup *setup, const char *what, const char *pack)
+{
+    Fail fail = {""};
+    char path[4096];
+    bool done = true;
+    if (!pack && !setup_cache_dir(setup, path, sizeof path, &fail))
+        return args_failed(args, "no cache directory: %s", fail.text);
+    const char *place = pack ? pack : path;
+    if (!strcmp(what, "path"))
+        puts(place);
+    else
+        done = strcmp(what, "list") ? clear(place, &fail) : list(place, !pack, &fail);
+    return done ? EXIT_DONE : args_failed(args, "%s", fail.text);
 }
 
 int verb_cache(int argc, char **argv)
@@ -193,30 +245,25 @@ int verb_cache(int argc, char **argv)
                  .options = options,
                  .argc = argc,
                  .argv = argv};
-    char path[4096];
-    int count, status = parse(&args, &setup);
+    int count, only = 0, status = parse(&args, &setup, &only);
     if (status)
         return status < 0 ? EXIT_DONE : status;
     char **rest = args_rest(&args, &count);
     if (!count)
         return args_bad(&args, "list, explain, clear or path?");
-    bool clears = !strcmp(rest[0], "clear"), lists = !strcmp(rest[0], "list");
-    if (!strcmp(rest[0], "explain"))
+    const char *what = rest[0];
+    if (!strcmp(what, "explain"))
         return count == 2 ? explain(&args, &setup, rest[1])
                           : args_bad(&args, count < 2 ? "no model given" : "one model at a time");
-    if (!clears && !lists && strcmp(rest[0], "path") != 0)
-        return args_bad(&args, "no '%s'; there are list, explain, clear and path", rest[0]);
+    bool lists = !strcmp(what, "list");
+    if (!lists && strcmp(what, "clear") != 0 && strcmp(what, "path") != 0)
+        return args_bad(&args, "no '%s'; there are list, explain, clear and path", what);
     if (count > (lists ? 2 : 1))
         return args_bad(&args, "one thing at a time");
-    const char *place = count == 2 ? rest[1] : setup.cache_dir;
-    if (!place && qn_cache_default_dir(path, sizeof path) != QN_OK)
-        return args_failed(&args, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
-    if (!place)
-        place = path;
-    Fail fail = {""};
-    if (!clears && !lists)
-        puts(place);
-    else if (!(clears ? clear(place, &fail) : list(place, count == 1, &fail)))
-        return args_failed(&args, "%s", fail.text);
-    return EXIT_DONE;
+    if (only)
+        return args_bad(&args, "--%s is for explain; %s takes --cache-dir only", option_name(only),
+                        what);
+    if (count == 2 && setup.cache_dir)
+        return args_bad(&args, "a pack or --cache-dir, not both");
+    return show_or_clear(&args, &setup, what, count == 2 ? rest[1] : NULL);
 }

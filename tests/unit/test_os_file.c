@@ -217,6 +217,8 @@ Test(os_file, directories)
     put("f", "f");
     cr_assert_eq(os_check_private_dir(in_root("f")), ENOTDIR);
     cr_assert_eq(os_make_dirs(in_root("f/g")), ENOTDIR);
+    cr_assert_eq(symlink("gone", in_root("nowhere")), 0);
+    cr_assert_eq(os_make_dirs(in_root("nowhere/g")), ENOTDIR);
     cr_assert_eq(os_remove(in_root("f")), 0);
     cr_assert_eq(os_remove(in_root("f")), 0);
     cr_assert_neq(os_remove(in_root("x")), 0);
