@@ -366,7 +366,9 @@ typedef struct qn_program qn_program;
  * value, when that is above 0, and the program is then compiled for it; or its bounds, where 0
  * means the default. Symbols that are not mentioned are in 1..max, max being 2^20 for models with
  * one symbol, 2^16 with two or three, 2^12 with more, and less where products of bounds would not
- * fit in 63 bits. */
+ * fit in 63 bits. A size of 0 is possible only in a program that is compiled for it, by a qn_shape.
+ * What is said about one symbol, here, in shapes and in contents, has to agree; an entry or shape
+ * that is there twice and negative numbers are refused. */
 typedef struct qn_dim_value {
     qn_string symbol;
     int64_t value;

@@ -46,4 +46,7 @@ struct qn_model {
 /* Whether the model has an input of this name, or one that it is an element of. */
 bool api_is_input(const qn_model *model, const char *name);
 
+/* What is known of the input of this name; NULL when there is none. */
+const qn_tensor_info *api_input_info(const qn_model *model, const char *name);
+
 #endif

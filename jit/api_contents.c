@@ -43,6 +43,14 @@ static bool has_shape(const ImportOptions *import, const char *input)
     return false;
 }
 
+static bool has_value(const ImportValue *values, size_t count, const char *input)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(values[i].input, input) == 0)
+            return true;
+    return false;
+}
+
 void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents, size_t count,
                       ImportOptions *import)
 {
@@ -59,6 +67,8 @@ void api_set_contents(Cx *cx, const qn_model *model, const qn_contents *contents
         int64_t bytes = content_bytes(given);
         if (!name)
             return;
+        if (has_value(values, i, name))
+            cx_fail(cx, ST_bad_argument, "the contents of input '%s' are given twice", name);
         if (bytes < 0 || (size_t)bytes > given->bytes || (bytes && !given->data)) {
             cx_fail(cx, ST_bad_argument,
                     "the contents of input '%s' are not a tensor of at most %d elements, or not "

@@ -247,6 +247,14 @@ bool api_is_input(const qn_model *model, const char *name)
     return false;
 }
 
+const qn_tensor_info *api_input_info(const qn_model *model, const char *name)
+{
+    for (uint32_t i = 0; i < model->input_count; i++)
+        if (strcmp(model->inputs[i].info.name.data, name) == 0)
+            return &model->inputs[i].info;
+    return NULL;
+}
+
 qn_status qn_model_describe(const qn_model *model, qn_model_info *info)
 {
     if (!model || !model->onnx || !info)

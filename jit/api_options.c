@@ -2,7 +2,6 @@
  * and are brought to one form, so that one program has one key. */
 #include "jit/api_options.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -34,12 +33,8 @@ static uint32_t list_symbols(Cx *cx, const qn_model *model, const char ***names)
     for (uint32_t i = 0; i < model->input_count; i++) {
         const qn_tensor_info *info = &model->inputs[i].info;
         for (int d = 0; d < info->rank; d++) {
-            const char *name = info->dims[d].symbol.data;
-            if (info->dims[d].value >= 0)
-                continue;
-            if (!*name)
-                name = arena_printf(cx->arena, "%s_%d", info->name.data, d);
-            map_set_text(&seen, name, &seen);
+            if (info->dims[d].value < 0)
+                map_set_text(&seen, api_dim_symbol(cx, info, d), &seen);
         }
     }
     *names = NEW_ARRAY(cx->arena, const char *, seen.count);
@@ -140,34 +135,28 @@ static void set_shapes(Cx *cx, Compilation *c)
 }
 
 /* The symbol of an input's dim among these. */
-static ImportDim *find_dim(const Compilation *c, ImportDim *dims, const qn_tensor_info *info, int d)
+static ImportDim *find_dim(Cx *cx, const Compilation *c, ImportDim *dims,
+                           const qn_tensor_info *info, int d)
 {
-    char own[600];
-    const char *name = info->dims[d].symbol.data;
-    if (!*name) {
-        snprintf(own, sizeof own, "%s_%d", info->name.data, d);
-        name = own;
-    }
+    const char *name = api_dim_symbol(cx, info, d);
     for (uint32_t i = 0; i < c->import.dim_count; i++)
         if (strcmp(dims[i].name, name) == 0)
             return &dims[i];
     return NULL;
 }
 
-/* Whether the shapes say nothing that values of symbols do not say too; these are set in `dims`. */
-static bool shapes_as_dims(const Compilation *c, ImportDim *dims)
+/* Whether the first `count` shapes say nothing that values of symbols do not say too; these are set
+ * in `dims`. */
+static bool shapes_as_dims(Cx *cx, const Compilation *c, uint32_t count, ImportDim *dims)
 {
-    for (uint32_t s = 0; s < c->import.shape_count; s++) {
+    for (uint32_t s = 0; s < count; s++) {
         const ImportShape *shape = &c->import.shapes[s];
-        const qn_tensor_info *info = NULL;
-        for (uint32_t i = 0; i < c->model->input_count && !info; i++)
-            if (strcmp(c->model->inputs[i].info.name.data, shape->input) == 0)
-                info = &c->model->inputs[i].info;
+        const qn_tensor_info *info = api_input_info(c->model, shape->input);
         if (!info || info->rank != shape->rank)
             return false;
         for (int d = 0; d < shape->rank; d++) {
             int64_t size = shape->dims[d];
-            ImportDim *dim = info->dims[d].value < 0 ? find_dim(c, dims, info, d) : NULL;
+            ImportDim *dim = info->dims[d].value < 0 ? find_dim(cx, c, dims, info, d) : NULL;
             if (size < 0 || (!dim && info->dims[d].value == size))
                 continue;
             if (!dim || size < dim->lo || size > dim->hi)
@@ -179,15 +168,17 @@ static bool shapes_as_dims(const Compilation *c, ImportDim *dims)
 }
 
 /* One program has one key: a shape that only gives values to symbols is the same as these values.
- */
+ * Those of contents stay. */
 static void fold_shapes(Cx *cx, Compilation *c)
 {
+    uint32_t given = (uint32_t)c->options.shape_count;
     ImportDim *dims =
         arena_copy(cx->arena, c->import.dims, c->import.dim_count * sizeof *c->import.dims);
-    if (!shapes_as_dims(c, dims))
+    if (!shapes_as_dims(cx, c, given, dims))
         return;
     c->import.dims = dims;
-    c->import.shape_count = 0;
+    c->import.shapes += given;
+    c->import.shape_count -= given;
 }
 
 static const CustomOperator *find_custom(const void *customs, const char *domain, const char *name,
@@ -215,9 +206,9 @@ bool api_options_read(Cx *cx, Compilation *c)
     set_dims(cx, c);
     set_shapes(cx, c);
     if (!cx_failed(cx))
-        fold_shapes(cx, c);
-    if (!cx_failed(cx))
         api_set_contents(cx, c->model, c->options.contents, c->options.content_count, &c->import);
+    if (!cx_failed(cx) && api_check_sizes(cx, c))
+        fold_shapes(cx, c);
     if (cx_failed(cx) || !onnx_model_check(cx, c->model->onnx))
         return false;
     KeySource source = {.model = c->model->onnx,

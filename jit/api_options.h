@@ -27,6 +27,11 @@ void api_options_copy(Compilation *c, const qn_compile_options *options);
 /* As the compiler takes them, with the records in force and the parts of the program's base key.
  * `model` and `options` are set; `program` may be NULL. False after cx_fail. */
 bool api_options_read(Cx *cx, Compilation *c);
+/* Whether what the caller says about sizes is said once and without contradiction: the dims of the
+ * options, and import.shapes, each as it was given. False after cx_fail. */
+bool api_check_sizes(Cx *cx, const Compilation *c);
+/* The symbol of an input's dim, or "<input>_<position>" when it has none. */
+const char *api_dim_symbol(Cx *cx, const qn_tensor_info *info, int d);
 /* Lowers the bounds of symbols that the caller gave none, after a compile in which a product of
  * bounds did not fit in 63 bits. False when there is none that could be lowered. */
 bool api_options_narrow(Cx *cx, Compilation *c);

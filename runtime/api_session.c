@@ -1,7 +1,10 @@
 /* The public interface: sessions and runs. All lists a run needs are made with the session. */
 #include "runtime/api.h"
 
+#include <stdio.h>
 #include <string.h>
+
+enum { SHAPE_TEXT = 200 };
 
 struct qn_session {
     atomic_int refs;
@@ -234,6 +237,27 @@ static qn_status no_port(qn_session *s, const char *what, qn_string name, size_t
     return QN_BAD_ARGUMENT;
 }
 
+/* "[2,3]", cut off where there is no room. */
+static void put_shape(char text[SHAPE_TEXT], SessionShape shape)
+{
+    int at = snprintf(text, SHAPE_TEXT, "[");
+    for (int d = 0; d < shape.rank && at < SHAPE_TEXT; d++)
+        at += snprintf(text + at, (size_t)(SHAPE_TEXT - at), "%s%lld", d ? "," : "",
+                       (long long)shape.dims[d]);
+    if (at < SHAPE_TEXT - 1)
+        strcat(text, "]");
+}
+
+static qn_status shaped_twice(qn_session *s, const Port *port, SessionShape a, SessionShape b)
+{
+    char first[SHAPE_TEXT], second[SHAPE_TEXT];
+    put_shape(first, a);
+    put_shape(second, b);
+    return (qn_status)report_fail(&s->report, ST_bad_argument,
+                                  "the shape of input '%s' is given twice, as %s and as %s",
+                                  port->info.name.data, first, second);
+}
+
 qn_status qn_session_set_shapes(qn_session *s, const qn_shape *shapes, size_t count)
 {
     if (!s || !s->session)
@@ -250,7 +274,10 @@ qn_status qn_session_set_shapes(qn_session *s, const qn_shape *shapes, size_t co
             return no_port(s, "input", shapes[i].name, i);
         if (shapes[i].rank < 0 || (shapes[i].rank && !shapes[i].dims))
             return (qn_status)report_fail(&s->report, ST_bad_argument, "shape %zu has no dims", i);
-        s->shapes[at] = (SessionShape){shapes[i].rank, shapes[i].rank ? shapes[i].dims : none};
+        SessionShape shape = {shapes[i].rank, shapes[i].rank ? shapes[i].dims : none};
+        if (s->shapes[at].dims)
+            return shaped_twice(s, &s->inputs[at], s->shapes[at], shape);
+        s->shapes[at] = shape;
     }
     if (session_set_shapes(s->session, s->shapes, &s->report) != ST_ok)
         return (qn_status)s->report.status;

@@ -116,6 +116,11 @@ Status session_extents(const Session *s, uint32_t tensor, int64_t *extents, Repo
 
 static Status check_dim(const PlanDim *dim, int64_t value, const char *what, Report *report)
 {
+    if (value == 0 && dim->lo > 0)
+        return report_fail(report, ST_bad_argument,
+                           "%s: dim %u, '%s', is 0; a dim that was left open when compiling is at "
+                           "least 1: compile for this shape",
+                           what, dim->axis, dim->name);
     if (value < dim->lo || value > dim->hi)
         return report_fail(report, ST_bad_argument,
                            "%s: dim %u, '%s', is %lld; it has to be in %lld..%lld", what, dim->axis,

@@ -59,6 +59,7 @@ typedef struct Setup {
     const char *packs[SETUP_PACKS], *records[SETUP_PACKS];
     bool no_cache, generic, quiet; /* quiet: no progress, no warnings */
     bool elsewhere;                /* compile for a machine that need not be this one */
+    bool variants; /* a size that is given again is one of another program, and no contradiction */
     int32_t threads;
     uint32_t keep_text;
     qn_dim_value dims[SETUP_ITEMS];
@@ -89,10 +90,21 @@ bool setup_open(Setup *setup, const char *path, Fail *fail);
 /* Gives every size of an input that is still open the value 1. */
 bool setup_default_sizes(Setup *setup, Fail *fail);
 bool setup_compile(Setup *setup, Fail *fail);
-/* What setup_compile would compile, in the form of the public interface. */
-qn_compile_options setup_compile_options(const Setup *setup);
+/* What setup_compile would compile, in the form of the public interface. Valid while `setup` is not
+ * changed. */
+bool setup_compile_options(Setup *setup, qn_compile_options *to, Fail *fail);
 /* Also gives the session its shapes, so that it is ready to run. */
 bool setup_session(Setup *setup, Fail *fail);
 void setup_close(Setup *setup);
+
+/* setup_sizes.c, for setup.c: --dim and --shape, as setup_option. */
+bool setup_add_dim(Setup *setup, const char *text, Fail *fail);
+bool setup_add_shape(Setup *setup, const char *text, Fail *fail);
+/* Whether the names are the model's, and --shape and --dim agree. */
+bool setup_check_sizes(Setup *setup, Fail *fail);
+/* A size of 0 is for programs made for it alone: what --dim says so becomes shapes. */
+bool setup_shape_empty(Setup *setup, Fail *fail);
+/* Gives the session its shapes. */
+bool setup_set_shapes(Setup *setup, Fail *fail);
 
 #endif

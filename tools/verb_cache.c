@@ -180,8 +180,8 @@ static int explain(const Args *args, Setup *setup, const char *path)
     Fail fail = {""};
     qn_status status = QN_INTERNAL;
     setup->elsewhere = setup->device != NULL;
-    if (setup_open(setup, path, &fail)) {
-        qn_compile_options what = setup_compile_options(setup);
+    qn_compile_options what;
+    if (setup_open(setup, path, &fail) && setup_compile_options(setup, &what, &fail)) {
         status = qn_program_explain(setup->model, &what, print_line, NULL);
         if (status != QN_OK && status != QN_MISSING)
             fail_set(&fail, "%s: %s", path, qn_model_message(setup->model));

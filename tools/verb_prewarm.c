@@ -198,7 +198,8 @@ int verb_prewarm(int argc, char **argv)
                                 "holds the packed weights too.",
                         .options = options,
                         .argc = argc,
-                        .argv = argv}};
+                        .argv = argv},
+               .given = {.variants = true}};
     int status = parse(&w);
     if (status)
         return status < 0 ? EXIT_DONE : status;

@@ -105,7 +105,9 @@ static void show_kernel(void *user, const qn_tuned_kernel *k)
 
 static bool tune(Work *w, Fail *fail)
 {
-    qn_compile_options compile = setup_compile_options(&w->setup);
+    qn_compile_options compile;
+    if (!setup_compile_options(&w->setup, &compile, fail))
+        return false;
     qn_tune_options what = {.size = sizeof what,
                             .seconds = w->seconds,
                             .kernel = show_kernel,

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Sizes on the command line, in --dim, --shape and files: said twice they have to agree; sizes of
+0; sequences, whose length is a shape and whose elements are inputs.
+
+usage: test_cli_sizes.py QUERN. Python's standard library only.
+"""
+
+import struct
+
+import tiny_onnx as t
+import tool_case
+from tool_case import Case, quern
+
+PAIR = t.model(t.graph([t.node("Relu", ["a"], ["y"]), t.node("Relu", ["b"], ["z"])],
+                       [t.value("a", ["N", 3]), t.value("b", ["N", "M"])],
+                       [t.value("y", ["N", 3]), t.value("z", ["N", "M"])]))
+
+
+class Sizes(Case):
+    def setUp(self):
+        super().setUp()
+        self.pair = self.path("pair.onnx", PAIR)
+
+    def run_pair(self, *arguments):
+        return ("run", self.pair, "--fill", "zeros", "--no-cache", *arguments)
+
+    def test_twice(self):
+        for option, first, second in (("--dim", "N=2", "N=3"), ("--shape", "a=2x3", "a=9x9"),
+                                      ("--shape", "a=2x3", "a=2x3x1")):
+            for verb in ("run", "bench", "inspect"):
+                self.refused(2, [f"{option} {first}", f"{option} {second}"], verb, self.pair, option,
+                             first, option, second)
+        status, out, err = quern(*self.run_pair("--dim", "N=2", "--dim", "N=2", "--dim", "M=1", "--shape",
+                                                "a=2x3", "--shape", "a=2x3", "--shape", "b=2x1"))
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("y f32[2,3]", out)
+
+    def test_contradictions(self):
+        pack = self.path("p.qnp")
+        for extra in ([], ["--generic"]):
+            self.refused(1, ["'a'", "'N', is 3", "--dim says 2"],
+                         *self.run_pair("--dim", "N=2", "--dim", "M=1", "--shape", "a=3x3", *extra))
+            self.refused(1, ["'b'", "2", "4", "'N'"],
+                         *self.run_pair("--shape", "a=2x3", "--shape", "b=4x1", *extra))
+        self.refused(1, ["is 2, --dim says 5"], "prewarm", self.pair, "--shape", "a=2x3", "--dim", "N=5",
+                     "-o", pack)
+        given = self.path("a.npy", b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '<f4', 'fortran_order': "
+                          b"False, 'shape': (1, 3), }".ljust(69) + b"\n" + struct.pack("<3f", 1, 2, 3))
+        self.refused(1, ["its value is f32[1,3], --shape says f32[2,3]"],
+                     *self.run_pair("--dim", "M=1", "--shape", "a=2x3", "--input", f"a={given}"))
+
+    def test_again_in_prewarm(self):
+        """There a size given again is one of another program."""
+        status, out, err = quern("prewarm", self.pair, "--dim", "M=1", "--dim", "N=0", "--dim", "N=2",
+                                 "-o", self.path("p.qnp"))
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("2 programs", out)
+        for n in (0, 2):
+            status, out, err = quern(*self.run_pair("--pack", self.path("p.qnp"), "--dim", f"N={n}",
+                                                    "--dim", "M=1"))
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn(f"y f32[{n},3]", out)
+
+    def test_nothing(self):
+        """--dim N=0 is what --shape with 0 is."""
+        sizes = ["--dim", "N=0", "--dim", "M=2"]
+        status, out, err = quern(*self.run_pair(*sizes))
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, "y f32[0,3]:\nz f32[0,2]:\n")
+        self.refused(1, ["'N', is 0", "left open", "at least 1"], *self.run_pair(*sizes, "--generic"))
+        self.refused(1, ["'M'", "--dim M=N"], *self.run_pair("--dim", "N=0"))
+        for line in (["bench", "--duration", "0.01"], ["inspect"], ["export", "-o", self.path("e.qn")]):
+            status, _, err = quern(line[0], self.pair, *sizes, *line[1:])
+            self.assertEqual((status, err), (0, ""), line)
+
+
+if __name__ == "__main__":
+    tool_case.main()
