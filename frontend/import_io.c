@@ -165,7 +165,7 @@ static Tensor *typed_input(Dims *dims, const char *name, const OnnxType *type, i
     if (!given) {
         want_input(im, name);
         return fail(im, ST_unsupported,
-                    "input '%s' is %s: %s when compiling, as its shape of one dim", text,
+                    "input '%s' is %s: %s when compiling, as a shape of one dim", text,
                     optional ? "an optional" : "a sequence",
                     optional ? "say whether it is there (1 or 0)" : "give its length");
     }

@@ -28,8 +28,8 @@ bool bind_read(Binding *binding, Setup *setup, int32_t index, const char *path, 
 /* The same for an input that is a sequence, optional or map, from a .pb file: also gives the
  * compile their lengths. */
 bool bind_read_list(Binding *binding, Setup *setup, int32_t index, const char *path, Fail *fail);
-/* Finds the input, or map whose keys, are named so, and reads its value, as one of these; -1 and no
- * message when none is. */
+/* Finds the input that is named so, or whose element or keys are ("x[0]", "x[keys]"), and reads the
+ * value, as one of these; -1 and no message when there is none. */
 int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t length,
                     const char *path, Fail *fail);
 /* setup_compile. When it fails because contents of inputs have to be known, it is done again with

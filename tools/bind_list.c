@@ -1,15 +1,28 @@
 /* Sequences, optionals and maps of a model's inputs: their elements are inputs of the program,
- * called x[0], x[1] and so on, and x and x[keys] of a map. Files are .pb; those of values or keys
- * of a map may be .npy. */
+ * called x[0], x[1] and so on, and x and x[keys] of a map. Files are .pb; those of elements, of
+ * values and of keys may be .npy. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tools/bind.h"
 #include "tools/npy.h"
 
+static const Element *find_element(const Binding *binding, qn_string name)
+{
+    for (int32_t i = 0; i < binding->element_count; i++)
+        if (strlen(binding->elements[i].name) == name.length &&
+            !memcmp(binding->elements[i].name, name.data, name.length))
+            return &binding->elements[i];
+    return NULL;
+}
+
 static Element *add_element(Binding *binding, const char *name, Fail *fail)
 {
     size_t count = (size_t)binding->element_count;
+    if (find_element(binding, qn_str(name))) {
+        fail_set(fail, "two values for input '%s'", name);
+        return NULL;
+    }
     Element *elements = realloc(binding->elements, (count + 1) * sizeof *elements);
     char *copy = strdup(name);
     if (elements)
@@ -84,34 +97,31 @@ static bool is_pb(const char *path)
     return length >= 3 && !strcmp(path + length - 3, ".pb");
 }
 
-static const Element *find_element(const Binding *binding, qn_string name)
+/* The input of the model that is named so, or whose element or keys are: "x" of "x[0]" and
+ * "x[keys]". *part: the latter. */
+static int32_t find_owner(Setup *setup, const char *name, size_t length, bool *part)
 {
-    for (int32_t i = 0; i < binding->element_count; i++)
-        if (strlen(binding->elements[i].name) == name.length &&
-            !memcmp(binding->elements[i].name, name.data, name.length))
-            return &binding->elements[i];
-    return NULL;
+    int32_t index = bind_find(setup, name, length);
+    *part = index < 0;
+    for (size_t i = length; index < 0 && i-- > 1;)
+        if (name[i] == '[')
+            index = bind_find(setup, name, i);
+    return index;
 }
 
-int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t length,
-                    const char *path, Fail *fail)
+/* Whether the text behind an input's name is that of a part of it. */
+static bool is_part(qn_kind kind, const char *text, size_t length)
 {
     static const char keys[] = "[keys]";
-    size_t tail = sizeof keys - 1;
-    qn_kind kind = QN_OTHER;
-    int32_t index = bind_find(setup, name, length);
-    bool of_keys = index < 0 && length > tail && !memcmp(name + length - tail, keys, tail);
-    if (of_keys)
-        index = bind_find(setup, name, length - tail);
-    if (qn_model_input_kind(setup->model, index, &kind) != QN_OK || (of_keys && kind != QN_MAP))
-        return -1;
-    setup->status = QN_BAD_ARGUMENT;
-    if (binding->inputs[index].data || find_element(binding, (qn_string){name, length}))
-        return fail_set(fail, "two values for input '%.*s'", (int)length, name);
-    if (kind == QN_TENSOR || kind == QN_OTHER)
-        return bind_read(binding, setup, index, path, fail);
-    if (kind != QN_MAP || (is_pb(path) && !of_keys))
-        return bind_read_list(binding, setup, index, path, fail);
+    if (kind == QN_MAP)
+        return length == sizeof keys - 1 && !memcmp(text, keys, length);
+    return (kind == QN_SEQUENCE || kind == QN_OPTIONAL) && length > 2 && text[length - 1] == ']';
+}
+
+/* A tensor that is an element, or the values or keys of a map. */
+static bool read_part(Binding *binding, Setup *setup, const char *name, size_t length,
+                      const char *path, Fail *fail)
+{
     char own[512];
     Tensor tensor;
     if (snprintf(own, sizeof own, "%.*s", (int)length, name) >= (int)sizeof own)
@@ -123,6 +133,27 @@ int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t len
     bool done = add_tensor(binding, setup, own, &tensor, fail);
     tensor_free(&tensor);
     return done;
+}
+
+int bind_read_named(Binding *binding, Setup *setup, const char *name, size_t length,
+                    const char *path, Fail *fail)
+{
+    qn_kind kind = QN_OTHER;
+    qn_tensor_info info;
+    bool part;
+    int32_t index = find_owner(setup, name, length, &part);
+    if (qn_model_input_kind(setup->model, index, &kind) != QN_OK ||
+        qn_model_input(setup->model, index, &info) != QN_OK ||
+        (part && !is_part(kind, name + info.name.length, length - info.name.length)))
+        return -1;
+    setup->status = QN_BAD_ARGUMENT;
+    if (binding->inputs[index].data || find_element(binding, (qn_string){name, length}))
+        return fail_set(fail, "two values for input '%.*s'", (int)length, name);
+    if (part || (kind == QN_MAP && !is_pb(path)))
+        return read_part(binding, setup, name, length, path, fail);
+    return kind == QN_TENSOR || kind == QN_OTHER
+               ? bind_read(binding, setup, index, path, fail)
+               : bind_read_list(binding, setup, index, path, fail);
 }
 
 qn_string bind_name(const Binding *binding, Setup *setup, qn_string name)
@@ -168,6 +199,10 @@ bool bind_arrange(Binding *binding, Setup *setup, Fail *fail)
     free(binding->inputs);
     binding->inputs = inputs;
     binding->input_count = program.inputs;
+    for (int32_t i = 0; i < binding->element_count; i++)
+        if (binding->elements[i].value.data)
+            return fail_set(fail, "there is a value for '%s', which with these lengths is no input",
+                            binding->elements[i].name);
     return true;
 }
 

@@ -33,7 +33,8 @@ enum {
 #define SETUP_DIM_OPTIONS                                                                          \
     {OPT_DIM, "dim", "SYMBOL=N", "size of an open dim; may be repeated"},                          \
     {                                                                                              \
-        OPT_SHAPE, "shape", "INPUT=1x3x8x8", "shape of an input; may be repeated"                  \
+        OPT_SHAPE, "shape", "INPUT=1x3x8x8",                                                       \
+            "shape of an input; of a sequence its length; may be repeated"                         \
     }
 #define SETUP_CACHE_OPTIONS                                                                        \
     {OPT_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept; default: the user's"},   \

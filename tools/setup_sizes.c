@@ -172,7 +172,7 @@ static bool is_input(const Setup *setup, int32_t index, qn_string own, qn_string
     return qn_model_input_kind(setup->model, index, &kind) == QN_OK &&
            (kind == QN_SEQUENCE || kind == QN_OPTIONAL || kind == QN_MAP) &&
            name.length > own.length && name.data[own.length] == '[' &&
-           !memcmp(own.data, name.data, own.length);
+           name.data[name.length - 1] == ']' && !memcmp(own.data, name.data, own.length);
 }
 
 /* Whether some input has the name, or a dim with that symbol. Fails with the ones there are. */

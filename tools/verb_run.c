@@ -16,7 +16,8 @@
 enum { OPT_INPUT = 1, OPT_FILL, OPT_REPEAT, OPT_TIMEOUT, OPT_OUTPUT, OPT_JSON, SHOWN = 8 };
 
 static const Option options[] = {
-    {OPT_INPUT, "input", "NAME=FILE", "value of an input, a .npy or .pb file; may be repeated"},
+    {OPT_INPUT, "input", "NAME=FILE",
+     "value of an input, or element x[0] of a sequence x: .npy or .pb; may be repeated"},
     {OPT_FILL, "fill", "random|zeros", "values of the inputs not given"},
     SETUP_DIM_OPTIONS,
     SETUP_GENERIC_OPTION,

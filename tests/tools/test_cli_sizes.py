@@ -16,6 +16,17 @@ PAIR = t.model(t.graph([t.node("Relu", ["a"], ["y"]), t.node("Relu", ["b"], ["z"
                        [t.value("y", ["N", 3]), t.value("z", ["N", "M"])]))
 
 
+JOIN = t.model(t.graph([t.node("ConcatFromSequence", ["x"], ["y"], axis=0)],
+                       [t.typed("x", t.sequence_type(t.piece(1, t.number(1, t.F32))))],
+                       [t.value("y", ["n"])]))
+
+
+def npy(values):
+    """A .npy file of floats of one dim."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({len(values)},), }}".ljust(69) + "\n"
+    return b"\x93NUMPY\x01\x00\x46\x00" + head.encode() + struct.pack(f"<{len(values)}f", *values)
+
+
 class Sizes(Case):
     def setUp(self):
         super().setUp()
@@ -44,9 +55,8 @@ class Sizes(Case):
                          *self.run_pair("--shape", "a=2x3", "--shape", "b=4x1", *extra))
         self.refused(1, ["is 2, --dim says 5"], "prewarm", self.pair, "--shape", "a=2x3", "--dim", "N=5",
                      "-o", pack)
-        given = self.path("a.npy", b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '<f4', 'fortran_order': "
-                          b"False, 'shape': (1, 3), }".ljust(69) + b"\n" + struct.pack("<3f", 1, 2, 3))
-        self.refused(1, ["its value is f32[1,3], --shape says f32[2,3]"],
+        given = self.path("a.npy", npy([1, 2, 3]))
+        self.refused(1, ["its value is f32[3], --shape says f32[2,3]"],
                      *self.run_pair("--dim", "M=1", "--shape", "a=2x3", "--input", f"a={given}"))
 
     def test_again_in_prewarm(self):
@@ -72,6 +82,34 @@ class Sizes(Case):
         for line in (["bench", "--duration", "0.01"], ["inspect"], ["export", "-o", self.path("e.qn")]):
             status, _, err = quern(line[0], self.pair, *sizes, *line[1:])
             self.assertEqual((status, err), (0, ""), line)
+
+
+class Sequences(Case):
+    """A refusal says what is missing; what it asks for can be given."""
+
+    def setUp(self):
+        super().setUp()
+        self.join = self.path("join.onnx", JOIN)
+        self.first = "x[0]=" + self.path("a.npy", npy([1, 2, 3]))
+        self.second = "x[1]=" + self.path("b.npy", npy([4, 5]))
+
+    def test_shapes(self):
+        line = ["run", self.join, "--fill", "zeros"]
+        self.refused(1, ["'x' is a sequence", "length", "shape of one dim"], *line)
+        line += ["--shape", "x=2"]
+        self.refused(1, ["'x[0]' has no shape"], *line)
+        line += ["--shape", "x[0]=3", "--shape", "x[1]=2"]
+        self.assertEqual(quern(*line), (0, "y f32[5]: 0 0 0 0 0\n", ""))
+        self.assertIn("of a sequence its length", quern("run", "--help")[1])
+
+    def test_values(self):
+        line = ["run", self.join, "--input", self.first, "--input", self.second]
+        self.assertEqual(quern(*line, "--shape", "x=2"), (0, "y f32[5]: 1 2 3 4 5\n", ""))
+        self.refused(1, ["value for 'x[1]'", "no input"], *line, "--shape", "x=1")
+        self.refused(1, ["'x[2]' has no"], *line, "--shape", "x=3")
+        self.refused(1, ["two values", "x[0]"], *line, "--input", self.first)
+        self.refused(1, ["no input 'x]'"], *line, "--input", "x]=f.npy")
+        self.refused(1, ["no input 'x[0'"], *line, "--shape", "x[0=3")
 
 
 if __name__ == "__main__":
