@@ -11,6 +11,7 @@
 #include "tools/bind.h"
 
 enum { DEPTH = 8, PATH_SIZE = 4096 };
+#define SETS "test_data_set_"
 
 const char *case_name(const char *path)
 {
@@ -25,12 +26,13 @@ static bool matches(const char *name, const char *filter)
     return strpbrk(filter, "*?[") ? fnmatch(filter, name, 0) == 0 : strstr(name, filter) != NULL;
 }
 
-static bool is_file(const char *directory, const char *name)
+/* Whether there is such a file; `type`: S_IFREG or S_IFDIR. */
+static bool has(const char *directory, const char *name, mode_t type)
 {
     char path[PATH_SIZE];
     struct stat st;
     int length = snprintf(path, sizeof path, "%s/%s", directory, name);
-    return length < PATH_SIZE && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return length < PATH_SIZE && stat(path, &st) == 0 && (st.st_mode & S_IFMT) == type;
 }
 
 static bool add(Cases *cases, const char *path, Fail *fail)
@@ -52,7 +54,7 @@ static bool add(Cases *cases, const char *path, Fail *fail)
 
 static bool find(Cases *cases, const char *directory, const char *filter, int depth, Fail *fail)
 {
-    if (is_file(directory, "model.onnx"))
+    if (has(directory, "model.onnx", S_IFREG) || has(directory, SETS "0", S_IFDIR))
         return !matches(case_name(directory), filter) || add(cases, directory, fail);
     struct dirent **entries;
     int count = scandir(directory, &entries, NULL, alphasort);
@@ -131,7 +133,10 @@ static bool read_inputs(Binding *binding, Setup *setup, const char *folder, Fail
                     : !bind_read(binding, setup, i, path, fail))
             return false;
     }
-    return true;
+    char extra[32];
+    snprintf(extra, sizeof extra, "input_%d.pb", binding->input_count);
+    return !has(folder, extra, S_IFREG) ||
+           fail_set(fail, "%s/%s: the model has %d inputs", folder, extra, binding->input_count);
 }
 
 /* Output number *at of the program, and those after it, against a value that was expected. */
@@ -183,7 +188,7 @@ static Verdict compare_outputs(const Binding *binding, const Setup *setup, const
     }
     char extra[32];
     snprintf(extra, sizeof extra, "output_%d.pb", count);
-    if (!is_file(folder, extra) && at == binding->output_count)
+    if (!has(folder, extra, S_IFREG) && at == binding->output_count)
         return verdict(CASE_PASSED, "", NULL);
     fail_set(&fail, "%s does not have %d outputs of %d tensors", folder, count,
              binding->output_count);
@@ -255,17 +260,40 @@ static Verdict open_and_run(Setup *setup, const char *path, const char *folder, 
     return v;
 }
 
+static int is_set(const struct dirent *entry)
+{
+    return !strncmp(entry->d_name, SETS, sizeof SETS - 1);
+}
+
+/* How many data sets there are, however numbered; -1 when the folder cannot be read. */
+static int count_sets(const char *path)
+{
+    struct dirent **entries;
+    int count = scandir(path, &entries, is_set, NULL);
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    if (count >= 0)
+        free(entries);
+    return count;
+}
+
 Verdict case_run(Setup *setup, const char *path, Tolerance tolerance)
 {
-    Verdict v = {.outcome = CASE_FAILED, .reason = "no test_data_set_0"};
-    for (int set = 0;; set++) {
+    Fail fail;
+    Verdict v = {.outcome = CASE_FAILED, .reason = "no " SETS "0"};
+    int set = 0, count = count_sets(path);
+    for (;; set++) {
         char folder[PATH_SIZE];
         struct stat st;
-        int length = snprintf(folder, sizeof folder, "%s/test_data_set_%d", path, set);
+        int length = snprintf(folder, sizeof folder, "%s/" SETS "%d", path, set);
         if (length >= PATH_SIZE || stat(folder, &st) != 0)
-            return v;
+            break;
         v = open_and_run(setup, path, folder, tolerance);
         if (v.outcome != CASE_PASSED)
             return v;
     }
+    if (!set || set == count)
+        return v;
+    fail_set(&fail, "%d folders " SETS "*, and no " SETS "%d", count, set);
+    return verdict(CASE_FAILED, "data sets are missing", &fail);
 }

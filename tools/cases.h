@@ -10,8 +10,9 @@ typedef struct Cases {
     size_t count, capacity;
 } Cases;
 
-/* Adds `directory`, if it holds a model, or else what is found in its subfolders, whose name
- * matches `filter`: a part of it, or a pattern when it has '*', '?' or '['; NULL = all. */
+/* Adds `directory`, if it holds a model or a data set, or else what is found in its subfolders,
+ * whose name matches `filter`: a part of it, or a pattern when it has '*', '?' or '['; NULL = all.
+ */
 bool cases_find(Cases *cases, const char *directory, const char *filter, Fail *fail);
 void cases_free(Cases *cases);
 /* The last component of a path. */
@@ -26,8 +27,8 @@ typedef struct Verdict {
 } Verdict;
 
 /* Runs every data set of a case. `setup` has the options. Only a compile that says QN_UNSUPPORTED
- * makes a case skipped, and that
- * values are random numbers. */
+ * makes a case skipped, and that values are random numbers. What is there and cannot be used, as a
+ * second input's value or a data set behind a missing one, makes it fail. */
 Verdict case_run(Setup *setup, const char *path, Tolerance tolerance);
 
 #endif
