@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -345,7 +346,8 @@ const OnnxModel *onnx_model_open(Cx *cx, const char *path)
     cx_cleanup(cx, unmap, map);
     int error = os_map_file(path, map);
     if (error) {
-        cx_fail(cx, ST_io, "%s: cannot be read: %s", onnx_show(&r, path), os_error_text(error));
+        cx_fail(cx, error == ENOENT ? ST_missing : ST_io, "%s: cannot be read: %s",
+                onnx_show(&r, path), os_error_text(error));
         return NULL;
     }
     r.source.data = map->data;

@@ -190,8 +190,8 @@ QN_API qn_status qn_context_add_records(qn_context *context, qn_string path);
 /* Threads that take part in a run. */
 QN_API int32_t qn_context_threads(const qn_context *context);
 /* The usual cache directory of this user, from XDG_CACHE_HOME or HOME, written to `path` with a
- * NUL. This function is the only one that reads the environment. QN_MISSING when neither is set,
- * QN_LIMIT when it does not fit. */
+ * NUL. This function is the only one that reads the environment. QN_MISSING when neither is an
+ * absolute path, QN_LIMIT when it does not fit. */
 QN_API qn_status qn_cache_default_dir(char *path, size_t capacity);
 
 /* An entry of a cache directory or a pack. The strings are valid during the call only. */
@@ -287,8 +287,8 @@ typedef struct qn_model_options {
     qn_string base_dir; /* qn_model_from_memory: where external data lies; empty = refused */
 } qn_model_options;
 
-/* Reads and checks an ONNX file. Weights are not copied: the file stays mapped as long as the model
- * or a program of it lives, and must not be changed in place. */
+/* Reads and checks an ONNX file; QN_MISSING when there is none. Weights are not copied: the file
+ * stays mapped as long as the model or a program of it lives, and must not be changed in place. */
 QN_API qn_status qn_model_open(qn_context *context, qn_string path, const qn_model_options *options,
                                qn_model **model);
 /* The same for a file in memory, which must stay unchanged as long as the model or a program of it

@@ -5,6 +5,7 @@
 #include "jit/api_contents.h"
 
 #include "base/dtype.h"
+#include "jit/weight_note.h"
 
 /* Bytes of the contents; -1 when they are not well formed. */
 static int64_t content_bytes(const qn_contents *given)
@@ -31,7 +32,8 @@ static const char *input_name(Cx *cx, const qn_model *model, const qn_contents *
         return model->inputs[position].info.name.data;
     if (api_is_input(model, name))
         return name;
-    cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
+    cx_fail(cx, ST_bad_argument, "the model has no input '%s'%s", name,
+            weight_note(model, qn_str(name)));
     return NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "jit/api_contents.h"
 #include "jit/program_key.h"
+#include "jit/weight_note.h"
 
 static bool find_target(Cx *cx, Compilation *c)
 {
@@ -115,7 +116,8 @@ static void set_shape(Cx *cx, const qn_model *model, size_t position, const qn_s
     if (!*name && position < model->input_count)
         name = model->inputs[position].info.name.data;
     if (!api_is_input(model, name))
-        cx_fail(cx, ST_bad_argument, "the model has no input '%s'", name);
+        cx_fail(cx, ST_bad_argument, "the model has no input '%s'%s", name,
+                weight_note(model, qn_str(name)));
     else if (given->rank < 0 || given->rank > QN_MAX_RANK || (given->rank && !given->dims))
         cx_fail(cx, ST_bad_argument, "the shape of input '%s' has rank %d", name, given->rank);
     if (cx_failed(cx))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "tools/interrupt.h"
 
 bool setup_option(Setup *setup, int id, const char *value, Fail *fail)
@@ -93,12 +94,12 @@ bool setup_open(Setup *setup, const char *path, Fail *fail)
     if (!open_context(setup, fail))
         return false;
     setup->status = qn_model_open(setup->context, qn_str(path), NULL, &setup->model);
-    if (setup->status != QN_OK) {
-        const char *message = qn_model_message(setup->model);
-        fail_set(fail, "%s", message);
-        return strstr(message, path) ? false : fail_prefix(fail, "%s", path);
-    }
-    return setup_check_sizes(setup, fail) || fail_prefix(fail, "%s", path);
+    bool done = setup->status == QN_OK ? setup_check_sizes(setup, fail)
+                                       : fail_set(fail, "%s", qn_model_message(setup->model));
+    char name[sizeof fail->text / 2]; /* as messages show it */
+    snprintf(name, sizeof name, "%s", path);
+    utf8_make_plain(name, false);
+    return done || (strstr(fail->text, name) ? false : fail_prefix(fail, "%s", name));
 }
 
 /* user: whether to show it */

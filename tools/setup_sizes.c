@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "jit/weight_note.h"
 #include "tools/setup.h"
 
 enum { SETUP_NAME = 512 };
@@ -194,6 +195,9 @@ static bool check_name(Setup *setup, qn_string name, bool of_dim, Fail *fail)
         }
     }
     setup->status = QN_BAD_ARGUMENT;
+    const char *note = of_dim ? "" : weight_note(setup->model, name);
+    if (*note)
+        return fail_set(fail, "the model has no input '%.*s'%s", (int)name.length, name.data, note);
     return fail_set(fail, "the model has no %s '%.*s'; it has: %s", of_dim ? "open dim" : "input",
                     (int)name.length, name.data, at ? known : "none");
 }

@@ -13,7 +13,7 @@ static const Option options[] = {
     {OPT_OUTPUT, "output", "FILE", "the file to write"},
     {OPT_DEVICE, "device", "NAME", "device or target, of this machine or another; default: cpu"},
     SETUP_DIM_OPTIONS,
-    SETUP_GENERIC_OPTION,
+    {OPT_GENERIC, "generic", NULL, "compile for any size, as without --dim and --shape"},
     SETUP_CACHE_OPTIONS,
     {0}};
 
@@ -67,6 +67,8 @@ int verb_export(int argc, char **argv)
     char **rest = args_rest(&args, &count);
     if (count != 1)
         return args_bad(&args, count ? "one model, not %d" : "no model given", count);
+    if (setup.generic && (setup.dim_count || setup.shape_count))
+        return args_bad(&args, "--generic is for any size; --dim and --shape give one");
     if (!output)
         return args_bad(&args, "-o FILE is missing");
     bool done = export(&setup, rest[0], output, &fail);

@@ -202,6 +202,9 @@ typedef struct Work {
 static int set_target(Work *w)
 {
     const struct Level *level = w->level;
+    if (w->target && w->setup.device)
+        return args_bad(&w->args, "--device %s or --target %s, not both", w->setup.device,
+                        w->target);
     if (level)
         w->setup.keep_text = level->text;
     if (!w->target && !w->setup.device && level)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/dtype.h"
+#include "jit/weight_note.h"
 #include "tools/bind.h"
 #include "tools/interrupt.h"
 #include "tools/json.h"
@@ -96,8 +97,10 @@ static bool read_input(Work *w, const char *text, Fail *fail)
             return done;
     }
     w->setup.status = QN_BAD_ARGUMENT;
-    return fail_set(fail, "the model has no input '%.*s'; `quern inspect` lists them",
-                    (int)strcspn(text, "="), text);
+    qn_string name = {text, strcspn(text, "=")};
+    const char *note = weight_note(w->setup.model, name);
+    return fail_set(fail, "the model has no input '%.*s'%s", (int)name.length, text,
+                    *note ? note : "; `quern inspect` lists them");
 }
 
 static bool read_inputs(Work *w, Fail *fail)

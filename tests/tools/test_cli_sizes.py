@@ -84,6 +84,19 @@ class Sizes(Case):
             self.assertEqual((status, err), (0, ""), line)
 
 
+class Weights(Case):
+    """A weight that is listed as an input too is none, and the message says what it is."""
+
+    def test_named(self):
+        weight = t.tensor("w", [3], struct.pack("<3f", 1, 2, 3))
+        path = self.path("w.onnx", t.model(t.graph(
+            [t.node("Add", ["x", "w"], ["y"])], [t.value("x", [3]), t.value("w", [3])],
+            [t.value("y", [3])], [weight])))
+        for given in (["--input", "w=w.npy"], ["--shape", "w=3"]):
+            self.refused(1, ["no input 'w'", "it is a weight, with a value"], "run", path, "--fill",
+                         "zeros", *given)
+
+
 class Sequences(Case):
     """A refusal says what is missing; what it asks for can be given."""
 

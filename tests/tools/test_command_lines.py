@@ -95,6 +95,15 @@ class Lines(Case):
             self.refused(2, ["'--frobnicate=3'", hint], *self.begin(verb), "--frobnicate=3")
             self.refused(2, ["'-z'", hint], *self.begin(verb), "-z")
 
+    def test_options_that_contradict(self):
+        output = self.path("out")
+        for given in (["--dim", "N=1"], ["--shape", "image=1x1x8x8"]):
+            self.refused(2, ["--generic", given[0]], "export", DIGITS, "-o", output, "--generic", *given)
+        for order in ((0, 1), (1, 0)):
+            pair = (["--device", "cpu"], ["--target", "sm_80"])
+            self.refused(2, ["--device cpu", "--target sm_80"], "inspect", DIGITS,
+                         *pair[order[0]], *pair[order[1]])
+
     def test_too_many(self):
         for verb in VERBS:
             if verb not in ("bench", "check", "prewarm", "kernel"):

@@ -107,6 +107,13 @@ class Names(Case):
         _, out, _ = self.clean("check", self.path("tests"), "--verbose")
         self.assertRegex(out, r"(?m)^skipped test_operator: .*2 problems: ")
 
+    def test_path(self):
+        """A file's own name, whatever it is, is shown once."""
+        path = os.path.join(self.folder.name, "no\n\x1b[31m.onnx")
+        status, _, err = self.clean("run", path)
+        self.assertEqual(status, 1)
+        self.assertEqual(err.count("[31m.onnx"), 1, err)
+
     def test_strings(self):
         """What a model gives out: any bytes."""
         texts = (evil("s").encode(), b"\xff\xfe\x1b[2J", "\u00e9".encode())

@@ -209,7 +209,7 @@ Test(end_to_end, wrong_calls)
     qn_program_release(p);
     qn_model *m;
     got = qn_model_open(r.context, qn_str("/nowhere/x.onnx"), NULL, &m);
-    expect(got, QN_IO, qn_model_message(m), "/nowhere/x.onnx");
+    expect(got, QN_MISSING, qn_model_message(m), "/nowhere/x.onnx");
     qn_model_release(m);
     got = qn_model_from_memory(r.context, "junk", 4, NULL, &m);
     expect(got, QN_BAD_MODEL, qn_model_message(m), "");
@@ -297,7 +297,7 @@ Test(end_to_end, session_of_a_file)
     qn_session_release(s);
 
     qn_status got = qn_session_open(context, qn_str("/nowhere/x.onnx"), NULL, &s);
-    expect(got, QN_IO, qn_session_message(s), "/nowhere/x.onnx");
+    expect(got, QN_MISSING, qn_session_message(s), "/nowhere/x.onnx");
     cr_assert_neq(qn_run(s, &in, 1, &out, 1), QN_OK);
     cr_assert_neq(qn_session_input(s, 0, &info), QN_OK);
     qn_session_release(s);

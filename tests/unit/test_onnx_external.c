@@ -132,7 +132,7 @@ Test(onnx_external, opened_from_a_file)
     cx_finish(&cx);
     scratch_remove_entry(scratch_dir, "model.onnx");
     cx_init(&cx, NULL, 0);
-    cr_assert_eq(cx_run(&cx, open_body, &got), ST_io);
+    cr_assert_eq(cx_run(&cx, open_body, &got), ST_missing);
     cr_assert(strstr(cx.message, "No such file"));
     cx_finish(&cx);
 }
