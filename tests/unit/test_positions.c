@@ -14,7 +14,7 @@ static void check_positions(Wire n, const char *dims, int updates)
     memset(want, 0, sizeof want);
     for (int i = 0; i < updates; i++)
         ones[i] = 1;
-    char size[8];
+    char size[16];
     snprintf(size, sizeof size, "%d", updates);
     const Item *in = ITEMS(F32("x", "10", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
                            ((Item){"i", DT_i64, dims, places, false, NULL}),
