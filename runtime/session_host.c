@@ -21,12 +21,12 @@ typedef struct HostRun {
     const PlanHost *host;
 } HostRun;
 
+/* What only a wrong operation does. */
 static void *host_fail(HostCall *call, const char *what, int index)
 {
     const HostRun *run = call->user;
-    char name[300];
-    report_fail(call->report, ST_internal, "%s: host operation '%s': %s (result %d)",
-                session_step_name(run->step, name), run->host->name, what, index);
+    report_fail(call->report, ST_internal, "host operation '%s': %s (result %d)", run->host->name,
+                what, index);
     return NULL;
 }
 
@@ -51,8 +51,12 @@ static void *give_output(HostCall *call, int index, int rank, const int64_t *dim
     HostOut *out = &s->host_outputs[index];
     const PlanTensor *t = out->tensor == PLAN_NONE ? NULL : &s->plan->tensors[out->tensor];
     int64_t bytes = session_bytes((Dtype)run->host->dtypes[index], rank, dims);
-    if (out->given || bytes < 0 || (t && t->rank != rank))
-        return host_fail(call, "its shape", index);
+    if (out->given || (t && t->rank != rank))
+        return host_fail(call, "given twice, or of another rank", index);
+    if (bytes < 0) {
+        report_fail(call->report, ST_limit, "result %d would be larger than any memory", index);
+        return NULL;
+    }
     out->given = true;
     out->bytes = bytes;
     memcpy(out->extents, dims, (size_t)rank * sizeof *dims);
@@ -129,8 +133,11 @@ static Status take_outputs(HostCall *call)
     char name[300];
     for (uint32_t i = 0; i < run->host->result_count; i++) {
         const HostOut *out = &s->host_outputs[i];
-        if (!out->given)
-            return host_fail(call, "it was not given", (int)i), call->report->status;
+        if (!out->given) {
+            host_fail(call, "it was not given", (int)i);
+            name_step(run->step, call->report);
+            return call->report->status;
+        }
         if (out->tensor != PLAN_NONE)
             session_bind(s, out->tensor, out->extents);
     }
@@ -170,10 +177,14 @@ Status session_run_host(Session *s, const PlanStep *step, Report *report)
     }
     report->status = ST_ok;
     Status status = bring_inputs(&call);
-    if (status == ST_ok && (status = host_find(host->name)(&call)) != ST_ok)
-        name_step(step, report);
+    if (status == ST_ok) {
+        status = host_find(host->name)(&call);
+        status = status == ST_ok ? report->status : status;
+        if (status != ST_ok)
+            name_step(step, report);
+    }
     if (status == ST_ok)
-        status = report->status == ST_ok ? take_outputs(&call) : report->status;
+        status = take_outputs(&call);
     pieces_empty(s, &s->scratch);
     return status;
 }

@@ -194,3 +194,16 @@ Test(resize, of_nothing, .init = wire_init, .fini = wire_finish)
     model_expect(&r, in, ITEMS(ITEM(i64, "none", "1,0", 0), ITEM(i64, "y", "1,2", 7, 7)));
     model_close(&r);
 }
+
+/* Of more than there is: the run fails, and says where once. */
+Test(resize, of_too_much, .init = wire_init, .fini = wire_finish)
+{
+    const Item *in =
+        ITEMS(I64("from", "", 0), I64("to", "", 4611686018427387904.0), I64("by", "", 1));
+    ModelRun r =
+        model_open(whole(NODES(node("Range", "from,to,by", "y")), in, ITEMS(GIVES(i64, "y", "N"))));
+    model_fails(&r, in, "node #0 (Range): result 0 would be larger than any memory");
+    model_expect(&r, ITEMS(I64("from", "", 0), I64("to", "", 3), I64("by", "", 2)),
+                 ITEMS(ITEM(i64, "y", "2", 0, 2)));
+    model_close(&r);
+}
