@@ -83,6 +83,9 @@ Value *pull_guarded(Pull *p, Tensor *tensor, const Expr *const *index, const Gua
 const Expr *pull_axis(Pull *p, const char *name, const Expr *extent, uint64_t *axes);
 /* Reduces unless no axis is left. */
 Value *pull_reduce(Pull *p, Monoid monoid, uint64_t axes, Value *value);
+/* A computed integer as a symbol within lo..hi, which a run checks. */
+const Expr *pull_bind(Pull *p, const char *stem, Value *value, const Expr *lo, const Expr *hi,
+                      bool wraps);
 /* A computed index as a symbol within 0..extent - 1, which a run checks; negative values count from
  * the end. */
 const Expr *pull_bound_index(Pull *p, Value *value, const Expr *extent);

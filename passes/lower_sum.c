@@ -1,5 +1,4 @@
-/* Pulling through operations that combine elements: reductions, contractions, windows, norms,
- * scatters. */
+/* Pulling through operations that combine elements: reductions, contractions, windows, norms. */
 #include "passes/lower_nest.h"
 
 #include <math.h>
@@ -407,81 +406,4 @@ Value *lower_normalize(Pull *p, const GraphNode *node, const Expr *const *index)
         nest_scalar(nest, S_sqrt, nest_scalar(nest, S_add, variance, epsilon, NULL), NULL, NULL);
     Value *here = nest_scalar(nest, S_sub, pull(p, x, index), mean, NULL);
     return nest_scalar(nest, S_div, here, deviation, NULL);
-}
-
-/* Combines the old element with all updates that hit it: tasks own destinations, so nothing races.
- * Costs results times updates as it stands; on CPUs the scatter skeleton recognises it and costs
- * their sum (sched_scatter.c). */
-static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, uint64_t bits,
-                      Value *hit, Value *update)
-{
-    Nest *nest = p->nest;
-    Value *old = pull(p, node->inputs[0], index);
-    if (!bits) {
-        Value *both = node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0
-                          ? nest_scalar(nest, monoid_combine((Monoid)node->attrs[AT_monoid].i), old,
-                                        update, NULL)
-                          : update;
-        return nest_scalar(nest, S_select, hit, both, old);
-    }
-    if (node->attrs[AT_mode].set && strcmp(node->attrs[AT_mode].name, "none") != 0) {
-        Monoid monoid = (Monoid)node->attrs[AT_monoid].i;
-        Value *none = nest_const(nest, dtype_compute(update->dtype),
-                                 monoid_identity(monoid, dtype_compute(update->dtype)));
-        Value *all =
-            nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
-        return nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
-    }
-    /* Without a reduction destinations are distinct (ONNX leaves duplicates undefined): at most one
-     * term is not zero. Select by hits so that infinities elsewhere do no harm. */
-    Value *zero = nest_const(nest, dtype_compute(update->dtype), (Scalar){0});
-    Monoid join = update->dtype == DT_bool ? M_or : M_sum;
-    Value *value = nest_reduce(nest, join, bits, nest_scalar(nest, S_select, hit, update, zero));
-    return nest_scalar(nest, S_select, nest_reduce(nest, M_or, bits, hit), value, old);
-}
-
-/* index value == position, counting negative indices from the end */
-static Value *hits(Pull *p, Value *at, const Expr *position, const Expr *extent)
-{
-    Value *to = nest_index(p->nest, DT_i64, pull_bound_index(p, at, extent));
-    return nest_scalar(p->nest, S_eq, to, nest_index(p->nest, DT_i64, position), NULL);
-}
-
-Value *lower_scatter_elements(Pull *p, const GraphNode *node, const Expr *const *index)
-{
-    const Tensor *ids = node->inputs[1];
-    int axis = (int)node->attrs[AT_axis].i;
-    const Expr *own[MAX_RANK];
-    memcpy(own, index, (size_t)ids->rank * sizeof *own);
-    Guard inside[MAX_RANK];
-    int count = 0;
-    for (int d = 0; d < ids->rank; d++)
-        if (d != axis)
-            inside[count++] = (Guard){index[d], expr_const(p->cx, 0), ids->shape[d]};
-    uint64_t bits = 0;
-    own[axis] = pull_axis(p, "u", ids->shape[axis], &bits);
-    Value *at = pull_guarded(p, node->inputs[1], own, inside, count, (Scalar){0});
-    Value *hit = hits(p, at, index[axis], node->inputs[0]->shape[axis]);
-    hit = nest_scalar(p->nest, S_and, hit, pull_condition(p, inside, count), NULL);
-    Value *update = pull_guarded(p, node->inputs[2], own, inside, count, (Scalar){0});
-    return scatter(p, node, index, bits, hit, update);
-}
-
-Value *lower_scatter_nd(Pull *p, const GraphNode *node, const Expr *const *index)
-{
-    const Tensor *x = node->inputs[0], *ids = node->inputs[1];
-    const Expr *tuple = ids->shape[ids->rank - 1], *own[MAX_RANK], *from[MAX_RANK];
-    uint64_t bits = 0;
-    int loops = ids->rank - 1;
-    for (int d = 0; d < loops; d++)
-        own[d] = from[d] = pull_axis(p, "u", ids->shape[d], &bits);
-    Value *hit = nest_const(p->nest, DT_bool, (Scalar){.i = 1});
-    for (int t = 0; t < tuple->value; t++) {
-        own[loops] = expr_const(p->cx, t);
-        hit = nest_scalar(p->nest, S_and, hit,
-                          hits(p, pull(p, node->inputs[1], own), index[t], x->shape[t]), NULL);
-    }
-    for (int d = (int)tuple->value; d < x->rank; d++)
-        from[loops + d - (int)tuple->value] = index[d];
-    return scatter(p, node, index, bits, hit, pull(p, node->inputs[2], from));
 }

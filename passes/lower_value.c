@@ -61,8 +61,12 @@ int access_unit_axis(Cx *cx, const Nest *nest, const Access *access, uint64_t am
 
 const Expr *lower_expr(Lower *lower, const Expr *e)
 {
-    const Expr *syms[MAX_AXES], *with[MAX_AXES];
+    const Expr *syms[MAX_AXES + 1], *with[MAX_AXES + 1];
     size_t count = 0;
+    if (lower->known) {
+        syms[count] = lower->known->sym;
+        with[count++] = lower->known_as;
+    }
     for (int i = 0; i < lower->nest->axis_count; i++)
         if (lower->at[i]) {
             syms[count] = lower->nest->axes[i].sym;
@@ -145,7 +149,8 @@ static void lower_binds(Lower *lower, TileOp *op, const Value *user)
 {
     for (uint32_t i = 0; i < lower->nest->value_count; i++) {
         Value *bind = lower->nest->values[i];
-        if (bind->op == V_bind && !lower->memo[i] && value_uses_sym(user, bind->sym))
+        if (bind->op == V_bind && bind != lower->known && !lower->memo[i] &&
+            value_uses_sym(user, bind->sym))
             lower_value(lower, op, bind);
     }
 }

@@ -34,6 +34,8 @@ typedef struct Lower {
     Value **memo;                /* by value id, for the current op */
     TileOp *memo_op;
     Repacked *repacked;    /* by buffer index */
+    const Value *known;    /* a bind whose symbol is `known_as` where code is made now, or NULL */
+    const Expr *known_as;
     int names;             /* counter for loop and tile names */
     const Guard **assumed; /* guards of the nest's accesses that hold where code is made now */
     int assumed_count;

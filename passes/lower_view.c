@@ -360,6 +360,16 @@ static Value *while_needed(Pull *p, Value *value)
                        nest_const(p->nest, value->dtype, (Scalar){0}));
 }
 
+const Expr *pull_bind(Pull *p, const char *stem, Value *value, const Expr *lo, const Expr *hi,
+                      bool wraps)
+{
+    const char *name = arena_printf(p->cx->arena, "%s%u", stem, value->id);
+    BoundIndex bound = {.sym = nest_bind(p->nest, name, value, lo, hi, wraps)->sym,
+                        .source = p->node->source};
+    VEC_PUSH(p->cx->arena, p->out->binds, p->out->bind_count, p->bind_cap, bound);
+    return bound.sym;
+}
+
 /* What can be seen to be a position in range (frames of a signal, ranges) is that position. */
 const Expr *pull_bound_index(Pull *p, Value *value, const Expr *extent)
 {
@@ -368,12 +378,7 @@ const Expr *pull_bound_index(Pull *p, Value *value, const Expr *extent)
         expr_always_lt(p->cx, known, extent))
         return known;
     value = while_needed(p, value);
-    const char *name = arena_printf(p->cx->arena, "at%u", value->id);
-    BoundIndex bound = {.sym =
-                            nest_bind(p->nest, name, value, expr_const(p->cx, 0), last, true)->sym,
-                        .source = p->node->source};
-    VEC_PUSH(p->cx->arena, p->out->binds, p->out->bind_count, p->bind_cap, bound);
-    return bound.sym;
+    return pull_bind(p, "at", value, expr_const(p->cx, 0), last, true);
 }
 
 Value *lower_gather(Pull *p, const GraphNode *node, const Expr *const *index)

@@ -1,6 +1,7 @@
 /* The scatter skeleton: results + updates instead of results * updates.
  *
- *   y[.., i, ..] = select(any u with at[u] == i, the update at such a u, old[.., i, ..])
+ *   y[.., i, ..] = select(last >= 0, the update at `last`, old[.., i, ..])
+ *                  with last = max(max over u of select(at[u] == i, number of u, -1), -1)
  *   y[.., i, ..] = combine(old[.., i, ..], reduce over u of select(at[u] == i, update, identity))
  *
  * A nest says it as a search through all updates for every result. Here a task owns all results
@@ -10,6 +11,8 @@
 #include "passes/lower_value.h"
 
 #include <string.h>
+
+#include "ir/value_build.h"
 
 /* `test` and what follows it, taken apart: comparisons with an axis, other conditions. */
 static void match_hit(const Nest *nest, uint64_t axes, Value *test, Scatter *s)
@@ -44,29 +47,58 @@ static bool is_constant(const Value *value, Scalar want)
                                                                  : value->constant.i == want.i);
 }
 
-/* select(hit, update, none) under a reduction */
-static bool match_picked(const Value *reduce, Scalar none, Scatter *s)
+/* select(hit, value, none) under a reduction: that value, or NULL. */
+static Value *match_picked(const Value *reduce, Scalar none, Scatter *s)
 {
+    if (reduce->op != V_reduce)
+        return NULL;
     const Value *pick = reduce->args[0];
-    if (reduce->op != V_reduce || pick->op != V_scalar || pick->scalar != S_select ||
-        !is_constant(pick->args[2], none))
-        return false;
+    if (pick->op != V_scalar || pick->scalar != S_select || !is_constant(pick->args[2], none))
+        return NULL;
     s->hit = pick->args[0];
-    s->update = pick->args[1];
     s->reduced = reduce->reduced;
-    return true;
+    return pick->args[1];
 }
 
-static bool match_replace(const Value *v, Scatter *s)
+/* Position of an update in the order in which loops over `axes` come to it. */
+static const Expr *loop_number(const Nest *nest, uint64_t axes)
 {
+    const Expr *number = expr_const(nest->cx, 0);
+    for (int a = 0; a < nest->axis_count; a++)
+        if (axes >> a & 1)
+            number = expr_add(nest->cx, expr_mul(nest->cx, number, nest->axes[a].extent),
+                              nest->axes[a].sym);
+    return number;
+}
+
+static const Value *bind_of(const Nest *nest, const Value *of)
+{
+    for (uint32_t i = 0; i < nest->value_count; i++)
+        if (nest->values[i]->op == V_bind && nest->values[i]->args[0] == of)
+            return nest->values[i];
+    return NULL;
+}
+
+static bool match_replace(const Nest *nest, const Value *v, Scatter *s)
+{
+    const Scalar none = {.i = -1};
     if (v->op != V_scalar || v->scalar != S_select)
         return false;
-    const Value *any = v->args[0], *value = v->args[1];
-    if (any->op != V_reduce || any->monoid != M_or || value->op != V_reduce ||
-        value->monoid != M_sum || !match_picked(value, (Scalar){0}, s))
+    const Value *any = v->args[0];
+    if (any->op != V_scalar || any->scalar != S_le || !is_constant(any->args[0], (Scalar){0}))
         return false;
+    const Value *last = any->args[1], *number = NULL;
+    for (int k = 0; k < 2 && last->op == V_scalar && last->scalar == S_max; k++)
+        if (is_constant(last->args[1 - k], none) && last->args[k]->op == V_reduce &&
+            last->args[k]->monoid == M_max)
+            number = match_picked(last->args[k], none, s);
+    if (!number || number->op != V_index || number->index != loop_number(nest, s->reduced))
+        return false;
+    s->last = bind_of(nest, last);
+    s->number = number->index;
+    s->update = v->args[1];
     s->old = v->args[2];
-    return any->args[0] == s->hit && any->reduced == s->reduced;
+    return true;
 }
 
 static bool match_combine(const Value *v, Scatter *s)
@@ -75,7 +107,7 @@ static bool match_combine(const Value *v, Scatter *s)
         Value *reduce = v->args[k];
         if (!v->args[1] || !reduce || reduce->op != V_reduce || reduce->monoid == M_argmin ||
             reduce->monoid == M_argmax || monoid_combine(reduce->monoid) != v->scalar ||
-            !match_picked(reduce, monoid_identity(reduce->monoid, reduce->dtype), s))
+            !(s->update = match_picked(reduce, monoid_identity(reduce->monoid, reduce->dtype), s)))
             continue;
         s->old = v->args[1 - k];
         s->combine = v->scalar;
@@ -99,6 +131,33 @@ static bool fits_store(const Nest *nest, const Store *store, const Scatter *s)
            (!s->combines || (store->value->op != V_cast && dtype == store->value->dtype));
 }
 
+/* The axes that `of` takes when its position among the updates is given: `s->last` stands for its
+ * axes then. All of them when it depends on what else the search gives. */
+static uint64_t update_axes(const Nest *nest, const Scatter *s, const Value *of)
+{
+    uint64_t *axes = NEW_ARRAY(nest->cx->arena, uint64_t, nest->value_count);
+    for (uint32_t i = 0; i <= of->id; i++) {
+        const Value *v = nest->values[i];
+        if (v->op == V_reduce) {
+            axes[i] = UINT64_MAX;
+            continue;
+        }
+        if (v == s->last) {
+            axes[i] = s->reduced;
+            continue;
+        }
+        axes[i] = v->op == V_index  ? expr_axes(nest, v->index)
+                  : v->op == V_load ? access_axes(nest, v->access)
+                                    : 0;
+        for (int k = 0; k < 3 && v->args[k]; k++)
+            axes[i] |= axes[v->args[k]->id];
+        for (uint32_t b = 0; b < i; b++)
+            if (nest->values[b]->op == V_bind && value_uses_sym(v, nest->values[b]->sym))
+                axes[i] |= axes[b];
+    }
+    return axes[of->id];
+}
+
 Scatter nest_scatter(const Nest *nest)
 {
     Scatter s = {.has = false};
@@ -111,12 +170,12 @@ Scatter nest_scatter(const Nest *nest)
     const Value *v = store->value;
     while (v->op == V_cast)
         v = v->args[0];
-    s.has = (match_combine(v, &s) && reduces == 1) || (match_replace(v, &s) && reduces == 2);
+    s.has = (match_combine(v, &s) && reduces == 1) || (match_replace(nest, v, &s) && reduces == 1);
     if (!s.has)
         return s;
     s.axes = access_axes(nest, store->access);
     match_hit(nest, s.axes, s.hit, &s);
-    uint64_t free = s.update->axes, looped = 0;
+    uint64_t free = update_axes(nest, &s, s.update), looped = 0;
     for (int k = 0; k < s.condition_count; k++)
         free |= s.conditions[k]->axes;
     for (int k = 0; k < s.count; k++) {
@@ -131,7 +190,7 @@ Scatter nest_scatter(const Nest *nest)
     /* an element read before a loop that does not change its place would miss what the loop stores
      */
     s.has &= s.count && !(free & s.indexed) && !(s.reduced & ~looped) && !(s.reduced & s.axes) &&
-             !(free & ~(s.axes | s.reduced)) && !(s.old->axes & ~s.axes) && others < MAX_GRID &&
+             !(free & ~(s.axes | s.reduced)) && !(update_axes(nest, &s, s.old) & ~s.axes) && others < MAX_GRID &&
              fits_store(nest, store, &s);
     return s;
 }
@@ -257,6 +316,10 @@ static void take_updates(Task *t, TileBlock *block)
     const Scatter *s = &t->scatter;
     const Store *store = &lower->nest->stores[0];
     TileOp *op = grid_op(t, loop_over(t, block, s->reduced));
+    if (s->last) {
+        lower->known = s->last;
+        lower->known_as = lower_expr(lower, s->number);
+    }
     Value *update = lower_value(lower, op, s->update);
     Guard *guards = NEW_ARRAY(lower->cx->arena, Guard, s->count);
     bind_places(t, op, guards);

@@ -137,6 +137,8 @@ typedef struct Scatter {
     bool has, combines;
     ScalarOp combine;
     Value *old, *update, *hit;
+    const Value *last;  /* bound to the number of the update that stays; NULL: none, or combines */
+    const Expr *number; /* of an update */
     uint64_t axes, indexed,
         reduced; /* of the result; of them, those that updates choose; updates */
     int count, condition_count;

@@ -281,7 +281,28 @@ Test(lower, scatter_nd)
                 NULL, LIST(VALUES(30, 40, 3, 4, 10, 20), VALUES(1, 2, 3, 104, 205, 6)));
 }
 
-Test(lower, scatter_of_one_update_and_of_infinities)
+/* ONNX leaves open what several updates of one place give; here the last of them, as elsewhere. */
+Test(lower, the_last_of_several_updates_stays)
+{
+    check_graph("graph g {"
+                "  dim N 1..6\n"
+                "  in %0 f32 [3]\n"
+                "  in %1 i64 [N]\n"
+                "  in %2 f32 [N]\n"
+                "  %3 = scatter_elements %0, %1, %2 axis=0 : f32 [3]\n"
+                "  in %4 f32 [4, 2]\n"
+                "  in %5 i64 [N, 3, 1]\n"
+                "  in %6 f32 [N, 3, 2]\n"
+                "  %7 = scatter_nd %4, %5, %6 : f32 [4, 2]\n"
+                "  out %3 \"a\" out %7 \"b\" }",
+                LIST(VALUES(1, 2, 3), VALUES(0, 2, 0, -1), VALUES(10, 20, 30, 40),
+                     VALUES(1, 2, 3, 4, 5, 6, 7, 8), VALUES(0, 1, 0, 2, 2, 1, 0, 0, 0, 2, 2, 2),
+                     VALUES(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                            22, 23, 24)),
+                DIMS(4), LIST(VALUES(30, 2, 40), VALUES(17, 18, 11, 12, 23, 24, 7, 8)));
+}
+
+Test(lower, scatter_of_one_update_of_infinities_and_of_negative_zero)
 {
     check_graph("graph g {"
                 "  in %0 f32 [2]\n"
@@ -291,9 +312,14 @@ Test(lower, scatter_of_one_update_and_of_infinities)
                 "  in %4 i64 [2]\n"
                 "  in %5 f32 [2]\n"
                 "  %6 = scatter_elements %0, %4, %5 axis=0 : f32 [2]\n"
-                "  out %3 \"a\" out %6 \"b\" }",
-                LIST(VALUES(1, 2), VALUES(-1), VALUES(9), VALUES(1, 0), VALUES(INFINITY, 3)), NULL,
-                LIST(VALUES(1, 9), VALUES(3, INFINITY)));
+                "  const %7 f32 [] = [1]\n"
+                "  in %8 f32 [2]\n"
+                "  %9 = scatter_elements %0, %4, %8 axis=0 : f32 [2]\n"
+                "  %10 = map %7, %9 scalar=div : f32 [2]\n"
+                "  out %3 \"a\" out %6 \"b\" out %10 \"c\" }",
+                LIST(VALUES(1, 2), VALUES(-1), VALUES(9), VALUES(1, 0), VALUES(INFINITY, 3),
+                     VALUES(-0.0, 4)),
+                NULL, LIST(VALUES(1, 9), VALUES(3, INFINITY), VALUES(0.25, -INFINITY)));
 }
 
 /* ---- numbers, types, lists */
