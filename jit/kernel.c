@@ -3,8 +3,9 @@
 #include "jit/kernel.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "jit/kernel_data.h"
 
 enum { MAX_PHASES = 8 };
 
@@ -117,22 +118,6 @@ static bool eval(Cx *cx, const TileProg *prog, const int64_t *dims, const Expr *
     return false;
 }
 
-static void *aligned(Cx *cx, int64_t bytes)
-{
-    if (bytes < 0 || bytes > (int64_t)1 << 40) {
-        cx_fail(cx, ST_limit, "a buffer of %lld bytes", (long long)bytes);
-        return NULL;
-    }
-    size_t size = ((size_t)bytes + 127) / 64 * 64;
-    void *memory = aligned_alloc(64, size);
-    if (!memory) {
-        cx_fail(cx, ST_out_of_memory, "out of memory: %zu bytes", size);
-        return NULL;
-    }
-    cx_cleanup(cx, free, memory);
-    return memset(memory, 0, size);
-}
-
 static void *buffer_memory(Cx *cx, const TileProg *prog, const Buffer *buffer, const int64_t *dims)
 {
     const Expr *count = expr_const(cx, 1);
@@ -140,7 +125,7 @@ static void *buffer_memory(Cx *cx, const TileProg *prog, const Buffer *buffer, c
         count = expr_mul(cx, count, buffer->shape[d]);
     int64_t elements;
     return eval(cx, prog, dims, count, &elements)
-               ? aligned(cx, dtype_bytes(buffer->dtype, elements))
+               ? kernel_memory(cx, dtype_bytes(buffer->dtype, elements))
                : NULL;
 }
 
@@ -195,8 +180,9 @@ static bool bind_scratch(Cx *cx, Kernel *kernel, const Executor *executor)
         kernel->scratch_bytes =
             larger(kernel->scratch_bytes, tile_scratch_bytes(kernel->packs[i].prog));
     kernel->scratch_bytes = (kernel->scratch_bytes + 63) / 64 * 64;
-    kernel->scratch = aligned(cx, kernel->scratch_bytes * executor->worker_count(executor->user));
-    kernel->zeros = aligned(cx, ABI_ZERO_PAGE);
+    kernel->scratch =
+        kernel_memory(cx, kernel->scratch_bytes * executor->worker_count(executor->user));
+    kernel->zeros = kernel_memory(cx, ABI_ZERO_PAGE);
     return kernel->scratch && kernel->zeros;
 }
 

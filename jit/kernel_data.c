@@ -1,7 +1,6 @@
 /* Memory for a nest: sizes from the buffers' shapes and strides at the dims chosen. */
 #include "jit/kernel_data.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/dtype.h"
@@ -37,7 +36,7 @@ static int64_t count_elements(Cx *cx, const Buffer *buffer, KernelDims *dims)
                             expr_mul(cx, expr_addi(cx, buffer->shape[d], -1), buffer->strides[d]));
     int64_t count;
     bool known = expr_eval(elements, kernel_data_dim, dims, &count);
-    return known && count >= 0 && dtype_bytes(buffer->dtype, count) >= 0 ? count : -1;
+    return known && count >= 0 ? count : -1;
 }
 
 /* Bytes of a buffer that a run touches, of `bytes`. */
@@ -64,6 +63,44 @@ static double touched_bytes(const Nest *nest, const Buffer *buffer, int64_t byte
     return elements * size < (double)bytes ? elements * size : (double)bytes;
 }
 
+typedef struct Memory {
+    void *ptr;
+    size_t size;
+} Memory;
+
+static void release_memory(void *resource)
+{
+    Memory *memory = resource;
+    if (memory->ptr)
+        allocator_system.release(allocator_system.user, memory->ptr, memory->size);
+}
+
+enum { LINE = 64 };
+
+/* With a line behind it, as vectors may read there. */
+static int64_t padded(int64_t bytes)
+{
+    return (bytes + 2 * LINE - 1) / LINE * LINE;
+}
+
+void *kernel_memory(Cx *cx, int64_t bytes)
+{
+    if (bytes < 0 || bytes > (int64_t)1 << 40) {
+        cx_fail(cx, ST_limit, "a buffer of %lld bytes", (long long)bytes);
+        return NULL;
+    }
+    size_t size = (size_t)padded(bytes);
+    Memory *memory = NEW(cx->arena, Memory);
+    memory->size = size;
+    cx_cleanup(cx, release_memory, memory);
+    memory->ptr = allocator_system.alloc(allocator_system.user, size, LINE);
+    if (!memory->ptr) {
+        cx_fail(cx, ST_out_of_memory, "no memory for %zu bytes", size);
+        return NULL;
+    }
+    return memset(memory->ptr, 0, size);
+}
+
 bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
 {
     *data = (KernelData){.buffers = NEW_ARRAY(cx->arena, void *, nest->buffer_count),
@@ -72,28 +109,28 @@ bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
     for (uint32_t i = 0; i < nest->dim_count; i++)
         data->dims[i] = nest->dims[i]->hi < KERNEL_DATA_DIM ? nest->dims[i]->hi : KERNEL_DATA_DIM;
     KernelDims dims = {nest, data->dims};
+    int64_t all = 0;
     for (uint32_t i = 0; i < nest->buffer_count; i++) {
         const Buffer *buffer = nest->buffers[i];
         int64_t count = count_elements(cx, buffer, &dims);
-        if (count < 0) {
+        data->bytes[i] = count < 0 ? -1 : dtype_bytes(buffer->dtype, count);
+        if (data->bytes[i] < 0 || data->bytes[i] > INT64_MAX / 2 - all) {
             cx_fail(cx, ST_bad_argument, "buffer '%s' has no size", buffer->name);
             return false;
         }
-        data->bytes[i] = dtype_bytes(buffer->dtype, count);
         data->total += touched_bytes(nest, buffer, data->bytes[i], &dims);
-        size_t size = ((size_t)data->bytes[i] + 127) / 64 * 64;
-        void *memory = aligned_alloc(64, size);
-        if (!memory) {
-            cx_fail(cx, ST_out_of_memory, "no memory for %zu bytes", size);
-            return false;
-        }
-        cx_cleanup(cx, free, memory);
-        memset(memory, 0, size);
-        if (buffer->role != BUF_out)
-            fill(buffer, memory, count, i + 1);
-        data->buffers[i] = memory;
+        all += padded(data->bytes[i]);
     }
-    return true;
+    /* one piece, as the tensors of a session lie in */
+    char *memory = kernel_memory(cx, all);
+    for (uint32_t i = 0; i < nest->buffer_count && memory; i++) {
+        const Buffer *buffer = nest->buffers[i];
+        data->buffers[i] = memory;
+        if (buffer->role != BUF_out)
+            fill(buffer, memory, data->bytes[i] * 8 / dtype_bits(buffer->dtype), i + 1);
+        memory += padded(data->bytes[i]);
+    }
+    return memory != NULL;
 }
 
 double kernel_data_difference(const Nest *nest, const KernelData *data, const KernelData *other)

@@ -14,6 +14,9 @@ typedef struct KernelData {
         total; /* bytes moved at least: of a buffer no more than its loads have points (gathers) */
 } KernelData;
 
+/* Zeroed, a cache line aligned, on huge pages where it is long, as a session's memory is; given
+ * back by the job's clean-up. NULL after cx_fail. */
+void *kernel_memory(Cx *cx, int64_t bytes);
 /* Floats are small multiples of 1/4, so that most sums are exact; integers 0..7, so that they are
  * legal positions of most tensors. Outputs are zero. The same nest gets the same contents. False
  * after cx_fail. */
