@@ -25,9 +25,10 @@ NESTS = os.path.join(ROOT, "tests/golden/nest")
 
 # Shares of the multiply-add peak, or of the bandwidth at the size of the data.
 SHARES = {
-    90: ("gemm_512", "gemm_1024", "gemm_2048", "gemm_const", "gemm_8"),
-    85: ("gemm_512_run", "gemm_1024_run", "gemm_2048_run", "gemm_run", "gemv", "softmax_last",
-         "layernorm", "sum_rows", "sum_cols", "sum_all", "transpose7", "concat_pad", "gather"),
+    90: ("gemm_512", "gemm_1024", "gemm_2048", "gemm_128", "gemm_8", "gemm_const"),
+    85: ("gemm_512_run", "gemm_1024_run", "gemm_2048_run", "gemm_128_run", "gemm_run", "gemv",
+         "softmax_last", "layernorm", "sum_rows", "sum_cols", "sum_all", "transpose7", "concat_pad",
+         "gather"),
     50: ("pack_gemm", "pack_1x1", "pack_3x3"),
 }
 # Highest ratio to onnxruntime.
@@ -89,8 +90,9 @@ def report_kernels(options, report):
         files = [os.path.join(NESTS, name + ".nest") for name in names]
         lines = run_json([options.quern, "kernel", "--json", "--compile-only", *files])
         sums.append(sum(line["compile_ms"] for line in lines))
-    report.add(f"compiling {len(names)} kernels, one thread", "< 200 ms", f"{min(sums):.0f} ms",
-               min(sums) < 200)
+    kernels = sum(line["kernels"] for line in lines)
+    report.add(f"compiling {len(names)} nests, one thread", "< 200 ms", f"{min(sums):.0f} ms",
+               min(sums) < 200, f"{kernels} kernels, {min(sums) / kernels:.1f} ms each")
 
 
 def model_file(options, name):

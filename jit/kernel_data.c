@@ -39,12 +39,10 @@ static int64_t count_elements(Cx *cx, const Buffer *buffer, KernelDims *dims)
     return known && count >= 0 ? count : -1;
 }
 
-/* Bytes of a buffer that a run touches, of `bytes`. */
-static double touched_bytes(const Nest *nest, const Buffer *buffer, int64_t bytes, KernelDims *dims)
+/* Bytes of a buffer that a run reads, of `bytes`. */
+static double read_bytes(const Nest *nest, const Buffer *buffer, int64_t bytes, KernelDims *dims)
 {
     double elements = 0, size = dtype_bits(buffer->dtype) / 8.0;
-    if (buffer->role == BUF_out)
-        return (double)bytes;
     for (uint32_t i = 0; i < nest->value_count; i++) {
         const Value *v = nest->values[i];
         if (v->op != V_load || v->access->buffer != buffer)
@@ -118,7 +116,10 @@ bool kernel_data(Cx *cx, const Nest *nest, KernelData *data)
             cx_fail(cx, ST_bad_argument, "buffer '%s' has no size", buffer->name);
             return false;
         }
-        data->total += touched_bytes(nest, buffer, data->bytes[i], &dims);
+        if (buffer->role == BUF_out)
+            data->written += (double)data->bytes[i];
+        else
+            data->read += read_bytes(nest, buffer, data->bytes[i], &dims);
         all += padded(data->bytes[i]);
     }
     /* one piece, as the tensors of a session lie in */

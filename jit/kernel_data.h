@@ -10,8 +10,8 @@ typedef struct KernelData {
     void **buffers; /* by buffer of the nest; given back by the job's clean-up */
     int64_t *bytes;
     int64_t *dims;
-    double
-        total; /* bytes moved at least: of a buffer no more than its loads have points (gathers) */
+    double read,
+        written; /* bytes at least: of a buffer no more than its loads have points (gathers) */
 } KernelData;
 
 /* Zeroed, a cache line aligned, on huge pages where it is long, as a session's memory is; given

@@ -45,6 +45,17 @@ double roofline_now(void)
         return sums[0][0];                                                                         \
     }
 
+/* COPY_LOOP: `turns` times 512 bytes. */
+#define COPY_LOOP(name, vector_bytes, attributes)                                                  \
+    attributes static void name(char *to, const char *from, long turns)                            \
+    {                                                                                              \
+        enum { BYTES = vector_bytes };                                                             \
+        typedef float Vector __attribute__((vector_size(BYTES)));                                  \
+        for (long i = 0; i < turns; i++, to += 512, from += 512)                                   \
+            _Pragma("GCC unroll 32") for (size_t k = 0; k < 512; k += BYTES) *                     \
+                (Vector *)(to + k) = *(const Vector *)(from + k);                                  \
+    }
+
 #ifdef __x86_64__
 #define FOR_ISA(isa) __attribute__((target(isa), noinline))
 /* 12 chains: two multiply-adds a cycle at a latency of four need eight. */
@@ -64,6 +75,8 @@ FMA_LOOP(fma_512, __m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_cvtss_f32, "av
 FMA_LOOP(fma_256, __m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_cvtss_f32, "avx2,fma")
 READ_LOOP(read_512, 64, FOR_ISA("avx512f"))
 READ_LOOP(read_256, 32, FOR_ISA("avx2"))
+COPY_LOOP(copy_512, 64, FOR_ISA("avx512f"))
+COPY_LOOP(copy_256, 32, FOR_ISA("avx2"))
 #else
 static float fma_plain(long rounds)
 {
@@ -74,22 +87,24 @@ static float fma_plain(long rounds)
     return a[0] + a[15];
 }
 READ_LOOP(read_plain, 16, )
+COPY_LOOP(copy_plain, 16, )
 #endif
 
 typedef struct Loops {
     float (*fma)(long rounds);
     double fma_flops; /* of a round */
     float (*read)(const char *from, size_t apart, size_t step, long turns, long rounds);
+    void (*copy)(char *to, const char *from, long turns);
 } Loops;
 
 static Loops loops_for(const Caps *caps)
 {
 #ifdef __x86_64__
-    return caps->vector_bits >= 512 ? (Loops){fma_512, 2 * 12 * 16, read_512}
-                                    : (Loops){fma_256, 2 * 12 * 8, read_256};
+    return caps->vector_bits >= 512 ? (Loops){fma_512, 2 * 12 * 16, read_512, copy_512}
+                                    : (Loops){fma_256, 2 * 12 * 8, read_256, copy_256};
 #else
     (void)caps;
-    return (Loops){fma_plain, 2 * 16, read_plain};
+    return (Loops){fma_plain, 2 * 16, read_plain, copy_plain};
 #endif
 }
 
@@ -191,11 +206,16 @@ static float sample_read(const Probe *probe, int64_t task, long sample)
                              four ? 128 : 512, (long)(probe->piece / 512), probe->rounds);
 }
 
+/* By the C library, then by a plain loop, by turns. */
 static float sample_copy(const Probe *probe, int64_t task, long sample)
 {
     char *from = piece_of(probe, task, sample), *to = from + probe->piece / 2;
+    bool plain = (size_t)sample / (probe->size / probe->piece) % 2;
     for (long r = 0; r < probe->rounds; r++) {
-        memcpy(to, from, probe->piece / 2);
+        if (plain)
+            probe->loops.copy(to, from, (long)(probe->piece / 1024));
+        else
+            memcpy(to, from, probe->piece / 2);
         __asm__ volatile("" : : "r"(to) : "memory"); /* every round is done */
     }
     return 0;
@@ -236,8 +256,8 @@ double roofline_read(const Caps *caps, const Executor *executor, double bytes)
     return bandwidth(&probe, bytes);
 }
 
-double roofline_copy(const Executor *executor, double bytes)
+double roofline_copy(const Caps *caps, const Executor *executor, double bytes)
 {
-    Probe probe = {.executor = executor, .run = sample_copy};
+    Probe probe = {.executor = executor, .run = sample_copy, .loops = loops_for(caps)};
     return bandwidth(&probe, bytes);
 }

@@ -15,7 +15,7 @@ double roofline_fma(const Caps *caps, const Executor *executor);
  * when memory is refused. */
 double roofline_read(const Caps *caps, const Executor *executor, double bytes);
 /* The same, read plus written, of copying `bytes` / 2 to `bytes` / 2. */
-double roofline_copy(const Executor *executor, double bytes);
+double roofline_copy(const Caps *caps, const Executor *executor, double bytes);
 /* Seconds, monotonic. */
 double roofline_now(void);
 

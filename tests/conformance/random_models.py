@@ -525,12 +525,28 @@ def gather_elements(m):
 
 
 def scatter(m):
-    x = m.pick("f", rank=1)
+    """Several updates may have one place: the last stays, as in the reference evaluator."""
+    x = m.pick("fi", rank=1)
     rows = x.array.shape[0]
-    order = m.rng.permutation(rows)[:m.number(1, rows)]
+    if not rows:
+        raise Refused
+    order = m.rng.integers(-rows, rows, m.number(1, 12))
     updates = m.constant(m.random_array((len(order), *x.array.shape[1:]), x.array.dtype))
     m.node("ScatterND", [x, m.constant(order[:, None].astype(np.int64)), updates],
            reduction=m.one_of(("none", "add", "max")))
+
+
+def scatter_elements(m):
+    x = m.pick("fi", rank=1)
+    if not x.array.size:
+        raise Refused
+    axis = m.axis(x)
+    size = x.array.shape[axis]
+    shape = [m.number(1, n) for n in x.array.shape]
+    shape[axis] = m.number(1, 12)
+    updates = m.constant(m.random_array(shape, x.array.dtype))
+    m.node("ScatterElements", [x, m.constant(m.rng.integers(-size, size, shape)), updates],
+           axis=axis, reduction=m.one_of(("none", "add", "max")))
 
 
 def resize(m):
@@ -606,8 +622,8 @@ OPERATORS = (unary, unary, unary, jumping, binary, binary, binary, compare, logi
              matmul, matmul, gemm, conv, conv, conv_transpose, pool, norm, layer_norm, softmax,
              reduce, reduce, arg, top, cumsum, transpose, transpose, reshape, reshape, reshape_like,
              squeeze, flatten, expand, tile, concat, concat, split, cut, cut, pad, gather,
-             gather_elements, scatter, resize, one_hot, trilu, einsum, clip, several, space,
-             found_places, attention)
+             gather_elements, scatter, scatter_elements, resize, one_hot, trilu, einsum, clip,
+             several, space, found_places, attention)
 
 
 def make(seed, nodes):

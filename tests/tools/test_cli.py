@@ -525,7 +525,7 @@ class Texts(Case):
         status, out, err = quern(*line, "--json", nest)
         self.assertEqual((status, err), (0, ""))
         figures = json.loads(out)
-        self.assertEqual(list(figures), "kernel target threads compile_ms best_us median_us gflops gbs "
+        self.assertEqual(list(figures), "kernel target threads kernels compile_ms best_us median_us gflops gbs "
                                         "peak_gflops copy_gbs read_gbs percent".split())
         self.assertEqual((figures["kernel"], figures["threads"]), ("n", 2))
         self.assertGreater(figures["best_us"], 0)

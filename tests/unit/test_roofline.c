@@ -18,8 +18,10 @@ Test(roofline, sizes)
     if (!caps)
         cr_skip_test("the processor is below all levels");
     const double sizes[] = {1, 255, 16e3, 3e6, 64e6};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         check_rate(roofline_read(caps, &executor_inline, sizes[i]));
+        check_rate(roofline_copy(caps, &executor_inline, sizes[i]));
+    }
 }
 
 Test(roofline, threads)
