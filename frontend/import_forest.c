@@ -1,5 +1,4 @@
-/* Ensembles of decision trees as kernels: import_forest.h says how. The tables of thresholds and
- * weights stay where they are, since only kernels need them. */
+/* Ensembles of decision trees as kernels: import_forest.h says how. */
 #include "frontend/import_forest.h"
 
 #include <math.h>
@@ -21,20 +20,19 @@ const int64_t *forest_ints(Import *im, const OnnxNode *n, const char *name, int6
     return found->count ? found->ints : nothing;
 }
 
-Tensor *forest_floats(Import *im, const OnnxNode *n, const char *name)
+NumberList forest_floats(Import *im, const OnnxNode *n, const char *name)
 {
     const OnnxAttr *found = attr(im, n, name);
     if (!found)
         found = attr(im, n, arena_printf(im->cx->arena, "%s_as_tensor", name));
-    if (!found)
-        return NULL;
-    int64_t count = (int64_t)found->count;
-    if (found->type == OA_floats)
-        return graph_constant(im->graph, NULL, DT_f32, 1, &count, found->floats);
-    if (found->type != OA_tensor || !dtype_is_float(found->tensors[0].dtype))
-        return fail(im, ST_bad_model, "attribute '%s' is not a list of floats", name);
-    const OnnxTensor *t = &found->tensors[0];
-    return graph_constant(im->graph, NULL, t->dtype, 1, &t->count, t->data);
+    if (found && found->type == OA_floats)
+        return (NumberList){DT_f32, (int64_t)found->count, found->floats};
+    if (found && found->type == OA_tensor && dtype_is_float(found->tensors[0].dtype))
+        return (NumberList){found->tensors[0].dtype, found->tensors[0].count,
+                            found->tensors[0].data};
+    if (found)
+        fail(im, ST_bad_model, "attribute '%s' is not a list of floats", name);
+    return (NumberList){.dtype = DT_none};
 }
 
 /* ---- the tables */
@@ -47,18 +45,19 @@ bool forest_init(Forest *f, Import *im, int64_t states, int64_t targets)
     if (cx_failed(im->cx))
         return false;
     if (targets < 1 || states < 1 || states > MOST_STATES ||
-        __builtin_mul_overflow(states, targets, &votes) || votes > MOST_VOTES) {
+        __builtin_mul_overflow(f->room = table_room(states), targets, &votes) ||
+        votes > MOST_VOTES) {
         fail(im, ST_limit, "trees of %lld nodes for %lld targets", (long long)states,
              (long long)targets);
         return false;
     }
-    f->feature = NEW_ARRAY(arena, int32_t, states);
-    f->next = NEW_ARRAY(arena, int32_t, 2 * states);
-    f->mode = NEW_ARRAY(arena, uint8_t, states);
-    f->missing = NEW_ARRAY(arena, uint8_t, states);
+    f->feature = NEW_ARRAY(arena, int32_t, f->room);
+    f->next = NEW_ARRAY(arena, int32_t, 2 * f->room);
+    f->mode = NEW_ARRAY(arena, uint8_t, f->room);
+    f->missing = NEW_ARRAY(arena, uint8_t, f->room);
     f->votes = NEW_ARRAY(arena, int32_t, votes);
     memset(f->votes, 0xFF, (size_t)votes * sizeof *f->votes);
-    for (int64_t s = 0; s < states; s++) {
+    for (int64_t s = 0; s < f->room; s++) {
         f->next[2 * s] = f->next[2 * s + 1] = (int32_t)s;
         f->mode[s] = MODE_leaf;
     }
@@ -161,7 +160,7 @@ static Tensor *test(const Forest *f, Tensor *state, Tensor *x, Tensor *split)
         missing |= f->missing[s];
     }
     Tensor *mode =
-        kinds > 1 ? graph_gather(im->graph, table(f, DT_u8, f->states, f->mode), state, 0) : NULL;
+        kinds > 1 ? graph_gather(im->graph, table(f, DT_u8, f->room, f->mode), state, 0) : NULL;
     Tensor *passes = NULL;
     for (int m = MODE_le; m < MODE_member; m++) {
         Tensor *one = used[m] ? compare(im, m, x, split) : NULL;
@@ -171,7 +170,7 @@ static Tensor *test(const Forest *f, Tensor *state, Tensor *x, Tensor *split)
     if (!passes)
         passes = compare(im, MODE_le, x, split);
     if (missing) {
-        Tensor *tracks = graph_gather(im->graph, table(f, DT_u8, f->states, f->missing), state, 0);
+        Tensor *tracks = graph_gather(im->graph, table(f, DT_u8, f->room, f->missing), state, 0);
         passes = ew(im, S_or, passes, ew(im, S_and, ew1(im, S_isnan, x), to(im, tracks, DT_bool)));
     }
     return passes;
@@ -185,14 +184,15 @@ static Tensor *walk(const Forest *f, Tensor *x, int depth)
     const Expr *shape[] = {expr_const(im->cx, f->trees), dim(im, x, 0)};
     Tensor *roots = unsqueeze(im, table(f, DT_i32, f->trees, f->roots), 1);
     Tensor *state = graph_expand(im->graph, roots, 2, shape);
-    Tensor *feature = table(f, DT_i32, f->states, f->feature);
-    Tensor *next = table(f, DT_i32, 2 * f->states, f->next);
+    Tensor *feature = table(f, DT_i32, f->room, f->feature);
+    Tensor *next = table(f, DT_i32, 2 * f->room, f->next);
+    Tensor *splits = number_table(im, x->dtype, 2, f->splits, f->room, (Scalar){.f = 0});
     Tensor *columns = graph_transpose(im->graph, x, (const int64_t[]){1, 0});
     for (int level = 0; level < depth && !tensor_is_poison(state); level++) {
         Tensor *inputs[] = {columns, graph_gather(im->graph, feature, state, 0)};
         Attr at[AT_count] = {[AT_axis] = attr_int(0)};
         Tensor *value = graph_node(im->graph, OP_gather_elements, 2, inputs, at);
-        Tensor *passes = test(f, state, value, graph_gather(im->graph, f->splits, state, 0));
+        Tensor *passes = test(f, state, value, graph_gather(im->graph, splits, state, 0));
         Tensor *slot =
             ew(im, S_add, ew(im, S_mul, state, scalar(im, state, 2)), to(im, passes, DT_i32));
         state = graph_gather(im->graph, next, slot, 0);
@@ -205,18 +205,21 @@ static Tensor *combined(const Forest *f, Tensor *state, int total)
 {
     static const Monoid monoids[] = {M_sum, M_sum, M_min, M_max};
     Import *im = f->im;
-    const int64_t trees[] = {0}, shape[] = {f->states, f->targets};
-    for (int64_t i = 0; i < f->states * f->targets; i++)
-        if (f->votes[i] < 0)
-            f->votes[i] = (int32_t)f->weight_count;
+    const int64_t trees[] = {0}, shape[] = {f->room, f->targets};
     double none = total == TOTAL_min   ? (double)INFINITY
                   : total == TOTAL_max ? -(double)INFINITY
                                        : 0;
-    const Expr *one = expr_const(im->cx, 1);
-    Tensor *parts[] = {f->weights, reshape(im, scalar(im, f->weights, none), 1, &one)};
-    Tensor *weights = graph_concat(im->graph, 2, parts, 0);
-    Tensor *votes = graph_constant(im->graph, NULL, DT_i32, 2, shape, f->votes);
-    Tensor *y = graph_gather(im->graph, weights, graph_gather(im->graph, votes, state, 0), 0);
+    Dtype dtype = f->weights.dtype;
+    int64_t count = f->room * f->targets;
+    void *votes = arena_alloc(im->cx->arena, (size_t)dtype_bytes(dtype, count));
+    for (int64_t i = 0; i < count; i++) {
+        Scalar vote = {.f = none};
+        if (f->votes[i] >= 0)
+            vote = dtype_load(dtype, f->weights.data, f->votes[i]);
+        dtype_store(dtype, votes, i, vote);
+    }
+    Tensor *weights = graph_constant(im->graph, NULL, dtype, 2, shape, votes);
+    Tensor *y = graph_gather(im->graph, weights, state, 0);
     y = reduce(im, monoids[total], y, 1, trees, false);
     return total == TOTAL_average ? ew(im, S_div, y, scalar(im, y, (double)f->trees)) : y;
 }
@@ -231,7 +234,6 @@ Tensor *forest_run(Forest *f, Tensor *x, int total)
         return fail(im, ST_bad_model, "the input is %s, not [rows, features]",
                     tensor_shape_text(im->cx, x));
     if (!dtype_is_float(x->dtype))
-        x = to(im, x, f->splits->dtype);
-    f->splits = to(im, f->splits, x->dtype);
+        x = to(im, x, f->splits[0].dtype);
     return combined(f, walk(f, x, depth), total);
 }

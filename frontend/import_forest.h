@@ -4,8 +4,8 @@
  *   state [trees, n] = next[2 * state + (x[row, feature[state]] <= split[state])]
  *
  * A leaf leads to itself, so after as many steps as the deepest tree has levels all states are
- * leaves. What leaves say is votes[leaf, target], a position among the weights (the one behind the
- * last: nothing), combined over the trees.
+ * leaves. What leaves say is votes[leaf, target], a weight or what says nothing, combined over the
+ * trees. The tables have room for more states than there are (table_room), all of them leaves.
  *
  * The operators' importers fill the tables (import_tree.c, import_tree_ensemble.c). */
 #ifndef QUERN_FRONTEND_IMPORT_FOREST_H
@@ -19,14 +19,13 @@ enum { TOTAL_average, TOTAL_sum, TOTAL_min, TOTAL_max, TOTAL_count };
 
 typedef struct Forest {
     Import *im;
-    int64_t states, trees, targets;
+    int64_t states, room, trees, targets;
     int32_t *feature, *next; /* by state; next: two each, for false and for true */
     uint8_t *mode, *missing; /* missing: whether NaN passes the test */
     int32_t *roots;          /* by tree */
     int32_t *votes;          /* [states, targets]: position among the weights, or -1 */
-    Tensor *splits;          /* [states] */
-    Tensor *weights;         /* a list */
-    int64_t weight_count;
+    NumberList splits[2];    /* by state, one behind the other */
+    NumberList weights;
 } Forest;
 
 /* Tables for so many states, all of them leaves without votes. False after a failure, which may be
@@ -42,8 +41,8 @@ Tensor *forest_run(Forest *f, Tensor *x, int total);
 /* A list of `count` integers of an attribute (any number where it is -1, which then is set). NULL
  * after a failure. */
 const int64_t *forest_ints(Import *im, const OnnxNode *n, const char *name, int64_t *count);
-/* A list of numbers as a tensor: floats, or the tensor `name`_as_tensor, or the tensor `name`. NULL
- * when there is none. */
-Tensor *forest_floats(Import *im, const OnnxNode *n, const char *name);
+/* A list of floats: floats, or the tensor `name`_as_tensor, or the tensor `name`. No list when
+ * there is none, or after a failure. */
+NumberList forest_floats(Import *im, const OnnxNode *n, const char *name);
 
 #endif

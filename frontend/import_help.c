@@ -26,6 +26,27 @@ Tensor *scalar(Import *im, const Tensor *like, double value)
     return graph_scalar(im->graph, like->dtype, value);
 }
 
+Tensor *number_table(Import *im, Dtype dtype, int count, const NumberList *lists, int64_t room,
+                     Scalar rest)
+{
+    void *data = arena_alloc(im->cx->arena, (size_t)dtype_bytes(dtype, room));
+    int64_t at = 0;
+    for (int k = 0; k < count; k++)
+        for (int64_t i = 0; i < lists[k].count; i++)
+            dtype_store(dtype, data, at++, dtype_load(lists[k].dtype, lists[k].data, i));
+    while (at < room)
+        dtype_store(dtype, data, at++, rest);
+    return graph_constant(im->graph, NULL, dtype, 1, &room, data);
+}
+
+int64_t table_room(int64_t count)
+{
+    int64_t step = 4;
+    while (step < count / 8)
+        step *= 2;
+    return (count + step - 1) / step * step;
+}
+
 Tensor *clamp(Import *im, Tensor *x, double lo, double hi)
 {
     return ew(im, S_min, ew(im, S_max, x, scalar(im, x, lo)), scalar(im, x, hi));

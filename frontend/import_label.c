@@ -1,6 +1,6 @@
 /* Importers: maps from values to values (LabelEncoder, CategoryMapper), n-gram counts, images. A
  * map is a look-up of positions among the keys, then a gather from the values with the default
- * behind them. */
+ * behind them, as often as there is room. */
 #include "frontend/import_ops.h"
 
 #include <string.h>
@@ -60,8 +60,10 @@ static Tensor *mapped(Import *im, Tensor *x, const List *keys, const List *value
     const HostResult result = {DT_i64, x->rank, x->shape, NULL};
     Tensor *positions = host(im, "look_up", 2, inputs, &result);
     if (values->dtype != DT_string) {
-        Tensor *parts[] = {list_tensor(im, values), list_tensor(im, other)};
-        return graph_gather(im->graph, graph_concat(im->graph, 2, parts, 0), positions, 0);
+        const NumberList list = {values->dtype, values->count, values->data};
+        Tensor *table = number_table(im, values->dtype, 1, &list, table_room(values->count + 1),
+                                     dtype_load(other->dtype, other->data, 0));
+        return graph_gather(im->graph, table, positions, 0);
     }
     List all = {DT_string, values->count + 1, NULL, NULL};
     OnnxString *strings = NEW_ARRAY(im->cx->arena, OnnxString, all.count);

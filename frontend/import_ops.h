@@ -209,6 +209,19 @@ Tensor *ew(Import *im, ScalarOp op, Tensor *a, Tensor *b); /* b NULL: one operan
 Tensor *ew1(Import *im, ScalarOp op, Tensor *a);
 Tensor *pick(Import *im, Tensor *condition, Tensor *yes, Tensor *no);
 Tensor *scalar(Import *im, const Tensor *like, double value); /* rank 0, dtype of `like` */
+/* Numbers of an attribute. */
+typedef struct NumberList {
+    Dtype dtype; /* DT_none: no list */
+    int64_t count;
+    const void *data;
+} NumberList;
+/* The lists one behind the other, then `rest`, as a constant [room]. Their type is `dtype`, or all
+ * are of floats. */
+Tensor *number_table(Import *im, Dtype dtype, int count, const NumberList *lists, int64_t room,
+                     Scalar rest);
+/* Room for a table of so many elements that a gather reads: one of four sizes an octave, so that
+ * models of many such tables (trees, encoders) have few kernels. */
+int64_t table_room(int64_t count);
 Tensor *clamp(Import *im, Tensor *x, double lo, double hi);
 Tensor *sigmoid(Import *im, Tensor *x);
 Tensor *to(Import *im, Tensor *x, Dtype dtype);

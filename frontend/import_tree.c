@@ -73,8 +73,8 @@ static bool read_nodes(Forest *f, const OnnxNode *n, Names *names)
                            forest_ints(im, n, "nodes_truenodeids", &count)};
     if (attr(im, n, "nodes_missing_value_tracks_true"))
         missing = forest_ints(im, n, "nodes_missing_value_tracks_true", &count);
-    f->splits = forest_floats(im, n, "nodes_values");
-    if (cx_failed(im->cx) || !f->splits || tensor_count_const(im->cx, f->splits) != count ||
+    f->splits[0] = forest_floats(im, n, "nodes_values");
+    if (cx_failed(im->cx) || f->splits[0].dtype == DT_none || f->splits[0].count != count ||
         modes->type != OA_strings) {
         fail(im, ST_bad_model, "nodes_values or nodes_modes are missing or of another length");
         return false;
@@ -115,9 +115,8 @@ static bool read_votes(Forest *f, const OnnxNode *n, const Names *names, const c
     const int64_t *ids = forest_ints(im, n, arena_printf(arena, "%s_nodeids", what), &count);
     const int64_t *targets = forest_ints(im, n, arena_printf(arena, "%s_ids", what), &count);
     f->weights = forest_floats(im, n, arena_printf(arena, "%s_weights", what));
-    f->weight_count = count;
-    if (cx_failed(im->cx) || !f->weights || count > INT32_MAX ||
-        tensor_count_const(im->cx, f->weights) != count) {
+    if (cx_failed(im->cx) || f->weights.dtype == DT_none || count > INT32_MAX ||
+        f->weights.count != count) {
         fail(im, ST_bad_model, "%s_weights are missing or of another length", what);
         return false;
     }
@@ -134,6 +133,11 @@ static bool read_votes(Forest *f, const OnnxNode *n, const Names *names, const c
     return true;
 }
 
+static Tensor *float_list(Import *im, Dtype dtype, const NumberList *list)
+{
+    return number_table(im, dtype, 1, list, list->count, (Scalar){.f = 0});
+}
+
 /* Scores of the trees and the base values, in the type of the thresholds: [n, targets]. `shared`:
  * one base value may be that of all. */
 static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t targets, int total,
@@ -146,12 +150,14 @@ static Tensor *scores(Import *im, const OnnxNode *n, const char *what, int64_t t
     if (!forest_init(&f, im, modes ? modes->count : 0, targets) || !read_nodes(&f, n, &names) ||
         !read_votes(&f, n, &names, what))
         return graph_poison(im->graph);
-    Tensor *y = forest_run(&f, x, total), *base = forest_floats(im, n, "base_values");
-    int64_t count = base && !tensor_is_poison(base) ? tensor_count_const(im->cx, base) : 0;
-    if (count && count != targets && !(shared && count == 1))
-        return fail(im, ST_bad_model, "%lld base values for %lld targets", (long long)count,
+    Tensor *y = forest_run(&f, x, total);
+    NumberList base = forest_floats(im, n, "base_values");
+    if (!base.count)
+        return y;
+    if (base.count != targets && !(shared && base.count == 1))
+        return fail(im, ST_bad_model, "%lld base values for %lld targets", (long long)base.count,
                     (long long)targets);
-    return count ? ew(im, S_add, y, to(im, base, f.weights->dtype)) : y;
+    return ew(im, S_add, y, float_list(im, f.weights.dtype, &base));
 }
 
 Tensor *import_tree_regressor(Import *im, const OnnxNode *n)
@@ -167,9 +173,10 @@ Tensor *import_tree_regressor(Import *im, const OnnxNode *n)
 static Tensor *both_scores(Import *im, const OnnxNode *n, Tensor *p, bool always)
 {
     const int64_t all[] = {0};
-    Tensor *rest = ew1(im, S_neg, p), *weights = forest_floats(im, n, "class_weights");
+    Tensor *rest = ew1(im, S_neg, p);
+    NumberList weights = forest_floats(im, n, "class_weights");
     if (!always) {
-        Tensor *least = reduce(im, M_min, to(im, weights, p->dtype), 1, all, false);
+        Tensor *least = reduce(im, M_min, float_list(im, p->dtype, &weights), 1, all, false);
         Tensor *positive = ew(im, S_le, scalar(im, p, 0), least);
         rest = pick(im, positive, ew(im, S_sub, scalar(im, p, 1), p), rest);
     }

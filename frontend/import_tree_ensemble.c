@@ -12,7 +12,7 @@ typedef struct Five {
     const int64_t *way[2], *is_leaf[2]; /* for false and true */
     const uint8_t *modes;
     int64_t *set; /* of a node: where its members begin; -1: none */
-    Tensor *splits, *values;
+    NumberList splits, values;
     const OnnxTensor *member_data;
 } Five;
 
@@ -63,13 +63,13 @@ static bool read_five(Import *im, const OnnxNode *n, Five *v)
         v->members = v->member_data->count;
     if (cx_failed(im->cx))
         return false;
-    if (!modes || modes->dtype != DT_u8 || modes->count != v->nodes || !v->splits || !v->values ||
-        tensor_count_const(im->cx, v->splits) != v->nodes) {
+    if (!modes || modes->dtype != DT_u8 || modes->count != v->nodes || v->splits.dtype == DT_none ||
+        v->values.dtype == DT_none || v->splits.count != v->nodes) {
         fail(im, ST_bad_model, "nodes_modes, nodes_splits or leaf_weights are missing or wrong");
         return false;
     }
     v->modes = modes->data;
-    v->leaves = tensor_count_const(im->cx, v->values);
+    v->leaves = v->values.count;
     for (int64_t i = 0; i < v->nodes; i++)
         if (v->modes[i] > MODE_member) {
             fail(im, ST_bad_model, "node %lld is of mode %u", (long long)i, v->modes[i]);
@@ -160,12 +160,9 @@ Tensor *import_tree_ensemble(Import *im, const OnnxNode *n)
     if (total < 0 || total >= TOTAL_count || post < 0 || post >= POST_count)
         return fail(im, ST_bad_model, "aggregate_function %lld, post_transform %lld",
                     (long long)total, (long long)post);
-    const Expr *leaves = expr_const(im->cx, v.leaves), *members = expr_const(im->cx, v.members);
-    Tensor *parts[3] = {v.splits, NULL, graph_fill(im->graph, scalar(im, v.splits, 0), 1, &leaves)};
-    parts[1] = v.members ? to(im, forest_floats(im, n, "membership_values"), v.splits->dtype)
-                         : graph_fill(im->graph, scalar(im, v.splits, 0), 1, &members);
-    f.splits = graph_concat(im->graph, 3, parts, 0);
+    f.splits[0] = v.splits;
+    if (v.members)
+        f.splits[1] = forest_floats(im, n, "membership_values");
     f.weights = v.values;
-    f.weight_count = v.leaves;
     return post_apply(im, (PostTransform)post, forest_run(&f, x, (int)total));
 }

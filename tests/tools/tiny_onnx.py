@@ -59,7 +59,7 @@ def tensor(name, dims, raw=None, dtype=F32, external=None):
 
 
 def attr(name, given):
-    """An int, a float, a list of ints or strings, a string, or a graph (bytes)."""
+    """An int, a float, a list of ints, floats or strings, a string, or a graph (bytes)."""
     out = piece(1, name)
     if isinstance(given, int):
         return out + number(3, given) + number(20, 2)
@@ -71,6 +71,8 @@ def attr(name, given):
         return out + piece(6, given) + number(20, 5)
     if given and isinstance(given[0], str):
         return out + b"".join(piece(9, i) for i in given) + number(20, 8)
+    if given and isinstance(given[0], float):
+        return out + b"".join(real(7, i) for i in given) + number(20, 6)
     return out + b"".join(number(8, i) for i in given) + number(20, 7)
 
 
