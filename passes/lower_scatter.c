@@ -27,7 +27,11 @@ static Value *scatter(Pull *p, const GraphNode *node, const Expr *const *index, 
     Dtype dtype = dtype_compute(update->dtype);
     Value *none = nest_const(nest, dtype, monoid_identity(monoid, dtype));
     Value *all = nest_reduce(nest, monoid, bits, nest_scalar(nest, S_select, hit, update, none));
-    return nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
+    Value *both = nest_scalar(nest, monoid_combine(monoid), old, all, NULL);
+    if (monoid != M_sum || !dtype_is_float(dtype))
+        return both;
+    /* -0.0 that nothing is added to stays: with 0 added it would not */
+    return nest_scalar(nest, S_select, nest_reduce(nest, M_or, bits, hit), both, old);
 }
 
 /* The last of the updates that hit, as others have it too where ONNX leaves open what several

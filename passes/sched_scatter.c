@@ -3,6 +3,7 @@
  *   y[.., i, ..] = select(last >= 0, the update at `last`, old[.., i, ..])
  *                  with last = max(max over u of select(at[u] == i, number of u, -1), -1)
  *   y[.., i, ..] = combine(old[.., i, ..], reduce over u of select(at[u] == i, update, identity))
+ *                  or this only where any at[u] == i, and old elsewhere
  *
  * A nest says it as a search through all updates for every result. Here a task owns all results
  * with given values of the axes that no `at` is compared with: it stores the old elements, then
@@ -116,6 +117,16 @@ static bool match_combine(const Value *v, Scatter *s)
     return false;
 }
 
+/* The same where there is an update, the old element elsewhere. */
+static bool match_touched(const Value *v, Scatter *s)
+{
+    if (v->op != V_scalar || v->scalar != S_select || !match_combine(v->args[1], s))
+        return false;
+    const Value *any = v->args[0];
+    return v->args[2] == s->old && any->op == V_reduce && any->monoid == M_or &&
+           any->args[0] == s->hit && any->reduced == s->reduced;
+}
+
 /* Whether elements may be stored one by one: an axis that updates choose is an index of its own,
  * and where elements are combined memory holds them as they are computed. */
 static bool fits_store(const Nest *nest, const Store *store, const Scatter *s)
@@ -170,7 +181,8 @@ Scatter nest_scatter(const Nest *nest)
     const Value *v = store->value;
     while (v->op == V_cast)
         v = v->args[0];
-    s.has = (match_combine(v, &s) && reduces == 1) || (match_replace(nest, v, &s) && reduces == 1);
+    s.has = (reduces == 1 && (match_combine(v, &s) || match_replace(nest, v, &s))) ||
+            (reduces == 2 && match_touched(v, &s));
     if (!s.has)
         return s;
     s.axes = access_axes(nest, store->access);

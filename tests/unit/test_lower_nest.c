@@ -316,10 +316,15 @@ Test(lower, scatter_of_one_update_of_infinities_and_of_negative_zero)
                 "  in %8 f32 [2]\n"
                 "  %9 = scatter_elements %0, %4, %8 axis=0 : f32 [2]\n"
                 "  %10 = map %7, %9 scalar=div : f32 [2]\n"
-                "  out %3 \"a\" out %6 \"b\" out %10 \"c\" }",
+                "  in %11 f32 [3]\n"
+                "  %12 = scatter_elements %11, %4, %8 axis=0 mode=reduce monoid=sum : f32 [3]\n"
+                "  %13 = map %7, %12 scalar=div : f32 [3]\n"
+                "  out %3 \"a\" out %6 \"b\" out %10 \"c\" out %13 \"d\" }",
                 LIST(VALUES(1, 2), VALUES(-1), VALUES(9), VALUES(1, 0), VALUES(INFINITY, 3),
-                     VALUES(-0.0, 4)),
-                NULL, LIST(VALUES(1, 9), VALUES(3, INFINITY), VALUES(0.25, -INFINITY)));
+                     VALUES(-0.0, 4), VALUES(1, 2, -0.0)),
+                NULL,
+                LIST(VALUES(1, 9), VALUES(3, INFINITY), VALUES(0.25, -INFINITY),
+                     VALUES(0.2, 0.5, -INFINITY)));
 }
 
 /* ---- numbers, types, lists */
