@@ -20,10 +20,10 @@ enum { TOTAL_average, TOTAL_sum, TOTAL_min, TOTAL_max, TOTAL_count };
 typedef struct Forest {
     Import *im;
     int64_t states, room, trees, targets;
-    int32_t *feature, *next; /* by state; next: two each, for false and for true */
+    int32_t *feature, *next; /* [room], by state; next: two each, for false and for true */
     uint8_t *mode, *missing; /* missing: whether NaN passes the test */
     int32_t *roots;          /* by tree */
-    int32_t *votes;          /* [states, targets]: position among the weights, or -1 */
+    int32_t *votes;          /* [room, targets]: position among the weights, or -1 */
     NumberList splits[2];    /* by state, one behind the other */
     NumberList weights;
 } Forest;

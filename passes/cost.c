@@ -204,18 +204,6 @@ static bool spreads_short_rows(const Nest *nest, uint64_t axes, int unit)
     return rows && found && likely(nest->axes[unit].extent) <= LONG_ROW;
 }
 
-/* A few updates are looked through faster than they are stored one by one. */
-static bool has_many_updates(const Nest *nest)
-{
-    enum { MANY = 8 };
-    Scatter scatter = nest_scatter(nest);
-    int64_t updates = 1;
-    for (int i = 0; i < nest->axis_count && scatter.has && updates <= MANY; i++)
-        if (scatter.reduced >> i & 1)
-            updates *= at_most(nest->axes[i].extent->hi, MANY + 1);
-    return scatter.has && updates > MANY;
-}
-
 Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
 {
     if (target_is_gpu(caps))
@@ -228,7 +216,7 @@ Schedule schedule_choose(Cx *cx, const Nest *nest, const Caps *caps)
         return choose_attention(nest, caps, &attention);
     if (nest_scan(cx, nest).has && caps->vector_bits)
         return schedule_default(SK_scan);
-    if (caps->kind == TK_cpu && has_many_updates(nest))
+    if (caps->kind == TK_cpu && nest_scatter(nest).has)
         return schedule_default(SK_scatter);
     return schedule_plain(cx, nest, caps);
 }

@@ -202,8 +202,8 @@ Scatter nest_scatter(const Nest *nest)
     /* an element read before a loop that does not change its place would miss what the loop stores
      */
     s.has &= s.count && !(free & s.indexed) && !(s.reduced & ~looped) && !(s.reduced & s.axes) &&
-             !(free & ~(s.axes | s.reduced)) && !(update_axes(nest, &s, s.old) & ~s.axes) && others < MAX_GRID &&
-             fits_store(nest, store, &s);
+             !(free & ~(s.axes | s.reduced)) && !(update_axes(nest, &s, s.old) & ~s.axes) &&
+             others < MAX_GRID && fits_store(nest, store, &s);
     return s;
 }
 

@@ -165,7 +165,8 @@ static void measure(Cx *cx, const Options *o, const Case *c, Figures *f)
     f->read = roofline_read(c->caps, &c->executor, total);
     /* what is written goes with as much that is read at the rate of copying */
     double copied = written < read ? 2 * written : total;
-    f->least = copied / f->copy + (total - copied) / f->read;
+    if (f->copy > 0 && f->read > 0) /* else memory for the probe was refused: nothing is known */
+        f->least = copied / f->copy + (total - copied) / f->read;
 }
 
 /* Compares with the interpreter, which runs on the same contents. */

@@ -530,6 +530,8 @@ class Texts(Case):
         self.assertEqual((figures["kernel"], figures["threads"]), ("n", 2))
         self.assertGreater(figures["best_us"], 0)
         self.assertLessEqual(figures["best_us"], figures["median_us"])
+        huge = self.path("huge.nest", NEST.replace(b"8", b"%d" % (1 << 40)))
+        self.refused(1, ["a buffer of"], "kernel", huge)
         status, out, err = quern(*line, gone, nest)
         self.assertEqual(status, 1)
         self.assertEqual(err, f"quern kernel: {gone}: No such file or directory\n")
